@@ -1,0 +1,1 @@
+"""The cli room of rayetl; see the map in README.md."""

@@ -1,0 +1,1 @@
+"""The config room of rayetl; see the map in README.md."""

@@ -1,0 +1,1 @@
+"""The connectors room of rayetl; see the map in README.md."""

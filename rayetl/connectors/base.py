@@ -1,0 +1,150 @@
+"""What a source and a load are. A scan is plain data: each engine knows how to run it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from rayetl.errors import Problem
+from rayetl.model import Model
+from rayetl.names import ROW_BITS
+from rayetl.sql.types import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of a scan: `size` in bytes, `modified_ns` since the epoch, values of hive partition
+    directories by column name (`None` for the null partition)."""
+
+    path: str
+    size: int
+    modified_ns: int
+    partition: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FilesScan:
+    """Files of one format, read with one schema. `options` is the format's own frozen model."""
+
+    format: str
+    files: tuple[InputFile, ...]
+    schema: Schema
+    options: Model
+    mode: Literal["permissive", "drop", "fail"] = "permissive"
+
+    def locate(self, position: int) -> tuple[InputFile, int]:
+        """The file and the row number in it (from 0) behind a value of the hidden row column."""
+        return self.files[position >> ROW_BITS], position & ((1 << ROW_BITS) - 1)
+
+
+Scan = FilesScan
+
+
+class Source(Model):
+    """The extract side of a pipeline."""
+
+    @abstractmethod
+    def describe(self, promised: Schema | None) -> Scan:
+        """List what there is to read and settle its schema; reads headers, footers or a sample at most.
+
+        `promised` is the schema of the source's contract, which text formats are read with.
+        Raises `SourceError` naming the file where nothing can be read.
+        """
+
+    @abstractmethod
+    def identity(self, scan: Scan) -> str | None:
+        """A fingerprint of the exact input (files: path, size, modification time); `None` if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The unit of commit. `key` is the run key; `run` the id of this attempt's run."""
+
+    pipeline: str
+    load: str
+    key: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilesTarget:
+    """Where and how an engine stages files: into `directory`, in `format`, below hive directories of
+    `partition_by`; about `max_bytes` a file when given."""
+
+    directory: str
+    format: str
+    options: Model
+    partition_by: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    schema: Schema = Schema()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What a load did. `status`: committed now, skipped (the epoch was committed before), or ignored
+    (mode `ignore` found data). `bytes` on disk; `seconds` from begin to commit."""
+
+    load: str
+    type: str
+    location: str
+    mode: str
+    status: Literal["committed", "skipped", "ignored"]
+    rows: int
+    files: int
+    bytes: int
+    seconds: float
+    epoch: str
+
+
+class LoadSession(ABC):
+    """One epoch of one load. Call order: `committed`, then `begin`, write into `target`, then `commit`
+    or `abort`."""
+
+    @abstractmethod
+    def committed(self) -> LoadResult | None:
+        """The recorded result if this epoch is committed already, after completing what a killed run
+        left half published; `None` otherwise."""
+
+    @abstractmethod
+    def begin(self) -> FilesTarget | None:
+        """Take the fence, clear what dead attempts left, and say where to stage; `None` when the mode
+        says there is nothing to do (`ignore` with data present).
+
+        Raises `LoadError` (`error_if_exists` with data present) and `CommitConflict`.
+        """
+
+    @abstractmethod
+    def commit(self, rows: int) -> LoadResult:
+        """Make all staged rows visible together with the epoch's token, or none of them.
+
+        `rows` is what the engine counted on the way in; where the staged files can be counted
+        themselves and disagree, raises `BooksError`. Raises `CommitConflict` when a newer attempt holds
+        the fence.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove what was staged; nothing of it was ever visible."""
+
+
+class Load(Model):
+    """The sink side of a pipeline."""
+
+    id: str | None = Field(default=None, description="Name of the load, in the report and the ledger.")
+    from_: str | None = Field(
+        default=None,
+        alias="from",
+        description="Id of the source or step to load; by default the last step.",
+    )
+
+    @abstractmethod
+    def check(self, schema: Schema) -> Sequence[Problem]:
+        """What makes this load impossible for rows of `schema`; paths are relative to the load."""
+
+    @abstractmethod
+    def open(self, epoch: Epoch, schema: Schema) -> LoadSession:
+        """A session for one epoch. Touches nothing yet."""

@@ -1,0 +1,1 @@
+"""The engines room of rayetl; see the map in README.md."""

@@ -1,0 +1,1 @@
+"""Logs, progress and the report of a run. Pure: no engine, no Ray."""

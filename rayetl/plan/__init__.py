@@ -1,0 +1,1 @@
+"""The plan room of rayetl; see the map in README.md."""

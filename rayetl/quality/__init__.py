@@ -1,0 +1,1 @@
+"""The quality room of rayetl; see the map in README.md."""

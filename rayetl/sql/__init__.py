@@ -1,0 +1,1 @@
+"""Spark SQL: parse, types, function table, lowering to Polars."""

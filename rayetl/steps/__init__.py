@@ -1,0 +1,1 @@
+"""The steps room of rayetl; see the map in README.md."""
