@@ -1,1 +1,1 @@
-"""The engines room of rayetl; see the map in README.md."""
+"""What runs the relational work of a plan. `base` is the contract; one package for each engine."""

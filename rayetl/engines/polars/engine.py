@@ -1,0 +1,243 @@
+"""Runs a plan as one Polars query: every load, every reject and every count are collected together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rayetl import sql
+from rayetl.connectors.formats import count_rows
+from rayetl.connectors.formats.writing import sink_files
+from rayetl.engines.base import Job, Measured, Stopped, TableFinding
+from rayetl.engines.polars.counting import Classes, input_key, load_key
+from rayetl.engines.polars.frames import Frames, any_of, refusing
+from rayetl.errors import RayetlError, Terminal
+from rayetl.names import BAD
+from rayetl.plan.nodes import Plan, SourceNode, StepNode
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlglot import exp
+
+    from rayetl.sql.types import Schema
+
+Take = Callable[[pl.DataFrame], None]
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Faults of the query engine as one sentence of ours."""
+    try:
+        yield
+    except RayetlError:
+        raise
+    except pl.exceptions.PanicException as panic:
+        raise Terminal(f"the query engine gave up: {_first_line(panic)}", hint=_REPORT) from panic
+    except (pl.exceptions.PolarsError, OSError) as fault:
+        raise Terminal(f"the query failed: {_first_line(fault)}", hint=_REPORT) from fault
+
+
+_REPORT = "run again with --debug for the details; nothing was committed"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+@dataclass(slots=True)
+class _Query:
+    """The parts of one run: sinks that yield nothing, and small frames with what to do with each."""
+
+    frames: Frames
+    classes: Classes
+    sinks: list[pl.LazyFrame] = field(default_factory=list)
+    measures: list[tuple[pl.LazyFrame, Take]] = field(default_factory=list)
+    refused: dict[str, int] = field(default_factory=dict)
+    failing: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
+    staged: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, Path] = field(default_factory=dict)
+
+    def collect(self) -> None:
+        results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
+        for result, (_, take) in zip(results[len(self.sinks) :], self.measures, strict=True):
+            take(result)
+
+
+class PolarsEngine:
+    """The engine `polars`."""
+
+    name = "polars"
+
+    def run(self, job: Job) -> Measured:
+        needed = _needed(job.plan, job.targets)
+        query = _Query(Frames(job.plan), Classes(job.plan, needed, job.targets))
+        for load, target in job.targets.items():
+            self._add_load(query, job, load, lambda frame, target=target: sink_files(frame, target))
+        for node in needed:
+            query.frames.add(node)
+            self._add_checks(query, job, node)
+        self._add_counts(query, job.plan, needed)
+        with _told_plainly():
+            query.collect()
+        return _measured(query, job.plan, needed)
+
+    def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
+        frames = Frames(plan)
+        with _told_plainly():
+            frame = frames.add(node) and frames.visible(node)
+            return _to_arrow(frame if limit is None else frame.head(limit), plan.schema(node))
+
+    def rejected(self, plan: Plan, node: str) -> pl.DataFrame:
+        frames = Frames(plan)
+        frames.add(node)
+        with _told_plainly():
+            return _refused(frames, plan, node).collect()
+
+    def finder(self, plan: Plan) -> Callable[[StepNode, exp.Query], Sequence[Any] | None]:
+        frames = Frames(plan)
+
+        def found(step: StepNode, query: exp.Query) -> Sequence[Any] | None:
+            if any(plan.schema(name) is None for name in step.inputs):
+                return None
+            schemas = {binding.name: schema for binding, schema in step.visible() if schema is not None}
+            analyzed = sql.analyze(query, schemas, time_zone=plan.time_zone)
+            with _told_plainly():
+                frame = sql.lower(analyzed, frames.inputs(step)).collect()
+            return frame.to_series(0).to_list()
+
+        return found
+
+    def _add_load(
+        self, query: _Query, job: Job, load: str, sink: Callable[[pl.LazyFrame], pl.LazyFrame]
+    ) -> None:
+        query.staged[load] = 0
+        lock = threading.Lock()
+
+        def count(batch: pl.DataFrame) -> pl.DataFrame:
+            if job.stop.is_set():
+                raise Stopped
+            with lock:
+                query.staged[load] += batch.height
+            job.progress.rows(load, query.staged[load])
+            return batch
+
+        frame = query.frames.add(load)
+        query.sinks.append(sink(frame.map_batches(count, streamable=True)))
+        query.classes.will_take(load_key(load))
+
+    def _add_checks(self, query: _Query, job: Job, node: str) -> None:
+        found = job.plan.nodes[node]
+        if node in query.frames.flagged:
+            query.measures.append(_flag_counts(query, found))
+            query.classes.will_take(input_key(node))
+            query.classes.will_take(node)
+            if not (isinstance(found, SourceNode) and found.scan.mode == "drop"):
+                query.rejects[node] = job.rejects / f"{len(query.rejects)}.arrow"
+                query.sinks.append(
+                    _refused(query.frames, job.plan, node).sink_ipc(query.rejects[node], lazy=True)
+                )
+        if isinstance(found, StepNode) and found.tables:
+            inputs = query.frames.inputs(found)
+            for analyzed in found.tables:
+                query.measures.append((sql.lower(analyzed, inputs), _table_taker(query, node)))
+
+    def _add_counts(self, query: _Query, plan: Plan, needed: Sequence[str]) -> None:
+        for node in needed:
+            found = plan.nodes[node]
+            if isinstance(found, SourceNode) and not found.reads_reasons:
+                rows = count_rows(found.scan)
+                if rows is not None:
+                    query.classes.will_take(node)
+                    query.classes.take(node, rows)
+        for node in query.classes.uncounted(needed):
+            taker = _count_taker(query, node)
+            query.measures.append((query.frames.good[node].select(pl.len()), taker))
+
+
+def _needed(plan: Plan, loads: Any) -> list[str]:
+    """The sources and steps behind the loads, and every check, each after what it reads."""
+    wanted = {load.input for load in plan.loads if load.id in loads}
+    wanted |= {step.id for step in plan.steps if step.checked is not None}
+    for step in reversed(plan.steps):
+        if step.id in wanted:
+            wanted.update(step.inputs)
+    return [node.id for node in (*plan.sources, *plan.steps) if node.id in wanted]
+
+
+def _refused(frames: Frames, plan: Plan, node: str) -> pl.LazyFrame:
+    found = plan.nodes[node]
+    flagged = frames.flagged[node]
+    if isinstance(found, SourceNode):
+        return flagged.filter(pl.col(BAD).is_not_null())
+    assert isinstance(found, StepNode)
+    assert found.checked is not None
+    flags = refusing(found.checked)
+    return flagged.filter(any_of(flags)) if flags else flagged.clear()
+
+
+def _flag_counts(query: _Query, node: Any) -> tuple[pl.LazyFrame, Take]:
+    """All counts of a checking node in one row: rows in, rows refused, failures of each check."""
+    if isinstance(node, SourceNode):
+        refused, failing = pl.col(BAD).is_not_null(), []
+    else:
+        flags = refusing(node.checked)
+        refused = any_of(flags) if flags else pl.lit(False)
+        failing = [pl.col(check.flag).sum().alias(check.flag) for check in node.checked.rows]
+    counts = query.frames.flagged[node.id].select(
+        pl.len().alias("rows"), refused.sum().alias("refused"), *failing
+    )
+
+    def take(counted: pl.DataFrame) -> None:
+        rows, refused, *failing = counted.row(0)
+        query.classes.take(input_key(node.id), rows)
+        query.classes.take(node.id, rows - refused)
+        query.refused[node.id] = refused
+        query.failing[node.id] = tuple(failing)
+
+    return counts, take
+
+
+def _table_taker(query: _Query, node: str) -> Take:
+    def take(row: pl.DataFrame) -> None:
+        finding = TableFinding(row["observed"][0], bool(row["failed"][0]))
+        query.tables[node] = (*query.tables.get(node, ()), finding)
+
+    return take
+
+
+def _count_taker(query: _Query, node: str) -> Take:
+    return lambda counted: query.classes.take(node, counted.item())
+
+
+def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
+    for load, rows in query.staged.items():
+        query.classes.take(load_key(load), rows)
+    rows = {node: query.classes.rows(node) for node in needed}
+    read = {}
+    for source in plan.sources:
+        if source.id in rows:
+            key = input_key(source.id) if source.reads_reasons else source.id
+            read[source.id] = query.classes.rows(key)
+    for node in query.failing:
+        query.classes.rows(input_key(node))
+    return Measured(
+        read=read,
+        rows=rows,
+        refused=query.refused,
+        failing=query.failing,
+        tables=query.tables,
+        staged=query.staged,
+        rejects=query.rejects,
+    )
+
+
+def _to_arrow(frame: pl.LazyFrame, schema: Schema | None) -> pa.Table:
+    assert schema is not None
+    return frame.collect().to_arrow().cast(sql.interop.to_arrow(schema))
