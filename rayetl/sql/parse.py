@@ -1,0 +1,176 @@
+"""Text to sqlglot tree and back, with nothing lost on the way.
+
+Every node with a position carries `meta["start"]` (character offset in the text) and every node carries
+`meta["origin"]` (the config path the text came from).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+from sqlglot.tokens import Token, TokenType
+
+from rayetl.errors import ConfigPath, Problem, SqlError, UnsupportedSqlError
+from rayetl.sql.dialect import DIALECT, RaySqlParser, SyntaxFault, is_number
+
+_QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES", "(", "TABLE", "MAP", "REDUCE")
+_REFUSED_TOKENS = {"::", "|>", "->>", "#>", "#>>", "@>", "<@", "?", "@", ":=", "$"}
+_NOISE = frozenset("as inner outer asc all ( ) , ; . nulls first last recursive".split())
+_SYNONYMS = {
+    **{"integer": "int", "numeric": "decimal", "dec": "decimal", "real": "float", "long": "bigint"},
+    **{"short": "smallint", "byte": "tinyint", "timestamp_ltz": "timestamp", "regexp": "rlike"},
+    **{"!=": "<>", "==": "=", "!": "not", "minus": "except", "date_type": "date", "double precision": "double"},
+}
+
+
+def parse_query(text: str, origin: ConfigPath = ()) -> exp.Query:
+    """A query (SELECT, VALUES, WITH, set operations) as a tree.
+
+    Raises `SqlError` with the offset of the first syntax error, or when the text is not a single query;
+    `UnsupportedSqlError` when a part of the text would be lost.
+    """
+    tokens = _tokens(text, origin)
+    if tokens and tokens[0].text.upper() not in _QUERY_STARTS:
+        message = f"only queries are run here; this begins with {tokens[0].text}"
+        raise _error(message, origin, tokens[0].start, hint="write SELECT ... FROM ...")
+    tree = _parse(text, tokens, origin, lambda parser: parser._parse_statement())
+    if isinstance(tree, exp.Values):
+        tree = exp.select("*").from_(tree)
+    if not isinstance(tree, exp.Query) or isinstance(tree, (exp.Table, exp.DML)):
+        raise _error("this is not a query", origin, 0, hint="write SELECT ... FROM ...")
+    return tree
+
+
+def parse_expression(text: str, origin: ConfigPath = ()) -> exp.Expression:
+    """One expression without a name. Raises as `parse_query`."""
+    tree = parse_projection(text, origin)
+    if isinstance(tree, (exp.Alias, exp.Aliases)):
+        start = tree.args["alias"].meta.get("start") if tree.args.get("alias") else None
+        raise _error("a name (AS ...) is not allowed here", origin, start or 0)
+    return tree
+
+
+def parse_projection(text: str, origin: ConfigPath = ()) -> exp.Expression:
+    """One item of a select list: an expression, `expression AS name`, `*` or `t.*`. Raises as `parse_query`."""
+    return _parse(text, _tokens(text, origin), origin, lambda parser: parser._parse_expression())
+
+
+def render(tree: exp.Expression) -> str:
+    """The tree as Spark SQL text, pretty-printed, with names quoted where Spark needs it."""
+    return str(DIALECT.generator(pretty=True, normalize_functions=False, comments=False).generate(tree))
+
+
+def _tokens(text: str, origin: ConfigPath) -> list[Token]:
+    try:
+        tokens = DIALECT.tokenize(text)
+    except TokenError as error:
+        raise _error(*_token_fault(str(error), text, origin)) from None
+    if not tokens:
+        raise _error("the SQL text is empty", origin, 0)
+    for token in tokens:
+        if token.text in _REFUSED_TOKENS and token.token_type not in (TokenType.STRING, TokenType.IDENTIFIER):
+            raise _error(f"{token.text} is not an operator of Spark SQL 3.5", origin, token.start)
+    return tokens
+
+
+def _token_fault(message: str, text: str, origin: ConfigPath) -> tuple[str, ConfigPath, int]:
+    """sqlglot says `Missing ' from 1:15` for an open quote; anything else is placed at the start."""
+    found = re.search(r"Missing (\S+) from (\d+):(\d+)", message)
+    if not found:
+        return "the SQL text cannot be split into words", origin, 0
+    lines = text.split("\n")[: int(found[2])]
+    offset = sum(len(line) + 1 for line in lines[:-1]) + int(found[3]) - 1
+    return f"a quote is opened and never closed: {found[1]}", origin, max(0, min(offset, len(text) - 1))
+
+
+def _parse(
+    text: str,
+    tokens: list[Token],
+    origin: ConfigPath,
+    method: Callable[[RaySqlParser], exp.Expression | None],
+) -> exp.Expression:
+    parser = RaySqlParser(dialect=DIALECT)
+    try:
+        trees = parser._parse(method, tokens, text)
+    except SyntaxFault as error:
+        raise _syntax_error(error, text, origin) from None
+    except RecursionError:
+        raise _error("the SQL text is nested too deeply", origin, 0) from None
+    except (ParseError, SqlglotError) as error:
+        raise _error(str(error).split("\n")[0], origin, 0) from None
+    trees = [tree for tree in trees if tree is not None]
+    if len(trees) != 1:
+        raise _error("one statement is wanted here, not several", origin, 0)
+    tree = trees[0]
+    _mark(tree, origin)
+    _prove_nothing_lost(tree, tokens, origin)
+    return tree
+
+
+def _syntax_error(error: SyntaxFault, text: str, origin: ConfigPath) -> SqlError:
+    token = error.token
+    start = token.start if token is not None and token.text else len(text.rstrip())
+    at_end = token is None or not token.text or token.end + 1 >= len(text.rstrip())
+    what = f"{token.text!r}" if token is not None and token.text else "the end"
+    message = str(error)
+    if message.startswith("Invalid expression"):
+        return _error(f"unexpected {what}", origin, start)
+    if message.startswith("Required argument"):
+        return _error(f"something is missing {'at' if at_end else 'before'} {what}", origin, start)
+    expected = message.removeprefix("Expecting ").removeprefix("Expected ").rstrip(".")
+    return _error(f"expected {expected} near {what}", origin, start)
+
+
+def _error(message: str, origin: ConfigPath, offset: int, hint: str | None = None) -> SqlError:
+    return SqlError([Problem("sql.syntax", message, path=origin, offset=offset, hint=hint)])
+
+
+def _mark(tree: exp.Expression, origin: ConfigPath) -> None:
+    """Give every node its origin, and a start where one of its parts has one."""
+    for node in reversed(list(tree.walk(bfs=True))):
+        meta = node.meta
+        meta["origin"] = origin
+        parent = node.parent
+        start = meta.get("start")
+        if start is not None and parent is not None and not _has_own_start(parent):
+            known = parent.meta.get("start")
+            parent.meta["start"] = start if known is None else min(known, start)
+
+
+def _has_own_start(node: exp.Expression) -> bool:
+    return "end" in node.meta
+
+
+def _prove_nothing_lost(tree: exp.Expression, tokens: list[Token], origin: ConfigPath) -> None:
+    """Write the tree back and compare the words: a word of the text that the tree does not hold would be
+    a silently different query."""
+    text = DIALECT.generator(comments=False, normalize_functions=False).generate(tree)
+    try:
+        written = Counter(word for token in DIALECT.tokenize(text) for word in _words(token))
+    except TokenError:
+        written = Counter()
+    if tree.find(exp.NullSafeEQ):
+        written.update(dict.fromkeys(("is", "not", "distinct", "from", "<=>"), len(tokens)))
+    for call in tree.find_all(exp.Anonymous):
+        written.update(call.meta.get("words", ()))
+    for token in tokens:
+        for word in _words(token):
+            if written[word] == 0:
+                message = f"{token.text} is not understood at this place"
+                raise UnsupportedSqlError([Problem("sql.unsupported", message, path=origin, offset=token.start)])
+            written[word] -= 1
+
+
+def _words(token: Token) -> list[str]:
+    text = _SYNONYMS.get(token.text.lower(), token.text.lower())
+    if token.token_type == TokenType.STRING:
+        return text.split()
+    if token.token_type == TokenType.NUMBER or is_number(token.text):
+        return [text.lstrip("0.") or "0"]
+    if token.token_type == TokenType.HINT:
+        return []
+    return [_SYNONYMS.get(word, word) for word in text.split() if word not in _NOISE]
