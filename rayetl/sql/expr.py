@@ -121,7 +121,7 @@ class Call(Expr):
     function: str
     args: tuple[Expr, ...]
     shown: str
-    distinct: bool = False
+    ignore_nulls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

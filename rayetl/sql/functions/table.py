@@ -1,0 +1,53 @@
+"""All families together: names to entries."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from rayetl.sql.functions import (
+    aggregates,
+    arrays,
+    conditional,
+    datetimes,
+    generators,
+    hashes,
+    maps,
+    maths,
+    operators,
+    regexes,
+    strings,
+    windows,
+)
+from rayetl.sql.functions.base import Function
+
+FAMILIES = (
+    operators,
+    conditional,
+    maths,
+    strings,
+    regexes,
+    hashes,
+    datetimes,
+    arrays,
+    maps,
+    aggregates,
+    windows,
+    generators,
+)
+
+
+@cache
+def functions() -> dict[str, Function]:
+    """Every function by name and alias, lower case."""
+    found: dict[str, Function] = {}
+    for family in FAMILIES:
+        for entry in family.TABLE.entries:
+            for name in (entry.name, *entry.aliases):
+                assert name not in found, name
+                found[name] = entry
+    return found
+
+
+def function(name: str) -> Function:
+    """The entry of a canonical name; the resolver has checked that it exists."""
+    return functions()[name]

@@ -1,0 +1,1 @@
+"""Typed plans to Polars."""

@@ -1,0 +1,106 @@
+"""Typed expressions to Polars expressions.
+
+Meaning comes from the typed nodes alone; nothing here looks at a Polars dtype. Decimals are computed as
+scaled Int128 (`scaled`) and take their column form (`expr`) only where they leave the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from rayetl.sql.expr import (
+    AggregateCall,
+    Call,
+    Case,
+    Cast,
+    Column,
+    Expr,
+    GetField,
+    Lambda,
+    LambdaVariable,
+    Literal,
+)
+from rayetl.sql.functions.table import function
+from rayetl.sql.interop import polars_type
+from rayetl.sql.lower import casts, decimals
+from rayetl.sql.types import DATE, NULL, TIMESTAMP, TIMESTAMP_NTZ, ArrayType, DecimalType
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """What expressions need to know beyond themselves. `variables` are lambda parameters in force."""
+
+    time_zone: str = "UTC"
+    variables: dict[str, pl.Expr] = field(default_factory=dict)
+
+    def expr(self, node: Expr) -> pl.Expr:
+        """The value in its column form (see `interop`)."""
+        if isinstance(node.type, DecimalType) and decimals.is_computed(node):
+            return decimals.to_column(decimals.scaled(self, node), node.type)
+        return _LOWER[type(node)](self, node)
+
+    def scaled(self, node: Expr) -> pl.Expr:
+        """A decimal as its unscaled Int128."""
+        return decimals.scaled(self, node)
+
+    def bind(self, values: dict[str, pl.Expr]) -> Lowering:
+        return Lowering(self.time_zone, {**self.variables, **values})
+
+
+def literal(value: Any, kind: Any) -> pl.Expr:
+    """A literal from its physical value."""
+    if isinstance(kind, DecimalType):
+        return decimals.to_column(pl.lit(value, dtype=pl.Int128), kind)
+    dtype = polars_type(kind)
+    if value is None:
+        return pl.lit(None, dtype=dtype)
+    if kind == DATE:
+        return pl.lit(value, dtype=pl.Int32).cast(dtype)
+    if kind in (TIMESTAMP, TIMESTAMP_NTZ) or dtype == pl.Duration:
+        return pl.lit(value, dtype=pl.Int64).cast(dtype)
+    return pl.lit(value, dtype=dtype)
+
+
+def _case(ctx: Lowering, node: Case) -> pl.Expr:
+    chain: Any = pl
+    for condition, value in node.branches:
+        chain = chain.when(ctx.expr(condition)).then(ctx.expr(value))
+    if node.otherwise is not None:
+        chain = chain.otherwise(ctx.expr(node.otherwise))
+    found: pl.Expr = chain
+    return found
+
+
+def _call(ctx: Lowering, node: Call | AggregateCall) -> pl.Expr:
+    entry = function(node.function)
+    assert entry.lower is not None, node.function
+    found: pl.Expr = entry.lower(ctx, node) if entry.raw else entry.lower(*(ctx.expr(arg) for arg in node.args))
+    return found
+
+
+def _field(ctx: Lowering, node: GetField) -> pl.Expr:
+    child = ctx.expr(node.child)
+    if isinstance(node.child.type, ArrayType):
+        return child.list.eval(pl.element().struct.field(node.name))
+    return child.struct.field(node.name)
+
+
+def _cast(ctx: Lowering, node: Cast) -> pl.Expr:
+    return casts.cast(ctx, node.child, node.type)
+
+
+_LOWER: dict[type[Expr], Callable[..., pl.Expr]] = {
+    Column: lambda ctx, node: pl.col(node.id),
+    Literal: lambda ctx, node: literal(node.value, node.type),
+    Cast: _cast,
+    Case: _case,
+    Call: _call,
+    AggregateCall: _call,
+    GetField: _field,
+    LambdaVariable: lambda ctx, node: ctx.variables[node.name.lower()],
+    Lambda: lambda ctx, node: ctx.expr(node.body),
+}

@@ -1,0 +1,730 @@
+"""sqlglot expressions to typed expressions.
+
+Every handler names the node args it reads through `take`; an arg nobody reads is refused, because a
+dropped argument is a silently different answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sqlglot import exp
+
+from rayetl.errors import SqlError
+from rayetl.sql import coerce, literals
+from rayetl.sql.castable import check_cast
+from rayetl.sql.ddl import parse_data_type
+from rayetl.sql.expr import (
+    AggregateCall,
+    Call,
+    Case,
+    Cast,
+    Expr,
+    Frame,
+    GeneratorCall,
+    GetField,
+    Lambda,
+    LambdaVariable,
+    Literal,
+    SortKey,
+    Subquery,
+    WindowCall,
+    null,
+)
+from rayetl.sql.faults import collect, did_you_mean, fault, label, take, unsupported
+from rayetl.sql.functions.base import Function, TypeFault
+from rayetl.sql.functions.known import KNOWN_TO_SPARK
+from rayetl.sql.functions.table import functions
+from rayetl.sql.types import (
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INT,
+    NULL,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    ArrayType,
+    DataType,
+    Field,
+    MapType,
+    StructType,
+)
+
+
+class Scope(Protocol):
+    """What the names in an expression can mean; the analyzer implements it."""
+
+    @property
+    def time_zone(self) -> str:
+        """The session time zone, an IANA name or offset."""
+
+    def column(self, parts: Sequence[str], node: exp.Expression) -> tuple[Expr, int]:
+        """The column for a dotted name and how many of the parts it took (`t.s.x` may be column `s` of
+        table `t` with the field `x` left over). Raises SqlError when there is none or more than one."""
+
+    def subquery(self, node: exp.Expression, kind: str, args: tuple[Expr, ...]) -> Subquery:
+        """Analyze the subquery in `node` (an exp.Subquery or exp.Query). Raises SqlError."""
+
+    def window(self, name: str, node: exp.Expression) -> exp.Expression:
+        """The exp.Window that a WINDOW clause gave that name. Raises SqlError."""
+
+
+def resolve(node: exp.Expression, scope: Scope) -> Expr:
+    """The typed form of one expression. Raises SqlError with every problem found in it, or
+    UnsupportedSqlError when Spark could run it but the embedded engine cannot."""
+    return Resolver(scope).resolve(node)
+
+
+class Resolver:
+    """Resolves expressions in one scope; lambda parameters in force are kept here."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._lambdas: list[dict[str, LambdaVariable]] = []
+
+    def resolve(self, node: exp.Expression) -> Expr:
+        handler = _HANDLERS.get(type(node))
+        if handler is None:
+            raise unsupported(node, f"{label(node)} is not supported in an expression")
+        return handler(self, node)
+
+    def all(self, nodes: Sequence[exp.Expression]) -> tuple[Expr, ...]:
+        return tuple(collect(self.resolve, nodes))
+
+    # names
+
+    def name(self, node: exp.Expression) -> Expr:
+        parts = _parts(node)
+        if parts is None:
+            inner, last = take(node, "this", "expression")
+            return self.field(self.resolve(inner), last.name, node)
+        if any(isinstance(part, exp.Star) for part in parts):
+            raise fault(node, "* is not allowed here", hint="write count(*) or name the columns")
+        names = [part.name for part in parts]
+        if len(parts) >= 1 and (variable := self._variable(names[0])) is not None:
+            found, used = variable, 1
+        else:
+            found, used = self._column(names, node)
+        for name in names[used:]:
+            found = self.field(found, name, node)
+        return found
+
+    def _column(self, names: list[str], node: exp.Expression) -> tuple[Expr, int]:
+        try:
+            return self.scope.column(names, node)
+        except SqlError:
+            if len(names) == 1 and names[0].lower() in _BARE_FUNCTIONS:
+                return self.call(node, names[0], ()), 1
+            raise
+
+    def _variable(self, name: str) -> LambdaVariable | None:
+        for known in reversed(self._lambdas):
+            if name.lower() in known:
+                return known[name.lower()]
+        return None
+
+    def field(self, child: Expr, name: str, node: exp.Expression) -> Expr:
+        """`child.name`: a struct's field, a map's value, or that field of every struct of an array."""
+        kind = child.type
+        if isinstance(kind, MapType):
+            return self.item(child, Literal(STRING, False, name), node)
+        inner = kind.element if isinstance(kind, ArrayType) else kind
+        if not isinstance(inner, StructType):
+            raise fault(node, f"{name} is asked of a {kind}, which has no fields")
+        index = next((i for i, f in enumerate(inner) if f.name.lower() == name.lower()), None)
+        if index is None:
+            hint = did_you_mean(name, inner.names) or f"it has {', '.join(inner.names)}"
+            raise fault(node, f"the struct has no field {name}", hint=hint, code="sql.column")
+        field = inner.fields[index]
+        if isinstance(kind, ArrayType):
+            return GetField(ArrayType(field.type, kind.contains_null or field.nullable), child.nullable, child, field.name, index)
+        return GetField(field.type, child.nullable or field.nullable, child, field.name, index)
+
+    def bracket(self, node: exp.Expression) -> Expr:
+        this, keys = take(node, "this", "expressions")
+        if len(keys) != 1:
+            raise unsupported(node, "only one index or key is allowed in brackets")
+        child = self.resolve(this)
+        return self.item(child, self.resolve(keys[0]), node)
+
+    def item(self, child: Expr, key: Expr, node: exp.Expression) -> Expr:
+        if isinstance(child.type, StructType) and isinstance(key, Literal) and isinstance(key.value, str):
+            return self.field(child, key.value, node)
+        return self.make("getitem", (child, key), node)
+
+    # literals
+
+    def literal(self, node: exp.Expression) -> Expr:
+        text, is_string = take(node, "this", "is_string")
+        if is_string:
+            return Literal(STRING, False, text)
+        found = literals.number(text)
+        if found is None:
+            raise fault(node, f"the number {text} is out of range")
+        return found
+
+    def negative(self, node: exp.Expression) -> Expr:
+        (inner,) = take(node, "this")
+        if isinstance(inner, exp.Literal) and not inner.args.get("is_string"):
+            found = literals.number("-" + inner.this)
+            if found is None:
+                raise fault(node, f"the number -{inner.this} is out of range")
+            return found
+        child = self.resolve(inner)
+        return self.make("negative", (child,), node)
+
+    def interval(self, node: exp.Expression) -> Expr:
+        this, unit = take(node, "this", "unit")
+        negated = isinstance(this, exp.Neg)
+        inner = this.this if isinstance(this, exp.Neg) else this
+        if not isinstance(inner, exp.Literal):
+            raise unsupported(node, "an interval needs a constant amount", hint="write d + make_interval or date_add")
+        start, end = _units(unit)
+        try:
+            return literals.interval(("-" if negated else "") + inner.this, start, end)
+        except ValueError as error:
+            raise fault(node, str(error)) from None
+
+    # types
+
+    def cast(self, node: exp.Expression) -> Expr:
+        this, to, _, _ = take(node, "this", "to", "safe", "_type")
+        child, target = self.resolve(this), _data_type(to, node)
+        if node.meta.get("literal") and isinstance(child, Literal) and isinstance(child.value, str):
+            return self._typed_literal(child.value, target, node)
+        refusal = check_cast(child.type, target)
+        if refusal is not None:
+            message = f"{child.type} cannot be cast to {target}"
+            raise (unsupported if refusal == "unsupported" else fault)(node, message)
+        return Cast(target, coerce.cast_nullable(child, target), child)
+
+    def _typed_literal(self, text: str, target: DataType, node: exp.Expression) -> Expr:
+        found = literals.date_or_time(text, target, self.scope.time_zone)
+        if found is None:
+            raise fault(node, f"'{text}' is not a {target}", hint="write it as 2020-12-31 or 2020-12-31 23:59:59")
+        return found
+
+    # operators and special forms
+
+    def binary(self, node: exp.Expression) -> Expr:
+        left, right, _ = take(node, "this", "expression", "safe")
+        return self.make(_OPERATORS[type(node)], self.all((left, right)), node)
+
+    def connector(self, node: exp.Expression) -> Expr:
+        """AND and OR chains can be thousands long; they are walked without recursion."""
+        nodes: list[exp.Expression] = []
+        current = node
+        while type(current) is type(node):
+            left, right = take(current, "this", "expression")
+            nodes.append(right)
+            current = left
+        exprs = self.all([current, *reversed(nodes)])
+        found = exprs[0]
+        for item in exprs[1:]:
+            found = self.make(_OPERATORS[type(node)], (found, item), node)
+        return found
+
+    def not_equal(self, node: exp.Expression) -> Expr:
+        left, right = take(node, "this", "expression")
+        return self.negate(self.make("=", self.all((left, right)), node), node)
+
+    def distinct_from(self, node: exp.Expression) -> Expr:
+        left, right = take(node, "this", "expression")
+        return self.negate(self.make("<=>", self.all((left, right)), node), node)
+
+    def negate(self, child: Expr, node: exp.Expression) -> Expr:
+        return self.make("not", (child,), node)
+
+    def not_(self, node: exp.Expression) -> Expr:
+        (this,) = take(node, "this")
+        if isinstance(this, exp.Is) and isinstance(this.expression, exp.Null):
+            inner, _ = take(this, "this", "expression")
+            return self.make("isnotnull", (self.resolve(inner),), node)
+        return self.negate(self.resolve(this), node)
+
+    def is_(self, node: exp.Expression) -> Expr:
+        this, what = take(node, "this", "expression")
+        child = self.resolve(this)
+        if isinstance(what, exp.Null):
+            return self.make("isnull", (child,), node)
+        if isinstance(what, exp.Boolean):
+            return self.make("<=>", (child, Literal(BOOLEAN, False, bool(what.this))), node)
+        raise unsupported(node, "only IS [NOT] NULL, TRUE, FALSE, DISTINCT FROM are supported")
+
+    def between(self, node: exp.Expression) -> Expr:
+        this, low, high = take(node, "this", "low", "high")
+        child, least, most = self.all((this, low, high))
+        lower = self.make(">=", (child, least), node)
+        return self.make("and", (lower, self.make("<=", (child, most), node)), node)
+
+    def in_(self, node: exp.Expression) -> Expr:
+        this, items, query = take(node, "this", "expressions", "query")
+        if query is not None:
+            values = this.expressions if isinstance(this, exp.Tuple) else [this]
+            return self.scope.subquery(query, "in", self.all(values))
+        return self.make("in", self.all([this, *items]), node)
+
+    def like(self, node: exp.Expression) -> Expr:
+        this, pattern, negated = take(node, "this", "expression", "negate")
+        return self._like(type(node), this, pattern, None, bool(negated), node)
+
+    def escape(self, node: exp.Expression) -> Expr:
+        inner, char = take(node, "this", "expression")
+        if isinstance(inner, exp.Not):
+            (inner,) = take(inner, "this")
+            return self.negate(self._escaped(inner, char, node), node)
+        return self._escaped(inner, char, node)
+
+    def _escaped(self, inner: exp.Expression, char: exp.Expression, node: exp.Expression) -> Expr:
+        this, pattern, negated = take(inner, "this", "expression", "negate")
+        return self._like(type(inner), this, pattern, char, bool(negated), node)
+
+    def _like(
+        self,
+        kind: type[exp.Expression],
+        this: exp.Expression,
+        pattern: exp.Expression,
+        char: exp.Expression | None,
+        negated: bool,
+        node: exp.Expression,
+    ) -> Expr:
+        name = _OPERATORS[kind]
+        if isinstance(pattern, exp.Any | exp.All):
+            return self._like_many(name, this, pattern, negated, node)
+        args = self.all([this, pattern] + ([char] if char is not None else []))
+        found = self.make(name, args, node)
+        return self.negate(found, node) if negated else found
+
+    def _like_many(
+        self, name: str, this: exp.Expression, patterns: exp.Expression, negated: bool, node: exp.Expression
+    ) -> Expr:
+        (inner,) = take(patterns, "this")
+        nodes = inner.expressions if isinstance(inner, exp.Tuple) else [inner.this if isinstance(inner, exp.Paren) else inner]
+        child = self.resolve(this)
+        tests = [self.make(name, (child, pattern), node) for pattern in self.all(nodes)]
+        tests = [self.negate(test, node) for test in tests] if negated else tests
+        found = tests[0]
+        for test in tests[1:]:
+            found = self.make("or" if isinstance(patterns, exp.Any) else "and", (found, test), node)
+        return found
+
+    def case(self, node: exp.Expression) -> Expr:
+        this, ifs, default = take(node, "this", "ifs", "default")
+        pairs = [tuple(take(branch, "this", "true")) for branch in ifs]
+        conditions = self.all([condition for condition, _ in pairs])
+        if this is not None:
+            operand = self.resolve(this)
+            conditions = tuple(self.make("=", (operand, c), node) for c in conditions)
+        values = self.all([value for _, value in pairs] + ([default] if default is not None else []))
+        return self.make_case(conditions, values, default is not None, node)
+
+    def make_case(
+        self, conditions: Sequence[Expr], values: Sequence[Expr], has_else: bool, node: exp.Expression
+    ) -> Expr:
+        """CASE from typed parts: `values` has one more than `conditions` when there is an ELSE."""
+        for condition in conditions:
+            if condition.type not in (BOOLEAN, NULL):
+                raise fault(node, f"WHEN needs a boolean, not {condition.type}")
+        unified = coerce.unify(values)
+        if unified is None:
+            raise fault(node, "the branches have no common type: " + ", ".join(str(v.type) for v in values))
+        tests = [coerce.implicit_cast(c, BOOLEAN) for c in conditions]
+        nullable = not has_else or any(v.nullable for v in unified)
+        branches = tuple(zip(tests, unified, strict=False))
+        return Case(unified[0].type, nullable, branches, unified[-1] if has_else else None)
+
+    def extract(self, node: exp.Expression) -> Expr:
+        unit, source = take(node, "this", "expression")
+        return self.make("extract", (Literal(STRING, False, unit.name), self.resolve(source)), node)
+
+    def trim(self, node: exp.Expression) -> Expr:
+        this, position, chars = take(node, "this", "position", "expression")
+        name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(position or "", "trim_from")
+        child = self.resolve(this)
+        if chars is None:
+            return self.make("trim" if name == "trim_from" else name, (child,), node)
+        typed = self.resolve(chars)
+        return self.make(name, (child, typed) if name == "trim_from" else (typed, child), node)
+
+    def adjacent_strings(self, node: exp.Expression) -> Expr:
+        parts, _, _ = take(node, "expressions", "coalesce", "safe")
+        return Literal(STRING, False, "".join(part.name for part in parts))
+
+    def tuple_(self, node: exp.Expression) -> Expr:
+        (items,) = take(node, "expressions")
+        return self.make("struct", self.all(items), node)
+
+    # functions
+
+    def anonymous(self, node: exp.Expression) -> Expr:
+        name, nodes = take(node, "this", "expressions")
+        return self.call(node, str(name), nodes)
+
+    def call(self, node: exp.Expression, name: str, nodes: Sequence[exp.Expression]) -> Expr:
+        """A function call as written: aggregate, window-only, generator or scalar."""
+        entry = self.entry(name, node)
+        distinct = ignore_nulls = False
+        if len(nodes) == 1 and isinstance(nodes[0], exp.Distinct):
+            (nodes,), distinct = take(nodes[0], "expressions"), True
+        nodes = list(nodes)
+        if nodes and isinstance(nodes[-1], exp.IgnoreNulls | exp.RespectNulls):
+            ignore_nulls = isinstance(nodes[-1], exp.IgnoreNulls)
+            nodes[-1] = take(nodes[-1], "this")[0]
+        if distinct and entry.kind != "aggregate":
+            raise fault(node, f"DISTINCT is for aggregate functions, {name} is none")
+        if name.lower() == "count" and len(nodes) == 1 and isinstance(nodes[0], exp.Star):
+            nodes = []
+        special = _SPECIAL.get(entry.name)
+        if special is not None:
+            return special(self, node, name, nodes)
+        args = self.lambda_args(entry, nodes, node) if entry.lambdas else self.all(nodes)
+        return self.apply(entry, name, args, node, distinct, ignore_nulls)
+
+    def entry(self, name: str, node: exp.Expression) -> Function:
+        entry = functions().get(name.lower())
+        if entry is None or not name[0].isalpha() and name[0] != "_":
+            if name.lower() in KNOWN_TO_SPARK:
+                raise unsupported(node, f"function {name} is not supported by the embedded engine", hint="engine: spark runs it")
+            hint = did_you_mean(name, (n for n in functions() if n[0].isalpha()))
+            raise fault(node, f"unknown function {name}", hint=hint, code="sql.function")
+        return entry
+
+    def make(self, name: str, args: tuple[Expr, ...], node: exp.Expression) -> Expr:
+        """A call by canonical name over typed arguments."""
+        return self.apply(functions()[name], name, args, node)
+
+    def apply(
+        self,
+        entry: Function,
+        name: str,
+        args: tuple[Expr, ...],
+        node: exp.Expression,
+        distinct: bool = False,
+        ignore_nulls: bool = False,
+    ) -> Expr:
+        try:
+            typed = entry.rule(args)
+        except TypeFault as error:
+            raise (unsupported if error.refused else fault)(node, f"{name}: {error.message}") from None
+        shown = name.lower() if entry.keeps_alias else entry.name
+        if isinstance(typed.rewritten, Expr):
+            return typed.rewritten
+        if entry.kind == "aggregate":
+            return AggregateCall(typed.type, typed.nullable, entry.name, typed.args, shown, distinct, ignore_nulls=ignore_nulls)
+        if ignore_nulls and entry.kind != "window":
+            raise fault(node, f"IGNORE NULLS does not go with {name}")
+        if entry.kind == "generator":
+            outputs, outer = typed.outputs, name.lower().endswith("_outer")
+            return GeneratorCall(outputs[0].type, True, entry.name, typed.args, shown, outputs, outer)
+        return Call(typed.type, typed.nullable, entry.name, typed.args, shown, ignore_nulls)
+
+    # special calls
+
+    def if_(self, node: exp.Expression, name: str, nodes: list[exp.Expression]) -> Expr:
+        if len(nodes) != 3:
+            raise fault(node, f"{name}: it takes 3 arguments, {len(nodes)} given")
+        condition, yes, no = self.all(nodes)
+        case = self.make_case([condition], [yes, no], True, node)
+        assert isinstance(case, Case)
+        args = (case.branches[0][0], case.branches[0][1], case.otherwise or null(case.type))
+        return Call(case.type, case.nullable, "if", args, "if")
+
+    def struct_(self, node: exp.Expression, name: str, nodes: list[exp.Expression]) -> Expr:
+        names = [item.alias if isinstance(item, exp.Alias) else None for item in nodes]
+        values = self.all([take(i, "this", "alias")[0] if isinstance(i, exp.Alias) else i for i in nodes])
+        fields = tuple(
+            Field(given or _field_name(node_, value, i), value.type, value.nullable)
+            for i, (given, value, node_) in enumerate(zip(names, values, nodes, strict=True))
+        )
+        return Call(StructType(fields), False, "struct", values, "struct")
+
+    def with_unit(self, node: exp.Expression, name: str, nodes: list[exp.Expression]) -> Expr:
+        """`dateadd(DAY, 1, d)` and `datediff(DAY, a, b)`: the unit is a bare word; with two arguments the
+        names mean date_add and datediff."""
+        entry = self.entry(name, node)
+        if len(nodes) != 3:
+            if name.lower().startswith("timestamp"):
+                raise fault(node, f"{name}: it takes 3 arguments, {len(nodes)} given")
+            simple = "date_add" if "add" in name.lower() else "datediff"
+            return self.apply(functions()[simple], name, self.all(nodes), node)
+        unit = Literal(STRING, False, nodes[0].name.upper())
+        return self.apply(entry, name, (unit, *self.all(nodes[1:])), node)
+
+    # lambdas
+
+    def lambda_args(self, entry: Function, nodes: Sequence[exp.Expression], node: exp.Expression) -> tuple[Expr, ...]:
+        """Resolve the plain arguments first; they give the lambda parameters their types."""
+        plain = [None if isinstance(n, exp.Lambda) else self.resolve(n) for n in nodes]
+        args: list[Expr] = []
+        for item, typed in zip(nodes, plain, strict=True):
+            if typed is not None:
+                args.append(typed)
+                continue
+            try:
+                types = entry.lambda_types(tuple(a for a in plain if a is not None), tuple(args), len(_params(item)))
+            except TypeFault as error:
+                raise (unsupported if error.refused else fault)(node, f"{entry.name}: {error.message}") from None
+            args.append(self.lambda_(item, types))
+        return tuple(args)
+
+    def lambda_(self, node: exp.Expression, types: Sequence[tuple[DataType, bool]]) -> Lambda:
+        body, names, _ = take(node, "this", "expressions", "colon")
+        if len(names) > len(types):
+            raise fault(node, f"the lambda has {len(names)} parameters, {len(types)} are given to it")
+        variables = tuple(
+            LambdaVariable(kind, nullable, name.name) for name, (kind, nullable) in zip(names, types, strict=False)
+        )
+        self._lambdas.append({v.name.lower(): v for v in variables})
+        try:
+            typed = self.resolve(body)
+        finally:
+            self._lambdas.pop()
+        return Lambda(typed.type, typed.nullable, variables, typed)
+
+    # aggregates and windows
+
+    def filter_(self, node: exp.Expression) -> Expr:
+        this, where = take(node, "this", "expression")
+        call, condition = self.all((this, take(where, "this")[0]))
+        if not isinstance(call, AggregateCall):
+            raise fault(node, "FILTER goes with aggregate functions only")
+        if condition.type not in (BOOLEAN, NULL):
+            raise fault(node, f"FILTER needs a boolean, not {condition.type}")
+        condition = coerce.implicit_cast(condition, BOOLEAN)
+        return AggregateCall(
+            call.type, call.nullable, call.function, call.args, call.shown, call.distinct, condition,
+            call.order, call.ignore_nulls,
+        )  # fmt: skip
+
+    def within_group(self, node: exp.Expression) -> Expr:
+        this, order = take(node, "this", "expression")
+        name, nodes = take(this, "this", "expressions")
+        keys = self.sort_keys(take(order, "expressions")[0])
+        if str(name).lower() not in ("percentile_cont", "percentile_disc") or len(keys) != 1:
+            raise unsupported(node, f"WITHIN GROUP is not supported for {name}")
+        found = self.apply(self.entry(str(name), node), str(name), (keys[0].expr, *self.all(nodes)), node)
+        assert isinstance(found, AggregateCall)
+        return AggregateCall(found.type, found.nullable, found.function, found.args, found.shown, order=tuple(keys))
+
+    def ignore_nulls(self, node: exp.Expression) -> Expr:
+        (this,) = take(node, "this")
+        call = self.resolve(this)
+        keep = isinstance(node, exp.IgnoreNulls)
+        if isinstance(call, AggregateCall):
+            return AggregateCall(
+                call.type, call.nullable, call.function, call.args, call.shown, call.distinct, call.filter,
+                call.order, keep,
+            )  # fmt: skip
+        if isinstance(call, Call) and functions()[call.function].kind == "window":
+            return Call(call.type, call.nullable, call.function, call.args, call.shown, keep)
+        raise fault(node, "IGNORE NULLS goes with aggregate and window functions only")
+
+    def sort_keys(self, nodes: Sequence[exp.Expression]) -> list[SortKey]:
+        """ORDER BY items, Spark's default for NULLs filled in."""
+        return collect(self.sort_key, nodes)
+
+    def sort_key(self, node: exp.Expression) -> SortKey:
+        if not isinstance(node, exp.Ordered):
+            return SortKey(self.resolve(node))
+        this, descending, nulls_first = take(node, "this", "desc", "nulls_first")
+        expr = self.resolve(this)
+        if not coerce.is_orderable(expr.type):
+            raise fault(node, f"a {expr.type} has no order")
+        return SortKey(expr, bool(descending), bool(nulls_first))
+
+    def window(self, node: exp.Expression) -> Expr:
+        this, partition, order, spec, alias, _, _ = take(
+            node, "this", "partition_by", "order", "spec", "alias", "over", "first"
+        )
+        if alias is not None:
+            base = self.scope.window(alias.name, node)
+            base_partition, base_order, base_spec, _, _ = take(base, "partition_by", "order", "spec", "this", "alias")
+            partition, order, spec = partition or base_partition, order or base_order, spec or base_spec
+        function = self.resolve(this)
+        entry = functions().get(getattr(function, "function", ""))
+        if not isinstance(function, Call | AggregateCall) or entry is None or entry.kind not in ("aggregate", "window"):
+            raise fault(node, f"{label(this)} cannot be used with OVER", hint="use an aggregate or window function")
+        if isinstance(function, AggregateCall) and function.distinct:
+            raise fault(node, "DISTINCT aggregates cannot be used with OVER")
+        keys = tuple(self.sort_keys(take(order, "expressions", "siblings")[0]) if order is not None else ())
+        if not keys and entry.kind == "window" and entry.name not in ("nth_value",):
+            raise fault(node, f"{entry.name} needs ORDER BY in its window")
+        frame = self._frame(spec, keys, node)
+        if entry.kind == "window" and entry.name != "nth_value":
+            if spec is not None:
+                raise fault(node, f"{entry.name} takes no frame")
+            frame = Frame("rows", None, 0)
+        return WindowCall(
+            function.type, function.nullable or _empty_frame(frame), function, self.all(partition or ()), keys,
+            frame, spec is not None,
+        )  # fmt: skip
+
+    def _frame(self, spec: exp.Expression | None, keys: tuple[SortKey, ...], node: exp.Expression) -> Frame:
+        if spec is None:
+            return Frame("range", None, 0) if keys else Frame("rows", None, None)
+        kind, start, start_side, end, end_side = take(spec, "kind", "start", "start_side", "end", "end_side")
+        unit = str(kind).lower()
+        if unit not in ("rows", "range"):
+            raise unsupported(node, f"{kind} frames are not supported")
+        low = self._bound(start, start_side, unit, keys, node)
+        high = 0 if end is None else self._bound(end, end_side, unit, keys, node)
+        return Frame("rows" if unit == "rows" else "range", low, high)
+
+    def _bound(
+        self, value: object, side: object, unit: str, keys: tuple[SortKey, ...], node: exp.Expression
+    ) -> int | float | None:
+        if value == "UNBOUNDED":
+            return None
+        if value == "CURRENT ROW":
+            return 0
+        assert isinstance(value, exp.Expression)
+        typed = self.resolve(value)
+        if not isinstance(typed, Literal) or not isinstance(typed.value, int | float) or typed.value is True:
+            raise unsupported(node, "a frame bound must be a constant number or interval")
+        amount = typed.value if unit == "rows" else self._range_amount(typed, keys, node)
+        return -amount if str(side).upper() == "PRECEDING" else amount
+
+    def _range_amount(self, bound: Literal, keys: tuple[SortKey, ...], node: exp.Expression) -> int | float:
+        if len(keys) != 1:
+            raise fault(node, "a RANGE frame with an offset needs exactly one ORDER BY item")
+        kind, value = keys[0].expr.type, bound.value
+        assert isinstance(value, int | float)
+        if kind == DATE and bound.type == INT:
+            return value
+        if kind in (TIMESTAMP, TIMESTAMP_NTZ) and coerce.is_day_time(bound.type):
+            return value
+        if kind == DATE and str(bound.type) == "interval day":
+            return int(value) // 86_400_000_000
+        if coerce.is_numeric(kind) and coerce.is_numeric(bound.type) and not getattr(bound.type, "scale", 0):
+            return int(value) * 10 ** getattr(kind, "scale", 0) if kind != DOUBLE else value
+        raise unsupported(node, f"a RANGE frame over {kind} with an offset of {bound.type} is not supported")
+
+
+def _empty_frame(frame: Frame) -> bool:
+    """Whether some row may see no rows at all."""
+    return (frame.start is not None and frame.start > 0) or (frame.end is not None and frame.end < 0)
+
+
+def _field_name(node: exp.Expression, value: Expr, index: int) -> str:
+    if isinstance(node, exp.Column):
+        return node.name
+    if isinstance(value, GetField | LambdaVariable):
+        return value.name
+    return f"col{index + 1}"
+
+
+def _params(node: exp.Expression) -> list[exp.Expression]:
+    return list(node.args.get("expressions") or ())
+
+
+def _parts(node: exp.Expression) -> list[exp.Expression] | None:
+    """The identifiers of a dotted name; None when it hangs on something else, as in `f(x).y`."""
+    if isinstance(node, exp.Identifier):
+        return [node]
+    if isinstance(node, exp.Column):
+        this, table, db, catalog = take(node, "this", "table", "db", "catalog")
+        return [part for part in (catalog, db, table, this) if part is not None]
+    if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier):
+        inner, last = take(node, "this", "expression")
+        front = _parts(inner)
+        return None if front is None else [*front, last]
+    return None
+
+
+def _units(unit: exp.Expression | None) -> tuple[str | None, str | None]:
+    if unit is None:
+        return None, None
+    if isinstance(unit, exp.IntervalSpan):
+        start, end = take(unit, "this", "expression")
+        return start.name.lower(), end.name.lower()
+    return unit.name.lower(), None
+
+
+def _data_type(node: exp.Expression, where: exp.Expression) -> DataType:
+    try:
+        return parse_data_type(_ddl(node))
+    except SqlError as error:
+        raise fault(where, error.problems[0].message, hint=error.problems[0].hint, code="sql.type") from None
+
+
+def _ddl(node: exp.Expression) -> str:
+    from rayetl.sql.parse import render
+
+    text = render(node)
+    return " ".join(text.split())
+
+
+_OPERATORS: dict[type[exp.Expression], str] = {
+    exp.Add: "+",
+    exp.Sub: "-",
+    exp.Mul: "*",
+    exp.Div: "/",
+    exp.IntDiv: "div",
+    exp.Mod: "%",
+    exp.EQ: "=",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+    exp.NullSafeEQ: "<=>",
+    exp.And: "and",
+    exp.Or: "or",
+    exp.BitwiseAnd: "&",
+    exp.BitwiseOr: "|",
+    exp.BitwiseXor: "^",
+    exp.DPipe: "concat",
+    exp.Like: "like",
+    exp.ILike: "ilike",
+    exp.RegexpLike: "rlike",
+}
+_BARE_FUNCTIONS = {"current_date", "current_timestamp", "localtimestamp"}
+_SPECIAL: dict[str, Callable[[Resolver, exp.Expression, str, list[exp.Expression]], Expr]] = {
+    "if": Resolver.if_,
+    "struct": Resolver.struct_,
+    "timestampadd": Resolver.with_unit,
+    "timestampdiff": Resolver.with_unit,
+}
+_HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]] = {
+    **dict.fromkeys((exp.Column, exp.Identifier, exp.Dot), Resolver.name),
+    **dict.fromkeys(_OPERATORS, Resolver.binary),
+    **dict.fromkeys((exp.And, exp.Or), Resolver.connector),
+    **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike), Resolver.like),
+    **dict.fromkeys((exp.Cast, exp.TryCast), Resolver.cast),
+    **dict.fromkeys((exp.IgnoreNulls, exp.RespectNulls), Resolver.ignore_nulls),
+    exp.Bracket: Resolver.bracket,
+    exp.Literal: Resolver.literal,
+    exp.Neg: Resolver.negative,
+    exp.BitwiseNot: lambda self, node: self.make("~", (self.resolve(take(node, "this")[0]),), node),
+    exp.Interval: Resolver.interval,
+    exp.NEQ: Resolver.not_equal,
+    exp.NullSafeNEQ: Resolver.distinct_from,
+    exp.Not: Resolver.not_,
+    exp.Is: Resolver.is_,
+    exp.Between: Resolver.between,
+    exp.In: Resolver.in_,
+    exp.Escape: Resolver.escape,
+    exp.Case: Resolver.case,
+    exp.Extract: Resolver.extract,
+    exp.Trim: Resolver.trim,
+    exp.Concat: Resolver.adjacent_strings,
+    exp.Tuple: Resolver.tuple_,
+    exp.Anonymous: Resolver.anonymous,
+    exp.Filter: Resolver.filter_,
+    exp.WithinGroup: Resolver.within_group,
+    exp.Window: Resolver.window,
+    exp.Paren: lambda self, node: self.resolve(take(node, "this")[0]),
+    exp.Null: lambda self, node: Literal(NULL, True, None),
+    exp.Boolean: lambda self, node: Literal(BOOLEAN, False, bool(take(node, "this")[0])),
+    exp.HexString: lambda self, node: literals.hexadecimal(take(node, "this", "is_integer")[0]),
+    exp.RawString: lambda self, node: Literal(STRING, False, take(node, "this")[0]),
+    exp.Exists: lambda self, node: self.scope.subquery(take(node, "this")[0], "exists", ()),
+    exp.Subquery: lambda self, node: self.scope.subquery(node, "scalar", ()),
+    exp.Select: lambda self, node: self.scope.subquery(node, "scalar", ()),
+    exp.DataType: lambda self, node: _type_name_as_column(self, node),
+}
+
+
+def _type_name_as_column(resolver: Resolver, node: exp.Expression) -> Expr:
+    raise unsupported(node, f"the type name {node} stands where a value is expected", hint="quote it if it is a column")
