@@ -1,0 +1,298 @@
+"""One epoch of one load into a local directory: stage, decide, publish, and recover what others left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
+from rayetl.connectors.commit.durable import cannot_exchange, sync
+from rayetl.connectors.commit.layout import Attempt, Layout, data_files
+from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest
+from rayetl.connectors.commit.lock import Lock
+from rayetl.connectors.commit.publish import (
+    build_next,
+    commit_by_exchange,
+    commit_in_place,
+    publish,
+    remove_tree,
+    rescue_strays,
+    settle_exchange,
+)
+from rayetl.errors import BooksError, CommitConflict, LoadError
+from rayetl.failpoints import failpoint
+
+
+class SaveMode(StrEnum):
+    """What a load does with rows that are in the target already, as in Spark."""
+
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+    ERROR_IF_EXISTS = "error_if_exists"
+    IGNORE = "ignore"
+
+
+CountRows = Callable[[Sequence[Path]], Sequence[int] | None]
+"""Counts the rows of staged files from the files themselves; `None` where the format cannot tell."""
+
+
+@dataclass(slots=True)
+class DirectorySession(LoadSession):
+    """A `LoadSession` for local directories. `target.directory` is filled in by `begin`.
+
+    `count` reads the rows of the staged files back, to be compared with what the engine counted;
+    `suffix` ends the names of published files.
+    """
+
+    path: str
+    epoch: Epoch
+    mode: SaveMode
+    target: FilesTarget
+    count: CountRows
+    suffix: str
+    _layout: Layout = field(init=False)
+    _lock: Lock | None = field(init=False, default=None)
+    _attempt: Attempt | None = field(init=False, default=None)
+    _ledger: Ledger = field(init=False, default=Ledger((), 0))
+    _made: list[Path] = field(init=False, default_factory=list)
+    _started: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self._layout = Layout.of(self.path)
+
+    def committed(self) -> LoadResult | None:
+        with _told(self.path):
+            ledger = self._read_ledger()
+            manifest = ledger.find(self.epoch)
+            if manifest is None:
+                return None
+            if manifest in ledger.unpublished:
+                try:
+                    self._recover()
+                finally:
+                    self._release()
+            return manifest.result(self._layout.root, skipped=True)
+
+    def begin(self) -> FilesTarget | None:
+        self._started = time.monotonic()
+        with _told(self.path):
+            try:
+                return self._begin()
+            except BaseException:
+                self.abort()
+                raise
+
+    def _begin(self) -> FilesTarget | None:
+        self._recover()
+        if self._ledger.find(self.epoch):
+            raise CommitConflict(
+                f"another run has just committed this epoch into {self._layout.root}",
+                hint="run again: the epoch is recognised and skipped",
+            )
+        if self.mode in (SaveMode.IGNORE, SaveMode.ERROR_IF_EXISTS) and self._has_data():
+            if self.mode is SaveMode.IGNORE:
+                self.abort()
+                return None
+            raise LoadError(
+                f"{self._layout.root} holds data already and the mode is error_if_exists",
+                hint="choose the mode append, overwrite or ignore, or another path",
+            )
+        self._attempt = self._layout.new_attempt(self._ledger.head + 1)
+        failpoint("stage.attempt_made")
+        self.target = replace(self.target, directory=str(self._attempt.data))
+        return self.target
+
+    def commit(self, rows: int) -> LoadResult:
+        if self._attempt is None:
+            raise RuntimeError("commit was called before begin")
+        with _told(self.path):
+            try:
+                manifest = self._manifest(self._attempt, rows)
+                self._decide(self._attempt, manifest)
+            except BaseException:
+                self.abort()
+                raise
+        return manifest.result(self._layout.root, skipped=False)
+
+    def abort(self) -> None:
+        if self._attempt is not None:
+            remove_tree(self._attempt.directory)
+            self._attempt = None
+            failpoint("abort.removed")
+        if self._lock is not None:
+            self._remove_made()
+        self._release()
+
+    def _read_ledger(self) -> Ledger:
+        return Ledger.read(self._layout.epochs, self._layout.published)
+
+    def _has_data(self) -> bool:
+        return bool(self._ledger.manifests) or any(data_files(self._layout.root))
+
+    def _recover(self) -> None:
+        """Take the lock, fence dead attempts, complete what they decided, and clear the rest."""
+        self._lock = self._take_lock()
+        failpoint("recover.locked")
+        dead = {}
+        for attempt in self._layout.attempts():
+            dead[attempt.token] = attempt.fence()
+            failpoint("recover.fenced")
+        self._ledger = self._read_ledger()
+        for manifest in self._ledger.unpublished:
+            lost = Attempt(self._layout.control / f"lost-{manifest.attempt}", manifest.attempt)
+            publish(self._layout, dead.get(manifest.attempt, lost), manifest)
+            failpoint("recover.rolled_forward")
+        for attempt in dead.values():
+            if self._ledger.manifests and self._ledger.manifests[-1].attempt == attempt.token:
+                self._rescue(attempt, self._ledger.manifests[-1])
+            remove_tree(attempt.directory)
+            failpoint("recover.cleared")
+        self._ledger = replace(self._ledger, published=self._ledger.head)
+
+    def _take_lock(self) -> Lock:
+        while True:
+            self._make_root()
+            try:
+                return Lock.acquire(self._layout.lock, self.epoch.run)
+            except FileNotFoundError:
+                # A run that gave up has just removed the directories it had made.
+                continue
+
+    def _rescue(self, attempt: Attempt, manifest: Manifest) -> None:
+        if attempt.next.is_dir() and not manifest.replaces:
+            rescue_strays(self._layout, attempt)
+
+    def _make_root(self) -> None:
+        root, control = self._layout.root, self._layout.control
+        if root.exists() and not root.is_dir():
+            raise LoadError(f"{root} is a file; a files load writes a directory", hint="choose another path")
+        if control.is_symlink():
+            raise LoadError(f"{control} is a symbolic link; the ledger must lie in the target itself")
+        for directory in [*reversed(root.parents), root, control, self._layout.epochs]:
+            if not directory.exists():
+                directory.mkdir(exist_ok=True)
+                sync(directory.parent)
+                self._made.append(directory)
+
+    def _remove_made(self) -> None:
+        """Take back the directories this session made, if they stayed empty of everything but the lock."""
+        held = self._lock is not None and self._lock.is_held
+        empty = held and not any(self._layout.epochs.iterdir()) and not any(data_files(self._layout.root))
+        if empty and self._layout.control in self._made:
+            self._layout.lock.unlink(missing_ok=True)
+            for directory in reversed(self._made):
+                try:
+                    directory.rmdir()
+                except OSError:
+                    break
+        self._made.clear()
+
+    def _manifest(self, attempt: Attempt, rows: int) -> Manifest:
+        """Make the staged files durable and describe them."""
+        failpoint("stage.written")
+        staged = list(data_files(attempt.data))
+        counted = self.count([attempt.data / name for name in staged])
+        if counted is not None and sum(counted) != rows:
+            raise BooksError(
+                f"{rows} rows went to {self._layout.root}, but its staged files hold {sum(counted)}",
+                hint="this is a fault of rayetl; nothing was committed",
+            )
+        failpoint("stage.counted")
+        for name in staged:
+            sync(attempt.data / name)
+        for directory, _, _ in os.walk(attempt.data):
+            sync(Path(directory))
+        failpoint("stage.synced")
+        replaces = self.mode is SaveMode.OVERWRITE
+        return Manifest(
+            number=self._ledger.head + 1,
+            pipeline=self.epoch.pipeline,
+            load=self.epoch.load,
+            key=self.epoch.key,
+            run=self.epoch.run,
+            attempt=attempt.token,
+            mode=self.mode,
+            rows=rows,
+            files=self._describe(attempt, staged, counted),
+            replaces=replaces,
+            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - self._started, 6),
+            previous=self._ledger.seal,
+        )
+
+    def _describe(
+        self, attempt: Attempt, staged: Sequence[Path], counted: Sequence[int] | None
+    ) -> tuple[DataFile, ...]:
+        stem = f"part-{attempt.token}"
+        return tuple(
+            DataFile(
+                staged=name.as_posix(),
+                path=(name.parent / f"{stem}-{index:05d}{self.suffix}").as_posix(),
+                bytes=(attempt.data / name).stat().st_size,
+                rows=counted[index] if counted is not None else None,
+            )
+            for index, name in enumerate(staged)
+        )
+
+    def _decide(self, attempt: Attempt, manifest: Manifest) -> None:
+        """Commit, publish and let go. Past the decision nothing is undone: what fails is completed by the
+        next run."""
+        one_step = len(manifest.files) <= 1 and not manifest.replaces
+        if not one_step and self._layout.swap and self._swapped(attempt, manifest):
+            settle_exchange(self._layout, attempt, manifest)
+            self._finish(attempt)
+            return
+        if manifest.replaces:
+            old = tuple(name.as_posix() for name in data_files(self._layout.root))
+            manifest = replace(manifest, removes=old)
+        commit_in_place(self._layout, attempt, manifest)
+        self._attempt = None
+        publish(self._layout, attempt, manifest)
+        self._finish(attempt)
+
+    def _swapped(self, attempt: Attempt, manifest: Manifest) -> bool:
+        """Commit by exchanging directories; `False`, and nothing done, where that cannot be."""
+        try:
+            build_next(self._layout, attempt, manifest)
+            commit_by_exchange(self._layout, attempt, manifest)
+        except OSError as error:
+            if not cannot_exchange(error):
+                raise
+            remove_tree(attempt.next)
+            return False
+        self._attempt = None
+        return True
+
+    def _finish(self, attempt: Attempt) -> None:
+        self._attempt = None
+        remove_tree(attempt.directory)
+        failpoint("commit.cleared")
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+class _told:  # noqa: N801
+    """Turns an `OSError` from the file system into a sentence for the user."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            name = error.filename2 or error.filename or self.path
+            raise LoadError(
+                f"cannot load into {self.path}: {error.strerror or error} ({os.fsdecode(name)})",
+                hint="nothing of this run is visible there; free space or mend the permissions and run again",
+            ) from error

@@ -1,0 +1,187 @@
+"""The load `files`: rows into the files of a local directory, each epoch exactly once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rayetl.connectors.base import Epoch, FilesTarget, Load
+from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
+from rayetl.contracts import ContractConfig
+from rayetl.errors import Problem
+from rayetl.model import ColumnName, Model, Size
+from rayetl.sql.types import (
+    BINARY,
+    CALENDAR_INTERVAL,
+    DAY_TIME_INTERVAL,
+    NULL,
+    YEAR_MONTH_INTERVAL,
+    ArrayType,
+    DataType,
+    MapType,
+    Schema,
+    StructType,
+)
+
+FileFormat = Literal["parquet", "csv", "json", "avro"]
+
+CODECS: dict[str, tuple[str, ...]] = {
+    "parquet": ("zstd", "snappy", "gzip", "lz4", "brotli", "uncompressed"),
+    "csv": ("uncompressed", "gzip", "zstd"),
+    "json": ("uncompressed", "gzip", "zstd"),
+    "avro": ("snappy", "deflate", "zstd", "bzip2", "xz", "uncompressed"),
+}
+"""The codecs of each format; the first is the default."""
+
+_ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
+_INTERVALS = (DAY_TIME_INTERVAL, YEAR_MONTH_INTERVAL, CALENDAR_INTERVAL)
+
+
+class WriteOptions(Model):
+    """How text is written; the names are Spark's. Defaults are read back by Spark's own defaults."""
+
+    header: bool = Field(default=True, description="CSV: whether the first line holds the column names.")
+    sep: str = Field(
+        default=",",
+        min_length=1,
+        max_length=1,
+        description="CSV: the character between two fields; `delimiter` is the same option.",
+    )
+    quote: str = Field(default='"', min_length=1, max_length=1, description="CSV: the quote character.")
+    escape: str = Field(
+        default="\\",
+        min_length=1,
+        max_length=1,
+        description="CSV: what stands before a quote inside a quoted field.",
+    )
+    quote_all: bool = Field(default=False, description="CSV: quote every field that is not NULL.")
+    null_value: str = Field(default="", description="CSV: what stands for NULL, never quoted.")
+    line_sep: Literal["\n", "\r\n"] = Field(default="\n", description="CSV: the end of a line.")
+    compression: str | None = Field(
+        default=None,
+        description="The codec; the same as the field `compression` of the load.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_delimiter(cls, value: object) -> object:
+        if isinstance(value, dict) and "delimiter" in value and "sep" not in value:
+            return {"sep" if key == "delimiter" else key: item for key, item in value.items()}
+        return value
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class FilesLoad(Load):
+    """Writes Parquet, CSV, JSON lines or Avro files into a local directory."""
+
+    type: Literal["files"]
+    path: str = Field(min_length=1, description="The directory; it is made if it does not exist.")
+    format: FileFormat = Field(default="parquet", description="Format of the files.")
+    mode: SaveMode = Field(
+        default=SaveMode.ERROR_IF_EXISTS,
+        description=(
+            "What happens to data that is there already: `append` keeps it, `overwrite` replaces it in one "
+            "step, `error_if_exists` refuses to load, `ignore` leaves all as it is. The same epoch is never "
+            "loaded twice, whatever the mode."
+        ),
+    )
+    partition_by: Annotated[tuple[ColumnName, ...], BeforeValidator(_listed)] = Field(
+        default=(),
+        description="Columns whose values become directories (`year=2013/month=1`), as in Hive and Spark.",
+        examples=[["year", "month"]],
+    )
+    max_file_size: Size | None = Field(
+        default=None, description="Begin a new file after about this much data, measured in memory."
+    )
+    compression: str | None = Field(
+        default=None,
+        description="Codec. Parquet: zstd (default), snappy, gzip, lz4, brotli, uncompressed. CSV and JSON: "
+        "uncompressed (default), gzip, zstd. Avro: snappy (default), deflate, zstd, bzip2, xz, uncompressed.",
+    )
+    options: WriteOptions = Field(default=WriteOptions(), description="How CSV is written.")
+    contract: ContractConfig | None = Field(
+        default=None, description="The Avro schema that loaded rows must satisfy."
+    )
+
+    @model_validator(mode="after")
+    def _known_codec(self) -> Self:
+        codecs = CODECS[self.format]
+        if self.codec not in codecs:
+            near = difflib.get_close_matches(self.codec, codecs, n=1)
+            raise ValueError(
+                f"{self.codec!r} is not a codec for {self.format}; allowed: {', '.join(codecs)}"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
+        if self.max_file_size is not None and self.max_file_size < 1:
+            raise ValueError("max_file_size must be at least one byte")
+        return self
+
+    @property
+    def codec(self) -> str:
+        """The codec in force."""
+        chosen = self.compression or self.options.compression or CODECS[self.format][0]
+        return "uncompressed" if chosen.lower() == "none" else chosen.lower()
+
+    def check(self, schema: Schema) -> Sequence[Problem]:
+        problems = [problem for field in schema for problem in self._unfit(field.name, field.type)]
+        for index, name in enumerate(self.partition_by):
+            field = schema.get(name)
+            if field is None:
+                near = difflib.get_close_matches(name, schema.names, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"columns: {', '.join(schema.names)}"
+                message = f"partition_by names the column {name!r}, which does not reach this load"
+                problems.append(Problem("load.partition", message, ("partition_by", index), hint))
+            elif isinstance(field.type, (ArrayType, MapType, StructType)) or field.type == BINARY:
+                message = f"the column {name!r} of type {field.type} cannot name a directory"
+                problems.append(Problem("load.partition", message, ("partition_by", index)))
+        if self.partition_by and {name.lower() for name in self.partition_by} >= {
+            name.lower() for name in schema.names
+        }:
+            message = "partition_by names every column, so nothing is left to write into the files"
+            problems.append(Problem("load.partition", message, ("partition_by",)))
+        return problems
+
+    def _unfit(self, name: str, kind: DataType) -> list[Problem]:
+        hint = None
+        if kind in _INTERVALS or kind == NULL:
+            hint = "cast it to another type in a select step"
+        elif self.format == "csv" and (isinstance(kind, (ArrayType, MapType, StructType)) or kind == BINARY):
+            hint = "use to_json, hex or base64 in a select step, or another format"
+        if hint is None:
+            return []
+        return [
+            Problem("load.type", f"{self.format} cannot hold the column {name!r} of type {kind}", (), hint)
+        ]
+
+    def open(self, epoch: Epoch, schema: Schema) -> DirectorySession:
+        names = {name.lower(): name for name in schema.names}
+        target = FilesTarget(
+            directory="",
+            format=self.format,
+            options=self.options.model_copy(update={"compression": self.codec}),
+            partition_by=tuple(names.get(name.lower(), name) for name in self.partition_by),
+            max_bytes=self.max_file_size,
+            schema=schema,
+        )
+        ending = _ENDINGS.get(self.codec, "") if self.format in ("csv", "json") else ""
+        return DirectorySession(
+            self.path, epoch, self.mode, target, count_rows(self.format), f".{self.format}{ending}"
+        )
+
+
+def count_rows(file_format: str) -> CountRows:
+    """What counts staged files of a format by themselves: Parquet by its footers, the others not."""
+    return _parquet_rows if file_format == "parquet" else lambda _: None
+
+
+def _parquet_rows(paths: Sequence[Path]) -> Sequence[int]:
+    import pyarrow.parquet as pq
+
+    return [pq.read_metadata(path).num_rows for path in paths]
