@@ -86,7 +86,7 @@ def build_next(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
         failpoint("swap.before_decision")
 
 
-def commit_by_exchange(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
+def commit_by_exchange(layout: Layout, attempt: Attempt) -> None:
     """Put the new directory in the place of the old one: data and manifest become visible in one step.
 
     Raises `CommitConflict` when the attempt was fenced, `OSError` where directories cannot be exchanged.

@@ -259,7 +259,7 @@ class DirectorySession(LoadSession):
         """Commit by exchanging directories; `False`, and nothing done, where that cannot be."""
         try:
             build_next(self._layout, attempt, manifest)
-            commit_by_exchange(self._layout, attempt, manifest)
+            commit_by_exchange(self._layout, attempt)
         except OSError as error:
             if not cannot_exchange(error):
                 raise

@@ -1,0 +1,1 @@
+"""The file formats: what is read and written, and how."""

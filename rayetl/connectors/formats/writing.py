@@ -1,0 +1,139 @@
+"""Lazy sinks that stage the rows of a load, for `polars.collect_all` to run together with others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+import polars as pl
+
+from rayetl.connectors.base import FilesTarget
+from rayetl.connectors.files_load import WriteOptions
+from rayetl.connectors.formats.text_values import csv_text, json_value
+from rayetl.errors import LoadError
+from rayetl.sql.types import STRING, TIMESTAMP, TIMESTAMP_NTZ
+
+_ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
+
+
+def sink_files(frame: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
+    """A lazy sink that writes the columns of `target.schema` into `target.directory`.
+
+    No row at all still makes one file that holds the schema (none below `partition_by`). Collecting it
+    raises `LoadError` for values that the format cannot hold.
+    """
+    if not isinstance(target.options, WriteOptions):
+        raise TypeError("the options of a files target are WriteOptions")
+    rows = frame.select(target.schema.names)
+    return _SINKS[target.format](_with_partition_names(rows, target), target, target.options)
+
+
+def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
+    """Partition columns as Spark spells them in directory names; an empty string counts as NULL."""
+    spelled = []
+    for name in target.partition_by:
+        kind, column = next(field.type for field in target.schema if field.name == name), pl.col(name)
+        if kind == STRING:
+            spelled.append(pl.when(column != "").then(column).alias(name))
+        elif kind in (TIMESTAMP, TIMESTAMP_NTZ):
+            text = column.dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.replace(r"\.?0+$", "")
+            whole = column.dt.strftime("%Y-%m-%d %H:%M:%S")
+            spelled.append(pl.when(column.dt.microsecond() == 0).then(whole).otherwise(text).alias(name))
+    return rows.with_columns(spelled)
+
+
+def _place(target: FilesTarget, ending: str) -> str | pl.PartitionBy:
+    if target.partition_by:
+        return pl.PartitionBy(
+            target.directory,
+            key=list(target.partition_by),
+            include_key=False,
+            approximate_bytes_per_file=target.max_bytes,
+        )
+    if target.max_bytes is not None:
+        return pl.PartitionBy(target.directory, approximate_bytes_per_file=target.max_bytes)
+    return os.path.join(target.directory, f"00000000{ending}")
+
+
+def _body(target: FilesTarget) -> list[tuple[str, pl.Expr]]:
+    return [
+        (field.name, pl.col(field.name)) for field in target.schema if field.name not in target.partition_by
+    ]
+
+
+def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+    compression = options.compression or "zstd"
+    sink = rows.sink_parquet(  # type: ignore[call-overload]
+        _place(target, ".parquet"),
+        compression=compression,
+        mkdir=True,
+        lazy=True,
+    )
+    return _lazy(sink)
+
+
+def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+    kinds = {field.name: field.type for field in target.schema}
+    body = _body(target)
+    texts = [csv_text(column, kinds[name], options).alias(name) for name, column in body]
+    # A line with nothing on it is no row for a reader, so the only column of a file quotes its NULLs.
+    null = options.quote * 2 if len(body) == 1 and not options.null_value else options.null_value
+    codec = options.compression or "uncompressed"
+    head = [csv_text(pl.lit(name), STRING, options).alias(name) for name, _ in body]
+    renamed = dict(zip((name for name, _ in body), pl.select(head).row(0), strict=True)) if head else {}
+    sink = (
+        rows.with_columns(texts)
+        .rename(_changed(renamed))
+        .sink_csv(  # type: ignore[call-overload]
+            _place(target, f".csv{_ENDINGS.get(codec, '')}"),
+            compression=codec,
+            include_header=options.header,
+            separator=options.sep,
+            quote_char=options.quote,
+            line_terminator=options.line_sep,
+            null_value=null,
+            quote_style="never",
+            mkdir=True,
+            lazy=True,
+        )
+    )
+    return _lazy(sink)
+
+
+def _changed(names: Mapping[str, str]) -> dict[str, str]:
+    return {old: new for old, new in names.items() if old != new}
+
+
+def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+    kinds = {field.name: field.type for field in target.schema}
+    values = [json_value(column, kinds[name]).alias(name) for name, column in _body(target)]
+    codec = options.compression or "uncompressed"
+    sink = rows.with_columns(values).sink_ndjson(  # type: ignore[call-overload]
+        _place(target, f".json{_ENDINGS.get(codec, '')}"),
+        compression=codec,
+        check_extension=False,
+        mkdir=True,
+        lazy=True,
+    )
+    return _lazy(sink)
+
+
+def _avro(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+    from rayetl.connectors.formats.avro_writing import AvroStage
+
+    stage = AvroStage.begin(rows, target, options.compression or "snappy")
+    return _lazy(rows.sink_batches(stage.write, lazy=True))
+
+
+def _lazy(sink: pl.LazyFrame | None) -> pl.LazyFrame:
+    if sink is None:
+        raise LoadError("polars ran a sink at once that was asked to wait")
+    return sink
+
+
+_SINKS: dict[str, Callable[[pl.LazyFrame, FilesTarget, WriteOptions], pl.LazyFrame]] = {
+    "parquet": _parquet,
+    "csv": _csv,
+    "json": _json,
+    "avro": _avro,
+}
