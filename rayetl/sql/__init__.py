@@ -1,1 +1,71 @@
-"""Spark SQL: parse, types, function table, lowering to Polars."""
+"""Spark SQL: parse, types, function table, lowering to Polars.
+
+    analyzed = sql.analyze("SELECT a + 1 AS b FROM t", {"t": schema})
+    frame = sql.lower(analyzed, {"t": lazy_frame})
+
+Importing this package loads neither Polars nor Arrow; only `lower` and `interop` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rayetl.errors import ConfigPath
+from rayetl.sql.types import Schema
+
+if TYPE_CHECKING:
+    import polars as pl
+    from sqlglot import exp
+
+    from rayetl.sql.analyzed import AnalyzedQuery
+
+__all__ = ["analyze", "lower", "parse_expression", "parse_projection", "parse_query", "render"]
+
+
+def parse_query(text: str, origin: ConfigPath = ()) -> exp.Query:
+    """A query as a tree whose nodes know their place in the text. Raises `SqlError` on a syntax error."""
+    from rayetl.sql import parse
+
+    return parse.parse_query(text, origin)
+
+
+def parse_expression(text: str, origin: ConfigPath = ()) -> exp.Expression:
+    """One expression without a name. Raises `SqlError` on a syntax error."""
+    from rayetl.sql import parse
+
+    return parse.parse_expression(text, origin)
+
+
+def parse_projection(text: str, origin: ConfigPath = ()) -> exp.Expression:
+    """One item of a select list, with or without `AS name`. Raises `SqlError` on a syntax error."""
+    from rayetl.sql import parse
+
+    return parse.parse_projection(text, origin)
+
+
+def render(tree: exp.Expression) -> str:
+    """The tree as Spark SQL text, pretty-printed."""
+    from rayetl.sql import parse
+
+    return parse.render(tree)
+
+
+def analyze(query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC") -> AnalyzedQuery:
+    """The query typed by Spark's rules over tables with these schemas.
+
+    Raises `SqlError` with every problem found, `UnsupportedSqlError` when Spark would run the query but
+    the embedded engine cannot.
+    """
+    from rayetl.sql import analyzed
+
+    return analyzed.analyze(query, schemas, time_zone=time_zone)
+
+
+def lower(analyzed: AnalyzedQuery, frames: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+    """The query as one LazyFrame over `frames` (by table name, columns as in the schemas). Nothing is
+    read. Raises `SqlError` when two output columns have the same name."""
+    from rayetl.sql.analyzed import unique_names
+    from rayetl.sql.lower.relations import lower_relation
+
+    return lower_relation(analyzed.plan, frames, unique_names(analyzed), analyzed.time_zone)

@@ -1,0 +1,223 @@
+"""GROUP BY: what the keys are, and how the other expressions are rewritten over the groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from rayetl.errors import SqlError
+from rayetl.sql import coerce
+from rayetl.sql.analyze.exprs import canonical, map_window
+from rayetl.sql.analyze.query import ordinal_of
+from rayetl.sql.analyze.scope import Context, Scope
+from rayetl.sql.analyze.subquery import attached
+from rayetl.sql.expr import AggregateCall, Column, Expr, Literal, Subquery, WindowCall, contains_aggregate, null
+from rayetl.sql.faults import collect, fault, take, unsupported
+from rayetl.sql.relations import Aggregate, Expand, Project, Relation
+from rayetl.sql.resolve import resolve
+from rayetl.sql.types import LONG
+
+if TYPE_CHECKING:
+    from rayetl.sql.analyze.select import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The keys of GROUP BY; `sets` lists the grouping sets as indexes of keys, None for plain keys."""
+
+    present: bool
+    keys: tuple[Expr, ...] = ()
+    sets: tuple[tuple[int, ...], ...] | None = None
+
+    @classmethod
+    def of(cls, node: exp.Select, items: list[Item], scope: Scope) -> Grouping:
+        """Read the clause of a SELECT; names are columns first, then items of the select list."""
+        clause = node.args.get("group")
+        if clause is None:
+            return cls(False)
+        expressions, sets, cube, rollup, all_ = take(
+            clause, "expressions", "grouping_sets", "cube", "rollup", "all"
+        )
+        if all_:
+            keys = [item.expr for item in items if not contains_aggregate(item.expr)]
+            return cls(True, _distinct(keys))
+        aliases = {item.name.lower(): item.expr for item in reversed(items)}
+        wide = scope.with_names(fallback=aliases)
+
+        def key(part: exp.Expression) -> Expr:
+            return _key(part, items, wide)
+
+        grouped = [*(expressions or ()), *(sets or ()), *(cube or ()), *(rollup or ())]
+        special = [p for p in grouped if isinstance(p, (exp.GroupingSets, exp.Cube, exp.Rollup))]
+        if not special:
+            return cls(True, _distinct(collect(key, grouped)))
+        return cls._with_sets(grouped, special, key, clause)
+
+    @classmethod
+    def _with_sets(cls, parts: list[exp.Expression], special: list[exp.Expression], key: object, clause: exp.Expression) -> Grouping:
+        combined: list[tuple[Expr, ...]] = [()]
+        for part in parts:
+            if part in special:
+                options = _sets_of(part, key, parts)
+            else:
+                options = [(key(part),)]  # type: ignore[operator]
+            if isinstance(part, (exp.Cube, exp.Rollup)) and not part.expressions:
+                combined = []
+            combined = [(*left, *right) for left in combined for right in options] if combined else options
+        keys = _distinct([expr for one in combined for expr in one])
+        index = {canonical(expr): i for i, expr in enumerate(keys)}
+        sets = tuple(tuple(sorted({index[canonical(expr)] for expr in one})) for one in combined)
+        return cls(True, keys, sets)
+
+
+def _sets_of(part: exp.Expression, key: object, parts: list[exp.Expression]) -> list[tuple[Expr, ...]]:
+    if isinstance(part, exp.GroupingSets):
+        found: list[tuple[Expr, ...]] = []
+        for one in part.expressions:
+            if isinstance(one, (exp.Cube, exp.Rollup)):
+                found += _sets_of(one, key, parts)
+            else:
+                found.append(tuple(key(item) for item in _members(one)))  # type: ignore[operator]
+        return found
+    nodes = part.expressions or [p for p in parts if not isinstance(p, (exp.Cube, exp.Rollup))]
+    groups = [tuple(key(item) for item in _members(one)) for one in nodes]  # type: ignore[operator]
+    if isinstance(part, exp.Rollup):
+        chosen = [groups[:count] for count in range(len(groups), -1, -1)]
+    else:
+        chosen = [list(some) for count in range(len(groups), -1, -1) for some in combinations(groups, count)]
+    return [tuple(expr for group in some for expr in group) for some in chosen]
+
+
+def _members(node: exp.Expression) -> list[exp.Expression]:
+    if isinstance(node, exp.Tuple):
+        return list(node.expressions)
+    return [node.this] if isinstance(node, exp.Paren) else [node]
+
+
+def _distinct(exprs: list[Expr]) -> tuple[Expr, ...]:
+    return tuple({canonical(expr): expr for expr in reversed(exprs)}[canonical(expr)] for expr in _first_of(exprs))
+
+
+def _first_of(exprs: list[Expr]) -> list[Expr]:
+    seen: set[Expr] = set()
+    kept = []
+    for expr in exprs:
+        if canonical(expr) not in seen:
+            seen.add(canonical(expr))
+            kept.append(expr)
+    return kept
+
+
+def _key(node: exp.Expression, items: list[Item], scope: Scope) -> Expr:
+    ordinal = ordinal_of(node, len(items))
+    expr = items[ordinal].expr if ordinal is not None else resolve(node, scope)
+    if contains_aggregate(expr):
+        raise fault(node, "an aggregate function cannot be a GROUP BY key")
+    if not coerce.is_comparable(expr.type):
+        raise fault(node, f"GROUP BY cannot compare a {expr.type}")
+    return expr
+
+
+def aggregate(
+    relation: Relation,
+    grouping: Grouping,
+    exprs: list[Expr],
+    nodes: list[exp.Expression],
+    context: Context,
+) -> tuple[Relation, list[Expr]]:
+    """The grouped relation, and `exprs` rewritten to read its columns.
+
+    Raises `SqlError` for a column that is neither grouped nor inside an aggregate function.
+    """
+    relation, keys, key_columns, more = _grouped(relation, grouping, context)
+    writer = _Rewriter(context, relation, key_columns)
+    done = collect(lambda pair: writer.rewrite(*pair), list(zip(exprs, nodes, strict=True)))
+    columns = (*more, *(column for column, _ in writer.calls.values()))
+    calls = tuple(call for _, call in writer.calls.values())
+    return Aggregate(columns, writer.relation, keys, calls), done
+
+
+def _grouped(
+    relation: Relation, grouping: Grouping, context: Context
+) -> tuple[Relation, tuple[Expr, ...], dict[Expr, Column], tuple[Column, ...]]:
+    """The input with subqueries in keys attached and grouping sets expanded; keys and their columns."""
+    exprs: list[Expr] = []
+    for key in grouping.keys:
+        relation, done = attached(relation, key, context)
+        exprs.append(done)
+    wanted = [key.name if isinstance(key, Column) else "key" for key in grouping.keys]
+    if grouping.sets is None:
+        columns = [
+            e if isinstance(e, Column) else Column(e.type, e.nullable, context.names.fresh(name), name)
+            for e, name in zip(exprs, wanted, strict=True)
+        ]
+        known = {canonical(key): column for key, column in zip(grouping.keys, columns, strict=True)}
+        return relation, tuple(exprs), known, tuple(columns)
+    columns = [Column(e.type, True, context.names.fresh(name), name) for e, name in zip(exprs, wanted, strict=True)]
+    set_id = Column(LONG, False, context.names.fresh("grouping_id"), "grouping_id")
+    projections = tuple(_projection(exprs, number, chosen) for number, chosen in enumerate(grouping.sets))
+    expanded = Expand((*relation.columns, *columns, set_id), relation, relation.columns, projections)
+    known = {canonical(key): column for key, column in zip(grouping.keys, columns, strict=True)}
+    return expanded, (*columns, set_id), known, (*columns, set_id)
+
+
+def _projection(exprs: list[Expr], number: int, chosen: tuple[int, ...]) -> tuple[Expr, ...]:
+    values = tuple(expr if index in chosen else null(expr.type) for index, expr in enumerate(exprs))
+    return (*values, Literal(LONG, False, number))
+
+
+class _Rewriter:
+    """Replaces keys and aggregate calls by the columns that hold them."""
+
+    def __init__(self, context: Context, relation: Relation, keys: dict[Expr, Column]) -> None:
+        self.context = context
+        self.relation = relation
+        self.keys = keys
+        self.calls: dict[Expr, tuple[Column, AggregateCall]] = {}
+
+    def rewrite(self, expr: Expr, node: exp.Expression) -> Expr:
+        return expr.transform(lambda part: self._swap(part, node))
+
+    def _swap(self, part: Expr, node: exp.Expression) -> Expr | None:
+        known = self.keys.get(canonical(part))
+        if known is not None:
+            return replace(known, name=part.name) if isinstance(part, Column) else known
+        if isinstance(part, AggregateCall):
+            return self._call(part, node)
+        if isinstance(part, WindowCall):
+            return map_window(part, lambda child: self.rewrite(child, node))
+        if isinstance(part, Subquery) and part.kind != "in":
+            return part
+        if isinstance(part, Column):
+            raise self._not_grouped(part, node)
+        return None
+
+    def _call(self, call: AggregateCall, node: exp.Expression) -> Column:
+        if call.function in ("grouping", "grouping_id"):
+            raise unsupported(node, f"{call.function} is not supported")
+        if any(contains_aggregate(child) for child in call.children()):
+            raise fault(node, "an aggregate function cannot stand inside another")
+        key = canonical(call)
+        if key not in self.calls:
+            name = self.context.names.fresh(call.function)
+            relation = self.relation
+            args = []
+            for child in call.args:
+                relation, done = attached(relation, child, self.context)
+                args.append(done)
+            self.relation = relation
+            self.calls[key] = (Column(call.type, call.nullable, name, name), replace(call, args=tuple(args)))
+        return self.calls[key][0]
+
+    def _not_grouped(self, column: Column, node: exp.Expression) -> SqlError:
+        hint = f"add {column.name} to GROUP BY or wrap it in first() or another aggregate function"
+        place = next((c for c in node.find_all(exp.Column) if c.name.lower() == column.name.lower()), node)
+        return fault(place, f"{column.name} is neither in GROUP BY nor inside an aggregate function", hint=hint)
+
+
+def regrouped(relation: Relation, columns: tuple[Column, ...]) -> Relation:
+    """The relation cut down to `columns`."""
+    return relation if relation.columns == columns else Project(columns, relation, columns)

@@ -1,0 +1,160 @@
+"""Which names a place in a query can see, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlglot import exp
+
+from rayetl.errors import SqlError
+from rayetl.sql.expr import Column, Expr, Subquery
+from rayetl.sql.faults import did_you_mean, fault
+from rayetl.sql.types import Schema
+
+_LISTED = 12
+OnSubquery = Callable[[exp.Expression, str, tuple[Expr, ...], "Scope"], Subquery]
+
+
+class Names:
+    """Hands out column ids, each once in a query: the wanted name when it is free, else a numbered one."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def fresh(self, wanted: str) -> str:
+        name, number = wanted, 1
+        while name in self._used:
+            number += 1
+            name = f"{wanted}__{number}"
+        self._used.add(name)
+        return name
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a whole query can refer to: tables by lower-cased name, and the CTEs around the present part."""
+
+    tables: Mapping[str, tuple[str, Schema]]
+    names: Names
+    time_zone: str = "UTC"
+    ctes: Mapping[str, tuple[exp.CTE, Context]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A column that can be named here, with or without its qualifier; `shown` in `*` or not."""
+
+    column: Column
+    qualifier: str | None = None
+    shown: bool = True
+
+
+class Scope:
+    """The columns in reach, then those of the query around it. Implements the resolver's protocol."""
+
+    def __init__(
+        self,
+        context: Context,
+        entries: Iterable[Entry] = (),
+        outer: Scope | None = None,
+        fallback: Mapping[str, Expr] | None = None,
+        first: Mapping[str, Expr] | None = None,
+    ) -> None:
+        self.context = context
+        self.entries = tuple(entries)
+        self.outer = outer
+        self.fallback = dict(fallback or {})
+        self.first = dict(first or {})
+        self.on_subquery: OnSubquery | None = None
+        self.windows: dict[str, exp.Expression] = {}
+        self._by_name: dict[str, list[Entry]] = {}
+        self._qualifiers: set[str] = set()
+        for entry in self.entries:
+            self._by_name.setdefault(entry.column.name.lower(), []).append(entry)
+            self._qualifiers.add((entry.qualifier or "").lower())
+
+    def with_names(
+        self, *, fallback: Mapping[str, Expr] | None = None, first: Mapping[str, Expr] | None = None
+    ) -> Scope:
+        """The same scope with further single names: `fallback` behind, `first` before its columns."""
+        scope = Scope(self.context, self.entries, self.outer, fallback, first)
+        scope.on_subquery, scope.windows = self.on_subquery, self.windows
+        return scope
+
+    @property
+    def time_zone(self) -> str:
+        return self.context.time_zone
+
+    def column(self, parts: Sequence[str], node: exp.Expression) -> tuple[Expr, int]:
+        """The column of a dotted name and how many parts it took. Raises `SqlError` for none or several."""
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.find(node, parts)
+            if found is not None:
+                return found
+            scope = scope.outer
+        raise self._unknown(node, parts)
+
+    def find(self, node: exp.Expression, parts: Sequence[str]) -> tuple[Expr, int] | None:
+        """As `column`, but None for an unknown name, and without looking further out."""
+        lowered = parts[0].lower()
+        if len(parts) > 1 and lowered in self._qualifiers:
+            named = [e for e in self._by_name.get(parts[1].lower(), ()) if (e.qualifier or "").lower() == lowered]
+            if named:
+                return self._single(node, named, parts[1]), 2
+        if lowered in self.first:
+            return self.first[lowered], 1
+        named = self._by_name.get(lowered, [])
+        visible = [e for e in named if e.shown] or named
+        if visible:
+            return self._single(node, visible, parts[0]), 1
+        if lowered in self.fallback:
+            return self.fallback[lowered], 1
+        return None
+
+    def window(self, name: str, node: exp.Expression) -> exp.Expression:
+        """The definition of a named window."""
+        found = self.windows.get(name.lower())
+        if found is None:
+            hint = did_you_mean(name, self.windows) or "define it with WINDOW name AS (...)"
+            raise fault(node, f"there is no window {name}", hint=hint)
+        return found
+
+    def _single(self, node: exp.Expression, entries: list[Entry], written: str) -> Expr:
+        if len({entry.column.id for entry in entries}) > 1:
+            choices = [f"{e.qualifier}.{e.column.name}" if e.qualifier else e.column.name for e in entries]
+            raise fault(node, f"{written} is ambiguous: it could be {' or '.join(choices)}", code="sql.ambiguous")
+        return replace(entries[0].column, name=written)
+
+    def _unknown(self, node: exp.Expression, parts: Sequence[str]) -> SqlError:
+        known = [entry.column.name for entry in self.entries if entry.shown] + list(self.fallback)
+        written = ".".join(parts)
+        if len(parts) > 1 and parts[0].lower() not in self._qualifiers | set(self._by_name):
+            qualifiers = sorted({e.qualifier for e in self.entries if e.qualifier})
+            near = did_you_mean(parts[0], qualifiers)
+            there = f"there is {', '.join(qualifiers)}" if qualifiers else None
+            return fault(node, f"there is no table or column {parts[0]} here", hint=near or there, code="sql.column")
+        near = did_you_mean(parts[-1], {name.lower(): name for name in known}) if known else None
+        listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more" if len(known) > _LISTED else "")
+        hint = "; ".join(part for part in (near, f"there is {listed}" if known else None) if part)
+        return fault(node, f"there is no column {written}", hint=hint or None, code="sql.column")
+
+    def subquery(self, node: exp.Expression, kind: str, args: tuple[Expr, ...]) -> Subquery:
+        """A scalar, EXISTS or IN subquery at this place."""
+        if self.on_subquery is None:
+            raise fault(node, "a subquery is not allowed here")
+        return self.on_subquery(node, kind, args, self)
+
+    def star(self, node: exp.Expression, qualifier: str | None) -> list[Column]:
+        """The columns that `*` or `qualifier.*` stands for."""
+        if qualifier is None:
+            return [entry.column for entry in self.entries if entry.shown]
+        lowered = qualifier.lower()
+        found = [entry.column for entry in self.entries if (entry.qualifier or "").lower() == lowered]
+        if not found:
+            known = sorted({e.qualifier for e in self.entries if e.qualifier})
+            hint = did_you_mean(qualifier, known) or (f"there is {', '.join(known)}" if known else None)
+            raise fault(node, f"there is no table {qualifier} here", hint=hint, code="sql.table")
+        return found
+

@@ -1,0 +1,280 @@
+"""One SELECT: from, where, group, having, windows, projection, distinct, order, limit, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from sqlglot import exp
+
+from rayetl.errors import SqlError
+from rayetl.sql import coerce
+from rayetl.sql.analyze.aggregate import Grouping, aggregate
+from rayetl.sql.analyze.exprs import canonical, columns_of, contains, map_window
+from rayetl.sql.analyze.query import limited, ordinal_of, sort_key
+from rayetl.sql.analyze.scope import Context, Scope
+from rayetl.sql.analyze.source import from_clause, generate
+from rayetl.sql.analyze.subquery import attached, filtered, on_subquery, predicate
+from rayetl.sql.expr import Column, Expr, GeneratorCall, SortKey, WindowCall, contains_aggregate
+from rayetl.sql.faults import fault, raise_all, take, unsupported
+from rayetl.sql.functions.naming import spark_name
+from rayetl.sql.relations import Distinct, Project, Relation, Sort, Window
+from rayetl.sql.resolve import resolve
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Item:
+    """One column of the select list: its expression, its output name, and where it stands."""
+
+    expr: Expr
+    name: str
+    node: exp.Expression
+
+
+@dataclass(slots=True)
+class Faults:
+    """Goes on after an error, so that one look shows them all."""
+
+    errors: list[SqlError] = field(default_factory=list)
+
+    def attempt(self, function: Callable[[], T]) -> T | None:
+        try:
+            return function()
+        except SqlError as error:
+            self.errors.append(error)
+            return None
+
+    def check(self) -> None:
+        raise_all(self.errors)
+
+
+def select(node: exp.Select, context: Context, outer: Scope | None) -> Relation:
+    """The relation of a SELECT. Raises all problems of its clauses together."""
+    take(
+        node, "with_", "expressions", "from_", "joins", "laterals", "where", "group", "having", "windows", "order",
+        "limit", "offset", "distinct", "hint", "distribute", "sort", "cluster",
+    )  # fmt: skip
+    relation, entries = from_clause(node, context, outer)
+    scope = Scope(context, entries, outer)
+    scope.on_subquery = on_subquery
+    scope.windows = {window.this.name.lower(): window for window in node.args.get("windows") or ()}
+    faults = Faults()
+    where = node.args.get("where")
+    condition = faults.attempt(lambda: predicate(where.this, scope, "WHERE")) if where is not None else None
+    items = _items(node, scope, faults)
+    grouping = faults.attempt(lambda: Grouping.of(node, items, scope))
+    names = {item.name.lower(): item.expr for item in reversed(items)}
+    wide = scope.with_names(fallback=names)
+    having = node.args.get("having")
+    kept = faults.attempt(lambda: predicate(having.this, wide, "HAVING")) if having is not None else None
+    keys = _sort_keys(node, items, scope.with_names(first=names), faults)
+    faults.check()
+    if condition is not None and contains_aggregate(condition):
+        raise fault(where, "an aggregate function is not allowed in WHERE", hint="use HAVING")
+    if condition is not None:
+        relation = filtered(relation, condition, context)
+    assert grouping is not None
+    return _Builder(context, relation, items).build(node, grouping, kept, keys)
+
+
+def _items(node: exp.Select, scope: Scope, faults: Faults) -> list[Item]:
+    items: list[Item] = []
+    for item in node.expressions:
+        lateral = {known.name.lower(): known.expr for known in items if isinstance(known.node, exp.Alias)}
+        inner = scope.with_names(fallback=lateral)
+        found = faults.attempt(lambda item=item, inner=inner: _expanded(item, inner))  # type: ignore[misc]
+        items += found or []
+    return items
+
+
+def _expanded(item: exp.Expression, scope: Scope) -> list[Item]:
+    if isinstance(item, exp.Star):
+        return _star(item, item, None, scope)
+    if isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
+        (star, table) = take(item, "this", "table")
+        return _star(item, star, table.name, scope)
+    if isinstance(item, exp.Alias):
+        this, alias = take(item, "this", "alias")
+        return [Item(resolve(this, scope), alias.name, item)]
+    if isinstance(item, exp.Aliases):
+        return [Item(resolve(item.this, scope), "", item)]
+    expr = resolve(item, scope)
+    return [Item(expr, _own_name(item, expr), item)]
+
+
+def _own_name(item: exp.Expression, expr: Expr) -> str:
+    """Spark's name for an item without AS: the last part of a dotted name, else the text of it."""
+    if isinstance(item, exp.Column):
+        return item.name
+    if isinstance(item, exp.Dot) and isinstance(item.expression, exp.Identifier):
+        return item.expression.name
+    if isinstance(item, exp.Subquery):
+        return "scalarsubquery()"
+    return spark_name(expr)
+
+
+def _star(item: exp.Expression, star: exp.Expression, qualifier: str | None, scope: Scope) -> list[Item]:
+    except_, = take(star, "except_")
+    columns = scope.star(item, qualifier)
+    dropped = {column.name.lower(): column for column in except_ or ()}
+    known = {column.name.lower() for column in columns}
+    for name, node in dropped.items():
+        if name not in known:
+            raise fault(node, f"there is no column {name} to leave out", code="sql.column")
+    return [Item(c, c.name, item) for c in columns if c.name.lower() not in dropped]
+
+
+def _sort_keys(node: exp.Select, items: list[Item], scope: Scope, faults: Faults) -> list[SortKey]:
+    order = node.args.get("order")
+    if order is None:
+        return []
+    nodes = take(order, "expressions")[0]
+    if len(nodes) == 1 and isinstance(nodes[0].this, exp.Var) and nodes[0].this.name.upper() == "ALL":
+        return [sort_key(nodes[0], item.expr) for item in items]
+    found = [faults.attempt(lambda item=item: _sort_key(item, items, scope)) for item in nodes]  # type: ignore[misc]
+    return [key for key in found if key is not None]
+
+
+def _sort_key(node: exp.Expression, items: list[Item], scope: Scope) -> SortKey:
+    ordinal = ordinal_of(node.this, len(items)) if items else None
+    expr = items[ordinal].expr if ordinal is not None else resolve(node.this, scope)
+    return sort_key(node, expr)
+
+
+class _Builder:
+    """Puts the relation of one SELECT together from its resolved parts."""
+
+    def __init__(self, context: Context, relation: Relation, items: list[Item]) -> None:
+        self.context = context
+        self.relation = relation
+        self.items = items
+
+    def build(self, node: exp.Select, grouping: Grouping, having: Expr | None, keys: list[SortKey]) -> Relation:
+        self._generators()
+        exprs = [item.expr for item in self.items]
+        sorts = [key.expr for key in keys]
+        conditions = [having] if having is not None else []
+        aggregated = grouping.present or any(contains_aggregate(e) for e in (*exprs, *conditions, *sorts))
+        if having is not None and not aggregated:
+            aggregated = True
+        if aggregated:
+            nodes = [item.node for item in self.items] + [node.args.get("having")] * len(conditions)
+            nodes += [node.args.get("order")] * len(sorts)
+            every = [*exprs, *conditions, *sorts]
+            self.relation, every = aggregate(self.relation, grouping, every, nodes, self.context)
+            exprs, every = every[: len(exprs)], every[len(exprs) :]
+            conditions, sorts = every[: len(conditions)], every[len(conditions) :]
+        for condition in conditions:
+            self.relation = filtered(self.relation, condition, self.context)
+        every = self._windows([*exprs, *sorts])
+        every = [self._attached(expr) for expr in every]
+        exprs, sorts = every[: len(exprs)], every[len(exprs) :]
+        return limited(self._projected(node, exprs, keys, sorts), node, self.context)
+
+    def _attached(self, expr: Expr) -> Expr:
+        self.relation, done = attached(self.relation, expr, self.context)
+        return done
+
+    def _generators(self) -> None:
+        """explode and its kin in the select list: rows first, then the rest of the list."""
+        found = [item for item in self.items if contains(item.expr, GeneratorCall)]
+        if len(found) > 1:
+            raise fault(found[1].node, "only one row-making function is allowed in a select list")
+        for item in found:
+            call = item.expr
+            if not isinstance(call, GeneratorCall):
+                raise unsupported(item.node, "a row-making function cannot stand inside another expression")
+            names = [part.name for part in item.node.expressions] if isinstance(item.node, exp.Aliases) else []
+            if isinstance(item.node, exp.Alias):
+                names = [item.name]
+            self.relation, columns = generate(self.relation, call, names, item.node, self.context)
+            index = self.items.index(item)
+            self.items[index : index + 1] = [Item(column, column.name, item.node) for column in columns]
+        for item in self.items:
+            if isinstance(item.node, exp.Aliases) and not found:
+                raise fault(item.node, "several names are given to one value")
+
+    def _windows(self, exprs: list[Expr]) -> list[Expr]:
+        """Window calls computed beside the rows, innermost first; each replaced by its column."""
+        while any(contains(expr, WindowCall) for expr in exprs):
+            known: dict[Expr, tuple[Column, WindowCall]] = {}
+
+            def swap(node: Expr, known: dict[Expr, tuple[Column, WindowCall]] = known) -> Expr | None:
+                if not isinstance(node, WindowCall) or any(contains(child, WindowCall) for child in node.children()):
+                    return None
+                key = canonical(node)
+                if key not in known:
+                    name = self.context.names.fresh("window")
+                    known[key] = (Column(node.type, node.nullable, name, name), map_window(node, self._attached))
+                return known[key][0]
+
+            exprs = [expr.transform(swap) for expr in exprs]
+            columns = tuple(column for column, _ in known.values())
+            calls = tuple(call for _, call in known.values())
+            self.relation = Window((*self.relation.columns, *columns), self.relation, calls)
+        return exprs
+
+    def _projected(self, node: exp.Select, exprs: list[Expr], keys: list[SortKey], sorts: list[Expr]) -> Relation:
+        columns = self._output_columns(exprs)
+        distinct = node.args.get("distinct")
+        if distinct is not None:
+            take(distinct)
+        by_expr: dict[Expr, Column] = {}
+        for expr, column in zip(exprs, columns, strict=True):
+            by_expr.setdefault(canonical(expr), column)
+        hidden: dict[Expr, Column] = {}
+
+        def outside(expr: Expr) -> Expr | None:
+            known = by_expr.get(canonical(expr))
+            if known is not None:
+                return known
+            if isinstance(expr, Column):
+                return hidden.setdefault(canonical(expr), expr)
+            return None
+
+        sort_exprs = [expr.transform(outside) for expr in sorts]
+        if hidden and distinct is not None:
+            name = next(iter(hidden.values())).name
+            raise fault(node.args["order"], f"with DISTINCT, ORDER BY can only use the select list: {name} is not in it")
+        taken = {column.id for column in columns}
+        renamed = {c.id: c if c.id not in taken else self._fresh(c, c.name) for c in hidden.values()}
+        sort_exprs = [_swap_ids(expr, renamed, set(taken)) for expr in sort_exprs]
+        extra = tuple(renamed.values())
+        out: Relation = Project((*columns, *extra), self.relation, (*exprs, *hidden.values()))
+        if distinct is not None:
+            for column, item in zip(columns, self.items, strict=True):
+                if not coerce.is_comparable(column.type):
+                    raise fault(item.node, f"DISTINCT cannot compare a {column.type}")
+            out = Distinct(out.columns, out)
+        if sort_exprs:
+            ordered = tuple(replace(key, expr=expr) for key, expr in zip(keys, sort_exprs, strict=True))
+            out = Sort(out.columns, out, ordered)
+        return Project(columns, out, columns) if extra else out
+
+    def _fresh(self, expr: Expr, name: str) -> Column:
+        return Column(expr.type, expr.nullable, self.context.names.fresh(name), name)
+
+    def _output_columns(self, exprs: list[Expr]) -> tuple[Column, ...]:
+        """A column that is passed on keeps its id; everything else gets a new one."""
+        used: set[str] = set()
+        columns = []
+        for expr, item in zip(exprs, self.items, strict=True):
+            if isinstance(expr, Column) and expr.id not in used and expr.id in {c.id for c in self.relation.columns}:
+                column = Column(expr.type, expr.nullable, expr.id, item.name)
+            else:
+                column = self._fresh(expr, item.name)
+            used.add(column.id)
+            columns.append(column)
+        return tuple(columns)
+
+
+def _swap_ids(expr: Expr, renamed: dict[str, Column], kept: set[str]) -> Expr:
+    def swap(node: Expr) -> Expr | None:
+        if isinstance(node, Column) and node.id in renamed and node.id not in kept:
+            return renamed[node.id]
+        return None
+
+    return expr.transform(swap) if columns_of(expr) & set(renamed) else expr

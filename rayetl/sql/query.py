@@ -1,0 +1,58 @@
+"""`rayetl.query`: one Spark SQL query over tables in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+
+from rayetl.errors import Problem, SqlError, Terminal
+from rayetl.sql import interop
+from rayetl.sql.analyzed import analyze
+from rayetl.sql.lower.relations import lower_relation
+from rayetl.sql.types import Schema
+
+Table = pa.Table | pl.DataFrame | pl.LazyFrame
+
+
+def query(
+    sql: str, tables: Mapping[str, Table], *, engine: Literal["polars"] = "polars", time_zone: str = "UTC"
+) -> pa.Table:
+    """Run a Spark SQL query and return its rows as an Arrow table, named and typed as Spark 3.5 would.
+
+    `tables` are the names that the query may read. `time_zone` is the session time zone (an IANA name).
+    Raises `SqlError` when the query makes no sense, `UnsupportedSqlError` when only Spark can run it, and
+    `Terminal` when a value makes it fail while it runs.
+    """
+    if engine != "polars":
+        raise SqlError([Problem("sql.engine", f"there is no engine {engine} here", hint="use engine='polars'")])
+    schemas, frames = {}, {}
+    for name, table in tables.items():
+        schemas[name], frames[name] = _frame(table)
+    analyzed = analyze(sql, schemas, time_zone=time_zone)
+    ids = [f"column_{index}" for index in range(len(analyzed.schema))]
+    frame = lower_relation(analyzed.plan, frames, ids, time_zone)
+    try:
+        result = frame.collect()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise Terminal(f"the query failed while it ran: {str(error).splitlines()[0]}") from error
+    wanted = interop.to_arrow(analyzed.schema)
+    placeholder = pa.schema([field.with_name(i) for i, field in zip(ids, wanted, strict=True)])
+    return interop.arrow_table(result, placeholder).rename_columns(list(analyzed.schema.names))
+
+
+def _frame(table: Table) -> tuple[Schema, pl.LazyFrame]:
+    if isinstance(table, pa.Table):
+        schema = interop.from_arrow(table.schema)
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        lazy = frame.lazy()
+    else:
+        lazy = table.lazy()
+        schema = interop.from_polars(lazy.collect_schema())
+    physical = interop.to_polars(schema)
+    present = lazy.collect_schema()
+    casts = [pl.col(name).cast(dtype) for name, dtype in physical.items() if present[name] != dtype]
+    return schema, lazy.with_columns(casts) if casts else lazy
