@@ -39,8 +39,9 @@ def query(
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Terminal(f"the query failed while it ran: {str(error).splitlines()[0]}") from error
     wanted = interop.to_arrow(analyzed.schema)
-    placeholder = pa.schema([field.with_name(i) for i, field in zip(ids, wanted, strict=True)])
-    return interop.arrow_table(result, placeholder).rename_columns(list(analyzed.schema.names))
+    arrow = result.to_arrow(compat_level=pl.CompatLevel.oldest())
+    columns = [arrow.column(i).cast(field.type) for i, field in zip(ids, wanted, strict=True)]
+    return pa.Table.from_arrays(columns, schema=wanted)
 
 
 def _frame(table: Table) -> tuple[Schema, pl.LazyFrame]:

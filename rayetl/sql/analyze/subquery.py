@@ -38,33 +38,34 @@ def predicate(node: exp.Expression, scope: Scope, where: str) -> Expr:
 def on_subquery(node: exp.Expression, kind: str, args: tuple[Expr, ...], scope: Scope) -> Subquery:
     """Analyze a subquery where it stands; it may refer to the columns around it in its WHERE."""
     query = node.this if isinstance(node, exp.Subquery) else node
-    relation, ties = _untied(queries.analyze(query, scope.context, scope), node)
+    whole = queries.analyze(query, scope.context, scope)
+    wanted = {"scalar": 1, "in": len(args)}.get(kind, len(whole.columns))
+    if len(whole.columns) != wanted:
+        raise fault(node, f"this subquery must give {wanted} column{'s' * (wanted > 1)}, it gives {len(whole.columns)}")
+    relation, ties = _untied(whole, node)
     if kind == "exists":
         return Subquery(BOOLEAN, False, "exists", Plan(relation, ties, node))
     if kind == "in":
         return _in(args, relation, ties, node, scope.context)
-    if len(relation.columns) != 1:
-        raise fault(node, f"a scalar subquery gives one column, this one {len(relation.columns)}")
     return Subquery(relation.columns[0].type, True, "scalar", Plan(relation, ties, node))
 
 
 def _in(
     args: tuple[Expr, ...], relation: Relation, ties: tuple[Expr, ...], node: exp.Expression, context: Context
 ) -> Subquery:
-    if len(args) != len(relation.columns):
-        raise fault(node, f"IN compares {len(args)} values with {len(relation.columns)} columns")
-    pairs = [coerce.comparison_operands(a, c) for a, c in zip(args, relation.columns, strict=True)]
+    own, more = relation.columns[: len(args)], relation.columns[len(args) :]
+    pairs = [coerce.comparison_operands(a, c) for a, c in zip(args, own, strict=True)]
     if any(pair is None for pair in pairs):
         raise fault(node, "the values and the columns of the IN subquery cannot be compared")
     left = tuple(pair[0] for pair in pairs if pair)
     right = tuple(pair[1] for pair in pairs if pair)
-    if right != relation.columns:
+    if right != own:
         columns = tuple(
             c if isinstance(e, Column) else Column(e.type, e.nullable, context.names.fresh(c.name), c.name)
-            for e, c in zip(right, relation.columns, strict=True)
+            for e, c in zip(right, own, strict=True)
         )
-        relation = Project(columns, relation, right)
-    nullable = any(e.nullable for e in (*left, *relation.columns))
+        relation = Project((*columns, *more), relation, (*right, *more))
+    nullable = any(e.nullable for e in (*left, *own))
     return Subquery(BOOLEAN, nullable, "in", Plan(relation, ties, node), left)
 
 
