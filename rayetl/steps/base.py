@@ -30,6 +30,10 @@ class RowEffect(StrEnum):
     FREE = "free"
 
 
+TRACEABLE = frozenset(RowEffect) - {RowEffect.FOLDS, RowEffect.UNITES, RowEffect.FREE}
+"""Effects after which every row still stems from a single row of the main input."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """A named input of a step. `schema` is `None` while it can be known only at run time."""
@@ -73,6 +77,22 @@ class Step(Model):
     def other_inputs(self) -> tuple[tuple[ConfigPath, str], ...]:
         """Ids of further inputs, each with the path of the field that names it."""
         return ()
+
+    def offset_of(self, name: str) -> int | None:  # noqa: ARG002
+        """Where in its field the name of another input stands, if that field is an SQL text."""
+        return None
+
+    def reads_previous(self) -> bool:
+        """Whether the step before this one is an input when `from` is not given."""
+        return True
+
+    def carries(self) -> bool:
+        """Whether every row of the result stems from a single row of the main input."""
+        return self.effect in TRACEABLE
+
+    def waits(self) -> bool:
+        """Whether the query depends on values that `StepContext.found` looks up in the data."""
+        return False
 
     @abstractmethod
     def to_query(self, context: StepContext) -> exp.Query:
