@@ -84,7 +84,7 @@ class Classes:
         for other_name, other in taken[1:]:
             if other != first:
                 raise BooksError(
-                    f"{first_name} counted {first} rows and {other_name} counted {other}, which must be the same",
+                    f"{first_name} counted {first} rows, {other_name} {other}; they must be the same",
                     hint="nothing was committed; please report this with the config and the run's report",
                 )
         return first

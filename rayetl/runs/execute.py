@@ -1,0 +1,234 @@
+"""One run from a plan to a report: recognise, stage, decide, commit.
+
+The order is fixed. What is committed already is recognised first. All loads and the dead letters are
+staged by one pass of the engine. Then the books and the `abort` rules decide, and only after that the
+dead letters are committed, and the loads one by one; a run killed between two commits is completed by
+the next, which finds the epoch of each load on its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
+from rayetl.connectors.dead_letters import DeadLetterFiles
+from rayetl.engines.base import Engine, Job, Measured
+from rayetl.errors import RayetlError
+from rayetl.observability.progress import ProgressListener
+from rayetl.observability.report import (
+    ErrorReport,
+    LoadReport,
+    RunReport,
+    StageTime,
+    Status,
+    Version,
+)
+from rayetl.plan.nodes import LoadNode, Plan
+from rayetl.runs import books, rejects, verdict
+
+REJECTS = "rejects"
+"""The id under which dead letters are committed; no load may bear it."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way. `directory` takes the report and, for the time of the run, refused rows."""
+
+    plan: Plan
+    engine: Engine
+    dead_letters: DeadLetterFiles
+    key: str
+    id: str
+    directory: Path
+    progress: ProgressListener
+    max_reject_share: float | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    stages: list[StageTime] = field(default_factory=list)
+    sessions: dict[str, LoadSession] = field(default_factory=dict)
+    results: dict[str, LoadResult] = field(default_factory=dict)
+    targets: dict[str, FilesTarget] = field(default_factory=dict)
+    measured: Measured | None = None
+    refused: rejects.Written = field(default_factory=rejects.Written)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage and tell the listener."""
+        begun = time.perf_counter()
+        self.progress.stage_started(name)
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - begun
+            self.stages.append(StageTime(name, seconds))
+            self.progress.stage_finished(name, seconds)
+
+    def execute(self) -> RunReport:
+        """Do the run. Raises what stopped it, with the report of the failed run as `error.report`."""
+        try:
+            self._recognise()
+            if self.targets:
+                self._stage()
+                self._commit()
+        except BaseException as error:
+            self.stop.set()
+            self._undo()
+            if isinstance(error, RayetlError):
+                error.report = self._failed(error)
+            raise
+        finally:
+            shutil.rmtree(self.directory / REJECTS, ignore_errors=True)
+        return self._done()
+
+    def _recognise(self) -> None:
+        """Find the loads that hold this epoch already, and open the others."""
+        for load in self.plan.loads:
+            assert load.schema is not None
+            session = load.load.open(self._epoch(load.id), load.schema)
+            result = session.committed()
+            if result is not None:
+                self.results[load.id] = result
+                continue
+            self.sessions[load.id] = session
+            target = session.begin()
+            if target is None:
+                self.results[load.id] = _ignored(load, self._epoch(load.id), session)
+            else:
+                self.targets[load.id] = target
+
+    def _epoch(self, load: str) -> Epoch:
+        return Epoch(self.plan.name, load, self.key, self.id)
+
+    def _stage(self) -> None:
+        directory = self.directory / REJECTS
+        directory.mkdir(parents=True, exist_ok=True)
+        with self.stage("run"):
+            self.measured = self.engine.run(Job(self.plan, self.targets, directory, self.progress, self.stop))
+        books.balance(self.plan, self.measured)
+        verdict.stop_on_abort(verdict.check_reports(self.plan, self.measured))
+
+    def _commit(self) -> None:
+        assert self.measured is not None
+        if any(self.measured.refused.values()):
+            with self.stage("rejects"):
+                self.refused = rejects.write(
+                    self.plan, self.measured, self.dead_letters, self._epoch(REJECTS)
+                )
+        with self.stage("commit"):
+            for load in self.targets:
+                self.results[load] = self.sessions[load].commit(self.measured.staged[load])
+                del self.sessions[load]
+
+    def _undo(self) -> None:
+        for session in self.sessions.values():
+            session.abort()
+
+    def _done(self) -> RunReport:
+        if not self.targets and all(result.status == "skipped" for result in self.results.values()):
+            return self._report("skipped", 0)
+        too_many = self.measured is not None and self._too_many()
+        return self._report("rejects_over_share", 4) if too_many else self._report("done", 0)
+
+    def _too_many(self) -> bool:
+        assert self.measured is not None
+        if verdict.over_share(verdict.check_reports(self.plan, self.measured)):
+            return True
+        read = sum(self.measured.read.values())
+        share = self.refused.rows / read if read else 0.0
+        return self.max_reject_share is not None and share > self.max_reject_share
+
+    def _failed(self, error: RayetlError) -> RunReport:
+        told = ErrorReport(type(error).__name__, error.message, error.hint, error.step)
+        status: Status = "aborted" if error.exit_code == 3 else "failed"
+        return replace(self._report(status, error.exit_code), error=told)
+
+    def _report(self, status: Status, exit_code: int) -> RunReport:
+        measured = self.measured
+        return RunReport(
+            run=self.id,
+            pipeline=self.plan.name,
+            engine=self.engine.name,
+            runtime="local",
+            run_key=self.key,
+            status=status,
+            exit_code=exit_code,
+            started=self.started,
+            finished=datetime.now(UTC),
+            stages=tuple(self.stages),
+            sources=books.source_reports(self.plan, measured) if measured else (),
+            steps=books.step_reports(self.plan, measured) if measured else (),
+            loads=tuple(self._load_report(load) for load in self.plan.loads),
+            checks=verdict.check_reports(self.plan, measured) if measured else (),
+            rejects=self.refused.reasons,
+            warnings=tuple(problem.message for problem in self.plan.warnings),
+            books=tuple(
+                books.book(self.plan, load, measured)
+                for load in self.plan.loads
+                if load.id in measured.staged
+            )
+            if measured
+            else (),
+            peak_memory_bytes=_peak_memory(),
+            versions=_versions(),
+            rejected_rows=sum(measured.refused.values()) if measured else None,
+        )
+
+    def _load_report(self, load: LoadNode) -> LoadReport:
+        result = self.results.get(load.id)
+        columns = books.columns(load.schema)
+        if result is None:
+            mode, path = getattr(load.load, "mode", ""), getattr(load.load, "path", "")
+            return LoadReport(
+                load.id,
+                load.load.type,
+                path,
+                mode,
+                "not_committed",
+                0,
+                0,
+                0,
+                0.0,
+                self.key,
+                columns,
+                load.input,
+            )
+        return LoadReport(
+            result.load,
+            result.type,
+            result.location,
+            result.mode,
+            result.status,
+            result.rows,
+            result.files,
+            result.bytes,
+            result.seconds,
+            result.epoch,
+            columns,
+            load.input,
+        )
+
+
+def _ignored(load: LoadNode, epoch: Epoch, session: LoadSession) -> LoadResult:
+    session.abort()
+    return LoadResult(
+        load.id, load.load.type, load.load.path, load.load.mode, "ignored", 0, 0, 0, 0.0, epoch.key
+    )
+
+
+def _peak_memory() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _versions() -> tuple[Version, ...]:
+    from importlib.metadata import version
+
+    return tuple(Version(name, version(name)) for name in ("rayetl", "polars", "pyarrow", "sqlglot"))

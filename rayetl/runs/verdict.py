@@ -1,0 +1,90 @@
+"""What the checks of a run decide: nothing, stop it unseen, or call its rejects too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rayetl.engines.base import Measured, TableFinding
+from rayetl.errors import QualityAbort
+from rayetl.observability.report import CheckReport
+from rayetl.plan.nodes import Plan, StepNode
+from rayetl.quality.base import OnFailure, RowCheck, TableCheck
+from rayetl.runs.books import _rows_in
+
+
+def check_reports(plan: Plan, measured: Measured) -> tuple[CheckReport, ...]:
+    """Every check of the run with what it found."""
+    return tuple(_reports(plan, measured))
+
+
+def _reports(plan: Plan, measured: Measured) -> Iterator[CheckReport]:
+    for step in plan.steps:
+        if step.checked is None or step.id not in measured.rows:
+            continue
+        rows = _rows_in(step, measured)
+        for check, failed in zip(step.checked.rows, measured.failing.get(step.id, ()), strict=True):
+            yield _row_report(step, check, failed, rows)
+        for table, finding in zip(step.checked.tables, measured.tables.get(step.id, ()), strict=True):
+            yield _table_report(step, table, finding)
+
+
+def _row_report(step: StepNode, check: RowCheck, failed: int, rows: int) -> CheckReport:
+    share = failed / rows if rows else 0.0
+    allowed = check.max_share
+    if allowed is None and check.on_failure is OnFailure.ABORT:
+        allowed = 0.0
+    return CheckReport(
+        step=step.id,
+        rule=check.rule,
+        kind=check.kind,
+        field=check.field,
+        on_failure=check.on_failure.value,
+        failed_rows=failed,
+        share=share,
+        allowed=allowed,
+        passed=failed == 0 if allowed is None else share <= allowed,
+    )
+
+
+def _table_report(step: StepNode, check: TableCheck, finding: TableFinding) -> CheckReport:
+    return CheckReport(
+        step=step.id,
+        rule=check.rule,
+        kind=check.kind,
+        field=check.field,
+        on_failure=check.on_failure.value,
+        failed_rows=None,
+        share=None,
+        allowed=None,
+        passed=not finding.failed,
+        observed=finding.observed,
+    )
+
+
+def stop_on_abort(checks: tuple[CheckReport, ...]) -> None:
+    """Raise `QualityAbort` naming every failed `abort` check."""
+    failed = [check for check in checks if check.on_failure == "abort" and not check.passed]
+    if failed:
+        raise QualityAbort(
+            "; ".join(describe(check) for check in failed) + "; nothing was loaded",
+            hint="repair the source, or change the rule's `on_failure` or `max_share`",
+            step=failed[0].step,
+        )
+
+
+def over_share(checks: tuple[CheckReport, ...]) -> tuple[CheckReport, ...]:
+    """The quarantine checks that refused more than their allowed share."""
+    return tuple(
+        check
+        for check in checks
+        if check.on_failure == "quarantine" and not check.passed and check.allowed is not None
+    )
+
+
+def describe(check: CheckReport) -> str:
+    """One clause on a failed check."""
+    name = f"rule {check.rule}" + (f" on {check.field}" if check.field else "")
+    if check.failed_rows is None:
+        return f"{name} failed" + (f" (found {check.observed})" if check.observed is not None else "")
+    share = f" ({check.share:.2%}, allowed {check.allowed:.2%})" if check.allowed else ""
+    return f"{name} failed for {check.failed_rows} row{'s' if check.failed_rows != 1 else ''}{share}"
