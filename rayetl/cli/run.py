@@ -1,0 +1,80 @@
+"""`rayetl run`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayetl.cli import settings, shared
+from rayetl.errors import RayetlError
+from rayetl.observability import progress
+from rayetl.observability.report import RunReport
+from rayetl.observability.text import write_report
+
+
+def run(
+    context: typer.Context,
+    config: shared.Config,
+    assignments: shared.Assignments = None,
+    run_key: Annotated[
+        str | None, typer.Option(help="Name of this run's epoch; a committed one is skipped.", metavar="KEY")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run although this key is committed.")] = False,
+    as_json: shared.Json = False,
+    report_path: Annotated[
+        Path | None,
+        typer.Option("--report", help="Also write the report here: .html or .json.", metavar="PATH"),
+    ] = None,
+) -> int:
+    """Run a pipeline: read once, check, load, commit once, show the report.
+
+    \b
+    Examples:
+      rayetl run flights.yaml
+      rayetl run flights.yaml --set day=2013-01-01 --run-key 2013-01-01
+      rayetl run flights.yaml --force --report flights.html
+      rayetl run flights.yaml --json | jq .loads
+
+    \b
+    Exit codes:
+      0 done   1 failed   2 config   3 stopped by a quality rule
+      4 more rejects than allowed   130, 143 stopped by a signal
+    """
+    chosen = settings.of(context)
+    pipeline = shared.load(config, assignments)
+    try:
+        with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
+            found = pipeline.run(run_key=run_key, force=force, progress=listener)
+    except RayetlError as error:
+        told = getattr(error, "report", None)
+        if isinstance(told, RunReport):
+            _tell(told, as_json, report_path, chosen.quiet)
+        raise
+    _tell(found, as_json, report_path, chosen.quiet)
+    return found.exit_code
+
+
+def _tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
+    if path is not None:
+        write_file(report, path)
+    if as_json:
+        shared.write_json(report)
+    elif not quiet:
+        write_report(report, sys.stdout)
+
+
+def write_file(report: RunReport, path: Path) -> None:
+    """The report as JSON where `path` ends so, else as an HTML page. Raises `RayetlError`."""
+    from rayetl.observability.html import to_html
+    from rayetl.observability.store import write_whole
+
+    html = path.suffix.lower() != ".json"
+    data = to_html(report).encode("utf-8", "backslashreplace") if html else report.to_json()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
+    except OSError as error:
+        raise RayetlError(f"the report cannot be written to {path}: {error.strerror}") from error

@@ -1,0 +1,71 @@
+"""SIGINT and SIGTERM end a command with one clean KeyboardInterrupt, even inside a long native query.
+
+Polars watches for SIGINT while it computes (its hook chains to the handler it finds, so this one must
+be in place before Polars is imported) and knows nothing of SIGTERM; Python's own handlers wait until
+the native call returns. So SIGTERM is passed on as SIGINT from a thread that reads the wake-up pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupts:
+    """Handlers for the time of a `with` block; does nothing outside the main thread."""
+
+    def __init__(self) -> None:
+        self.terminated = False
+        self._active = threading.current_thread() is threading.main_thread()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if self._active:
+            self._install()
+        return self
+
+    def _install(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._before = {
+            signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, self._note_termination),
+        }
+        threading.Thread(target=self._pass_on, name="rayetl-signals", daemon=True).start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._active:
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.close(self._writer)
+
+    def exit_code(self, code: int) -> int:
+        """`code`, or what a shell expects after SIGTERM."""
+        return 143 if self.terminated and code == 130 else code
+
+    def _note_termination(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.terminated = True
+
+    def _pass_on(self) -> None:
+        while number := os.read(self._reader, 1):
+            if number[0] == signal.SIGTERM:
+                self.terminated = True
+                os.kill(os.getpid(), signal.SIGINT)
+        os.close(self._reader)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise once: Polars raises KeyboardInterrupt itself, and a second one would break the clean-up."""
+    del number, frame
+    if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        raise KeyboardInterrupt
