@@ -51,7 +51,9 @@ def render(tree: exp.Expression) -> str:
     return parse.render(tree)
 
 
-def analyze(query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC") -> AnalyzedQuery:
+def analyze(
+    query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC"
+) -> AnalyzedQuery:
     """The query typed by Spark's rules over tables with these schemas.
 
     Raises `SqlError` with every problem found, `UnsupportedSqlError` when Spark would run the query but

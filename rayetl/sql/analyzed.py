@@ -26,7 +26,9 @@ class AnalyzedQuery:
     time_zone: str = "UTC"
 
 
-def analyze(query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC") -> AnalyzedQuery:
+def analyze(
+    query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC"
+) -> AnalyzedQuery:
     """See `rayetl.sql.analyze`."""
     tree = parse_query(query) if isinstance(query, str) else query
     tables = {name.lower(): (name, schema) for name, schema in schemas.items()}

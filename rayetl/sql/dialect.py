@@ -79,10 +79,18 @@ class RaySqlParser(SparkParser):
         return BaseParser._parse_types(self, *args, **kwargs)
 
     def _parse_primary(self) -> exp.Expression | None:
-        if self._curr.token_type == TokenType.VAR and self._curr.text[:1].isdigit() and is_number(self._curr.text):
+        if (
+            self._curr.token_type == TokenType.VAR
+            and self._curr.text[:1].isdigit()
+            and is_number(self._curr.text)
+        ):
             self._advance()
             return self._suffixed_number(self._prev)
-        if self._curr.token_type == TokenType.DOT and self._next.text[:1].isdigit() and is_number(self._next.text):
+        if (
+            self._curr.token_type == TokenType.DOT
+            and self._next.text[:1].isdigit()
+            and is_number(self._next.text)
+        ):
             self._advance(2)
             return self._suffixed_number(self._prev, "0.")
         return super()._parse_primary()

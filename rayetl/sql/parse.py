@@ -19,11 +19,25 @@ from rayetl.sql.dialect import DIALECT, RaySqlParser, SyntaxFault, is_number
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES", "(", "TABLE", "MAP", "REDUCE")
 _REFUSED_TOKENS = {"::", "|>", "->>", "#>", "#>>", "@>", "<@", "?", "@", ":=", "$"}
-_NOISE = frozenset("as inner outer asc all ( ) , ; . nulls first last recursive".split())
+_NOISE = frozenset(
+    ["as", "inner", "outer", "asc", "all", "(", ")", ",", ";", ".", "nulls", "first", "last", "recursive"]
+)
 _SYNONYMS = {
-    **{"integer": "int", "numeric": "decimal", "dec": "decimal", "real": "float", "long": "bigint"},
-    **{"short": "smallint", "byte": "tinyint", "timestamp_ltz": "timestamp", "regexp": "rlike"},
-    **{"!=": "<>", "==": "=", "!": "not", "minus": "except", "date_type": "date", "double precision": "double"},
+    "integer": "int",
+    "numeric": "decimal",
+    "dec": "decimal",
+    "real": "float",
+    "long": "bigint",
+    "short": "smallint",
+    "byte": "tinyint",
+    "timestamp_ltz": "timestamp",
+    "regexp": "rlike",
+    "!=": "<>",
+    "==": "=",
+    "!": "not",
+    "minus": "except",
+    "date_type": "date",
+    "double precision": "double",
 }
 
 
@@ -161,7 +175,9 @@ def _prove_nothing_lost(tree: exp.Expression, tokens: list[Token], origin: Confi
         for word in _words(token):
             if written[word] == 0:
                 message = f"{token.text} is not understood at this place"
-                raise UnsupportedSqlError([Problem("sql.unsupported", message, path=origin, offset=token.start)])
+                raise UnsupportedSqlError(
+                    [Problem("sql.unsupported", message, path=origin, offset=token.start)]
+                )
             written[word] -= 1
 
 

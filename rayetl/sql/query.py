@@ -27,7 +27,9 @@ def query(
     `Terminal` when a value makes it fail while it runs.
     """
     if engine != "polars":
-        raise SqlError([Problem("sql.engine", f"there is no engine {engine} here", hint="use engine='polars'")])
+        raise SqlError(
+            [Problem("sql.engine", f"there is no engine {engine} here", hint="use engine='polars'")]
+        )
     schemas, frames = {}, {}
     for name, table in tables.items():
         schemas[name], frames[name] = _frame(table)

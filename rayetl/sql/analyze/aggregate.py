@@ -14,7 +14,16 @@ from rayetl.sql.analyze.exprs import canonical, map_window
 from rayetl.sql.analyze.query import ordinal_of
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.subquery import attached
-from rayetl.sql.expr import AggregateCall, Column, Expr, Literal, Subquery, WindowCall, contains_aggregate, null
+from rayetl.sql.expr import (
+    AggregateCall,
+    Column,
+    Expr,
+    Literal,
+    Subquery,
+    WindowCall,
+    contains_aggregate,
+    null,
+)
 from rayetl.sql.faults import collect, fault, take, unsupported
 from rayetl.sql.relations import Aggregate, Expand, Project, Relation
 from rayetl.sql.resolve import resolve
@@ -57,7 +66,9 @@ class Grouping:
         return cls._with_sets(grouped, special, key, clause)
 
     @classmethod
-    def _with_sets(cls, parts: list[exp.Expression], special: list[exp.Expression], key: object, clause: exp.Expression) -> Grouping:
+    def _with_sets(
+        cls, parts: list[exp.Expression], special: list[exp.Expression], key: object, clause: exp.Expression
+    ) -> Grouping:
         combined: list[tuple[Expr, ...]] = [()]
         for part in parts:
             if part in special:
@@ -98,7 +109,9 @@ def _members(node: exp.Expression) -> list[exp.Expression]:
 
 
 def _distinct(exprs: list[Expr]) -> tuple[Expr, ...]:
-    return tuple({canonical(expr): expr for expr in reversed(exprs)}[canonical(expr)] for expr in _first_of(exprs))
+    return tuple(
+        {canonical(expr): expr for expr in reversed(exprs)}[canonical(expr)] for expr in _first_of(exprs)
+    )
 
 
 def _first_of(exprs: list[Expr]) -> list[Expr]:
@@ -156,7 +169,9 @@ def _grouped(
         ]
         known = {canonical(key): column for key, column in zip(grouping.keys, columns, strict=True)}
         return relation, tuple(exprs), known, tuple(columns)
-    columns = [Column(e.type, True, context.names.fresh(name), name) for e, name in zip(exprs, wanted, strict=True)]
+    columns = [
+        Column(e.type, True, context.names.fresh(name), name) for e, name in zip(exprs, wanted, strict=True)
+    ]
     set_id = Column(LONG, False, context.names.fresh("grouping_id"), "grouping_id")
     projections = tuple(_projection(exprs, number, chosen) for number, chosen in enumerate(grouping.sets))
     expanded = Expand((*relation.columns, *columns, set_id), relation, relation.columns, projections)
@@ -215,7 +230,9 @@ class _Rewriter:
     def _not_grouped(self, column: Column, node: exp.Expression) -> SqlError:
         hint = f"add {column.name} to GROUP BY or wrap it in first() or another aggregate function"
         place = next((c for c in node.find_all(exp.Column) if c.name.lower() == column.name.lower()), node)
-        return fault(place, f"{column.name} is neither in GROUP BY nor inside an aggregate function", hint=hint)
+        return fault(
+            place, f"{column.name} is neither in GROUP BY nor inside an aggregate function", hint=hint
+        )
 
 
 def regrouped(relation: Relation, columns: tuple[Column, ...]) -> Relation:

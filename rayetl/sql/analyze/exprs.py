@@ -35,7 +35,9 @@ def conjunction(parts: Iterable[Expr]) -> Expr | None:
     result: Expr | None = None
     for part in parts:
         both = (result, part)
-        result = part if result is None else Call(BOOLEAN, any(e.nullable for e in both if e), "and", both, "and")  # type: ignore[arg-type]
+        result = (
+            part if result is None else Call(BOOLEAN, any(e.nullable for e in both if e), "and", both, "and")
+        )  # type: ignore[arg-type]
     return result
 
 

@@ -58,7 +58,11 @@ def _pivot(source: From, node: exp.Pivot, context: Context) -> From:
     shown = [entry.column for entry in entries if entry.shown]
     keys = [column for column in shown if column.id not in used]
     grouped, exprs = aggregate(
-        relation, Grouping(True, (*keys, on)), [*keys, on, *calls], [node] * (len(keys) + 1 + len(calls)), context
+        relation,
+        Grouping(True, (*keys, on)),
+        [*keys, on, *calls],
+        [node] * (len(keys) + 1 + len(calls)),
+        context,
     )
     values = [_value(item, on, scope) for item in value_nodes]
     return _spread(grouped, exprs, len(keys), values, pairs, calls, qualifier, context)
@@ -96,7 +100,10 @@ def _spread(
             picked.append(AggregateCall(result.type, True, "first", (result,), "first", filter=same))
             columns.append(Column(result.type, True, context.names.fresh(name), name))
     del on
-    front = tuple(replace(c, name=k.name if isinstance(k, Column) else c.name) for c, k in zip(by_key, keys, strict=True))
+    front = tuple(
+        replace(c, name=k.name if isinstance(k, Column) else c.name)
+        for c, k in zip(by_key, keys, strict=True)
+    )
     out = Aggregate((*front, *columns), flat, by_key, tuple(picked))
     return out, tuple(Entry(column, qualifier) for column in out.columns)
 
@@ -117,7 +124,9 @@ def _unpivot(source: From, node: exp.Pivot, context: Context) -> From:
     used = set().union(*(columns_of(expr) for expr in found))
     kept = tuple(entry.column for entry in entries if entry.shown and entry.column.id not in used)
     label = Column(STRING, False, context.names.fresh(label_node.name), label_node.name)
-    value = Column(values[0].type, any(v.nullable for v in values), context.names.fresh(nodes[0].name), nodes[0].name)
+    value = Column(
+        values[0].type, any(v.nullable for v in values), context.names.fresh(nodes[0].name), nodes[0].name
+    )
     projections = tuple(
         (Literal(STRING, False, name or pair.name), expr)
         for (pair, name), expr in zip(pairs, values, strict=True)
@@ -126,5 +135,3 @@ def _unpivot(source: From, node: exp.Pivot, context: Context) -> From:
     if not node.args.get("include_nulls"):
         out = Filter(out.columns, out, Call(BOOLEAN, False, "isnotnull", (value,), "isnotnull"))
     return regrouped(out, out.columns), tuple(Entry(column, qualifier) for column in out.columns)
-
-

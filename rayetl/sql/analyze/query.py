@@ -82,13 +82,21 @@ def _set_operation(node: exp.SetOperation, context: Context, outer: Scope | None
     for a, b in zip(left.columns, right.columns, strict=True):
         common = coerce.wider(a.type, b.type)
         if common is None:
-            raise fault(node, f"column {a.name} is {a.type} on one side and {b.type} on the other of {node.key.upper()}")
+            raise fault(
+                node,
+                f"column {a.name} is {a.type} on one side and {b.type} on the other of {node.key.upper()}",
+            )
         if kind != "union" and not coerce.is_comparable(common):
             raise fault(node, f"column {a.name} is a {common}, which cannot be compared")
         types.append(common)
     left, right = (_as_types(side, types, context) for side in (left, right))
     columns = tuple(
-        replace(a, nullable={"union": a.nullable or b.nullable, "except": a.nullable}.get(kind, a.nullable and b.nullable))
+        replace(
+            a,
+            nullable={"union": a.nullable or b.nullable, "except": a.nullable}.get(
+                kind, a.nullable and b.nullable
+            ),
+        )
         for a, b in zip(left.columns, right.columns, strict=True)
     )
     return SetOperation(columns, left, right, kind, bool(distinct))
@@ -160,7 +168,12 @@ def _row_count(node: exp.Expression, word: str, context: Context) -> int | None:
     if isinstance(node, exp.Var) and node.name.upper() == "ALL":
         return None
     expr = resolve(node, Scope(context))
-    if not isinstance(expr, Literal) or expr.type not in INTEGRAL or not isinstance(expr.value, int) or expr.value < 0:
+    if (
+        not isinstance(expr, Literal)
+        or expr.type not in INTEGRAL
+        or not isinstance(expr.value, int)
+        or expr.value < 0
+    ):
         raise fault(node, f"{word} takes a whole number that is not negative")
     return expr.value
 

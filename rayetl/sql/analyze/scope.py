@@ -100,7 +100,9 @@ class Scope:
         """As `column`, but None for an unknown name, and without looking further out."""
         lowered = parts[0].lower()
         if len(parts) > 1 and lowered in self._qualifiers:
-            named = [e for e in self._by_name.get(parts[1].lower(), ()) if (e.qualifier or "").lower() == lowered]
+            named = [
+                e for e in self._by_name.get(parts[1].lower(), ()) if (e.qualifier or "").lower() == lowered
+            ]
             if named:
                 return self._single(node, named, parts[1]), 2
         if lowered in self.first:
@@ -124,7 +126,9 @@ class Scope:
     def _single(self, node: exp.Expression, entries: list[Entry], written: str) -> Expr:
         if len({entry.column.id for entry in entries}) > 1:
             choices = [f"{e.qualifier}.{e.column.name}" if e.qualifier else e.column.name for e in entries]
-            raise fault(node, f"{written} is ambiguous: it could be {' or '.join(choices)}", code="sql.ambiguous")
+            raise fault(
+                node, f"{written} is ambiguous: it could be {' or '.join(choices)}", code="sql.ambiguous"
+            )
         return replace(entries[0].column, name=written)
 
     def _unknown(self, node: exp.Expression, parts: Sequence[str]) -> SqlError:
@@ -134,9 +138,13 @@ class Scope:
             qualifiers = sorted({e.qualifier for e in self.entries if e.qualifier})
             near = did_you_mean(parts[0], qualifiers)
             there = f"there is {', '.join(qualifiers)}" if qualifiers else None
-            return fault(node, f"there is no table or column {parts[0]} here", hint=near or there, code="sql.column")
+            return fault(
+                node, f"there is no table or column {parts[0]} here", hint=near or there, code="sql.column"
+            )
         near = did_you_mean(parts[-1], {name.lower(): name for name in known}) if known else None
-        listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more" if len(known) > _LISTED else "")
+        listed = ", ".join(known[:_LISTED]) + (
+            f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+        )
         hint = "; ".join(part for part in (near, f"there is {listed}" if known else None) if part)
         return fault(node, f"there is no column {written}", hint=hint or None, code="sql.column")
 
@@ -157,4 +165,3 @@ class Scope:
             hint = did_you_mean(qualifier, known) or (f"there is {', '.join(known)}" if known else None)
             raise fault(node, f"there is no table {qualifier} here", hint=hint, code="sql.table")
         return found
-

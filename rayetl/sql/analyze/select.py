@@ -117,14 +117,10 @@ def _own_name(item: exp.Expression, expr: Expr) -> str:
 
 
 def _star(item: exp.Expression, star: exp.Expression, qualifier: str | None, scope: Scope) -> list[Item]:
-    except_, = take(star, "except_")
-    columns = scope.star(item, qualifier)
-    dropped = {column.name.lower(): column for column in except_ or ()}
-    known = {column.name.lower() for column in columns}
-    for name, node in dropped.items():
-        if name not in known:
-            raise fault(node, f"there is no column {name} to leave out", code="sql.column")
-    return [Item(c, c.name, item) for c in columns if c.name.lower() not in dropped]
+    (dropped,) = take(star, "except_")
+    if dropped:
+        raise fault(dropped[0], "Spark SQL 3.5 has no * EXCEPT", hint="name the columns to keep")
+    return [Item(column, column.name, item) for column in scope.star(item, qualifier)]
 
 
 def _sort_keys(node: exp.Select, items: list[Item], scope: Scope, faults: Faults) -> list[SortKey]:
@@ -152,7 +148,9 @@ class _Builder:
         self.relation = relation
         self.items = items
 
-    def build(self, node: exp.Select, grouping: Grouping, having: Expr | None, keys: list[SortKey]) -> Relation:
+    def build(
+        self, node: exp.Select, grouping: Grouping, having: Expr | None, keys: list[SortKey]
+    ) -> Relation:
         self._generators()
         exprs = [item.expr for item in self.items]
         sorts = [key.expr for key in keys]
@@ -187,7 +185,9 @@ class _Builder:
             call = item.expr
             if not isinstance(call, GeneratorCall):
                 raise unsupported(item.node, "a row-making function cannot stand inside another expression")
-            names = [part.name for part in item.node.expressions] if isinstance(item.node, exp.Aliases) else []
+            names = (
+                [part.name for part in item.node.expressions] if isinstance(item.node, exp.Aliases) else []
+            )
             if isinstance(item.node, exp.Alias):
                 names = [item.name]
             self.relation, columns = generate(self.relation, call, names, item.node, self.context)
@@ -203,12 +203,17 @@ class _Builder:
             known: dict[Expr, tuple[Column, WindowCall]] = {}
 
             def swap(node: Expr, known: dict[Expr, tuple[Column, WindowCall]] = known) -> Expr | None:
-                if not isinstance(node, WindowCall) or any(contains(child, WindowCall) for child in node.children()):
+                if not isinstance(node, WindowCall) or any(
+                    contains(child, WindowCall) for child in node.children()
+                ):
                     return None
                 key = canonical(node)
                 if key not in known:
                     name = self.context.names.fresh("window")
-                    known[key] = (Column(node.type, node.nullable, name, name), map_window(node, self._attached))
+                    known[key] = (
+                        Column(node.type, node.nullable, name, name),
+                        map_window(node, self._attached),
+                    )
                 return known[key][0]
 
             exprs = [expr.transform(swap) for expr in exprs]
@@ -217,7 +222,9 @@ class _Builder:
             self.relation = Window((*self.relation.columns, *columns), self.relation, calls)
         return exprs
 
-    def _projected(self, node: exp.Select, exprs: list[Expr], keys: list[SortKey], sorts: list[Expr]) -> Relation:
+    def _projected(
+        self, node: exp.Select, exprs: list[Expr], keys: list[SortKey], sorts: list[Expr]
+    ) -> Relation:
         columns = self._output_columns(exprs)
         distinct = node.args.get("distinct")
         if distinct is not None:
@@ -238,7 +245,10 @@ class _Builder:
         sort_exprs = [expr.transform(outside) for expr in sorts]
         if hidden and distinct is not None:
             name = next(iter(hidden.values())).name
-            raise fault(node.args["order"], f"with DISTINCT, ORDER BY can only use the select list: {name} is not in it")
+            raise fault(
+                node.args["order"],
+                f"with DISTINCT, ORDER BY can only use the select list: {name} is not in it",
+            )
         taken = {column.id for column in columns}
         renamed = {c.id: c if c.id not in taken else self._fresh(c, c.name) for c in hidden.values()}
         sort_exprs = [_swap_ids(expr, renamed, set(taken)) for expr in sort_exprs]
@@ -262,7 +272,11 @@ class _Builder:
         used: set[str] = set()
         columns = []
         for expr, item in zip(exprs, self.items, strict=True):
-            if isinstance(expr, Column) and expr.id not in used and expr.id in {c.id for c in self.relation.columns}:
+            if (
+                isinstance(expr, Column)
+                and expr.id not in used
+                and expr.id in {c.id for c in self.relation.columns}
+            ):
                 column = Column(expr.type, expr.nullable, expr.id, item.name)
             else:
                 column = self._fresh(expr, item.name)

@@ -60,7 +60,9 @@ def relation(node: exp.Expression, context: Context, outer: Scope | None) -> Fro
     elif isinstance(node, exp.Values):
         result = _values(node, context)
     elif isinstance(node, exp.Lateral):
-        raise unsupported(node, "a LATERAL subquery or function in FROM is not supported", hint="use LATERAL VIEW")
+        raise unsupported(
+            node, "a LATERAL subquery or function in FROM is not supported", hint="use LATERAL VIEW"
+        )
     else:
         raise unsupported(node, f"{node.key.upper()} is not supported in FROM")
     for pivot in node.args.get("pivots") or ():
@@ -226,7 +228,9 @@ def _join_using(
         mine, theirs = by_id[a.column.id], by_id[b.column.id]
         if how == "full":
             both = coerce.unify([mine.column, theirs.column]) or [mine.column, theirs.column]
-            value = Call(both[0].type, a.column.nullable or b.column.nullable, "coalesce", tuple(both), "coalesce")
+            value = Call(
+                both[0].type, a.column.nullable or b.column.nullable, "coalesce", tuple(both), "coalesce"
+            )
             column = Column(value.type, value.nullable, context.names.fresh(name), a.column.name)
             computed.append((column, value))
             shared.append(Entry(column))
@@ -257,7 +261,9 @@ def _lateral_view(source: From, node: exp.Lateral, context: Context, outer: Scop
         raise unsupported(node, "LATERAL without VIEW is not supported", hint="use LATERAL VIEW")
     call = resolve(this, Scope(context, source[1], outer))
     if not isinstance(call, GeneratorCall):
-        raise fault(node, f"{this.name} makes no rows", hint="LATERAL VIEW takes explode, posexplode, inline or stack")
+        raise fault(
+            node, f"{this.name} makes no rows", hint="LATERAL VIEW takes explode, posexplode, inline or stack"
+        )
     call = replace(call, outer=bool(is_outer) or call.outer)
     names = [identifier.name for identifier in (alias.columns if alias else ())]
     generated, columns = generate(source[0], call, names, node, context)

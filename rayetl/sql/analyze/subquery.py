@@ -15,7 +15,7 @@ from rayetl.sql.expr import FALSE, TRUE, AggregateCall, Call, Case, Column, Expr
 from rayetl.sql.faults import fault, unsupported
 from rayetl.sql.relations import Aggregate, Attach, Distinct, Filter, Join, Project, Relation
 from rayetl.sql.resolve import resolve
-from rayetl.sql.types import BOOLEAN, LONG, NULL
+from rayetl.sql.types import BOOLEAN, LONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Plan:
 def predicate(node: exp.Expression, scope: Scope, where: str) -> Expr:
     """A boolean expression. Raises `SqlError` for another type."""
     expr = resolve(node, scope)
-    if expr.type not in (BOOLEAN, NULL):
+    if expr.type != BOOLEAN:
         raise fault(node, f"{where} must be a boolean, not {expr.type}")
-    return coerce.implicit_cast(expr, BOOLEAN)
+    return expr
 
 
 def on_subquery(node: exp.Expression, kind: str, args: tuple[Expr, ...], scope: Scope) -> Subquery:
@@ -41,7 +41,10 @@ def on_subquery(node: exp.Expression, kind: str, args: tuple[Expr, ...], scope: 
     whole = queries.analyze(query, scope.context, scope)
     wanted = {"scalar": 1, "in": len(args)}.get(kind, len(whole.columns))
     if len(whole.columns) != wanted:
-        raise fault(node, f"this subquery must give {wanted} column{'s' * (wanted > 1)}, it gives {len(whole.columns)}")
+        raise fault(
+            node,
+            f"this subquery must give {wanted} column{'s' * (wanted > 1)}, it gives {len(whole.columns)}",
+        )
     relation, ties = _untied(whole, node)
     if kind == "exists":
         return Subquery(BOOLEAN, False, "exists", Plan(relation, ties, node))
@@ -85,7 +88,9 @@ def _untied(relation: Relation, node: exp.Expression) -> tuple[Relation, tuple[E
         for expr in queries.expressions_of(part):
             if _foreign(expr, own):
                 raise unsupported(
-                    node, "a subquery may use columns of the outer query only in its WHERE", hint="write it as a join"
+                    node,
+                    "a subquery may use columns of the outer query only in its WHERE",
+                    hint="write it as a join",
                 )
     return loose, ties
 
@@ -203,7 +208,9 @@ def _attach_scalar(relation: Relation, node: Subquery, context: Context) -> tupl
     below = single.input if isinstance(single, Project) else single
     if not isinstance(below, Aggregate):
         raise unsupported(
-            node.plan.node, "a correlated scalar subquery must be a single aggregate", hint="write it as a join"
+            node.plan.node,
+            "a correlated scalar subquery must be a single aggregate",
+            hint="write it as a join",
         )
     value = _value_for_no_rows(single, below)
     mark, result = _column(context, TRUE, "found"), _column(context, node, "scalar")
@@ -234,7 +241,11 @@ def _value_for_no_rows(single: Relation, aggregate: Aggregate) -> Expr:
     found = first.transform(empty)
     if isinstance(found, Literal):
         return found
-    return found if any(isinstance(n, Literal) and n.value is not None for n in found.walk()) else null(found.type)
+    return (
+        found
+        if any(isinstance(n, Literal) and n.value is not None for n in found.walk())
+        else null(found.type)
+    )
 
 
 def _over_nothing(call: AggregateCall) -> Literal:
@@ -261,10 +272,20 @@ def _marked(relation: Relation, node: Subquery, context: Context) -> tuple[Relat
     assert isinstance(node.plan, Plan)
     own = _produced(node.plan.relation)
     condition = conjunction((*_equalities(node), *node.plan.ties))
-    needed = [c for c in node.plan.relation.columns if condition is not None and c.id in columns_of(condition) & own]
-    simple = all(isinstance(p, Call) and p.function in ("=", "<=>") for p in conjuncts(condition)) if condition else False
+    needed = [
+        c for c in node.plan.relation.columns if condition is not None and c.id in columns_of(condition) & own
+    ]
+    simple = (
+        all(isinstance(p, Call) and p.function in ("=", "<=>") for p in conjuncts(condition))
+        if condition
+        else False
+    )
     if not simple:
-        raise unsupported(node.plan.node, "this correlated subquery is supported only alone in WHERE", hint="write it as a join")
+        raise unsupported(
+            node.plan.node,
+            "this correlated subquery is supported only alone in WHERE",
+            hint="write it as a join",
+        )
     keys = Project(tuple(needed), node.plan.relation, tuple(needed))
     distinct = Distinct(keys.columns, keys)
     mark = _column(context, TRUE, "matched")
@@ -277,9 +298,13 @@ def _attach_in(relation: Relation, node: Subquery, context: Context) -> tuple[Re
     """Three-valued IN: NULL where nothing matches but a NULL on either side might have."""
     assert isinstance(node.plan, Plan)
     if node.plan.ties:
-        raise unsupported(node.plan.node, "a correlated IN is supported only alone in WHERE", hint="use EXISTS")
+        raise unsupported(
+            node.plan.node, "a correlated IN is supported only alone in WHERE", hint="use EXISTS"
+        )
     if len(node.args) != 1:
-        raise unsupported(node.plan.node, "IN with several values is supported only alone in WHERE", hint="use EXISTS")
+        raise unsupported(
+            node.plan.node, "IN with several values is supported only alone in WHERE", hint="use EXISTS"
+        )
     relation, matched = _marked(relation, node, context)
     column = node.plan.relation.columns[0]
     fresh = Column(column.type, column.nullable, context.names.fresh("item"), "item")

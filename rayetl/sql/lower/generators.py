@@ -15,9 +15,7 @@ from rayetl.sql.types import MapType
 _ITEM, _POSITION = PREFIX + "item", PREFIX + "position"
 
 
-def generated(
-    frame: pl.LazyFrame, call: GeneratorCall, names: Sequence[str], ctx: Lowering
-) -> pl.LazyFrame:
+def generated(frame: pl.LazyFrame, call: GeneratorCall, names: Sequence[str], ctx: Lowering) -> pl.LazyFrame:
     """The frame's rows, each repeated with the columns `names` that the generator makes of it."""
     return _FUNCTIONS[call.function](frame, call, list(names), ctx)
 
@@ -65,7 +63,9 @@ def _inline(frame: pl.LazyFrame, call: GeneratorCall, names: list[str], ctx: Low
 
 def _stack(frame: pl.LazyFrame, call: GeneratorCall, names: list[str], ctx: Lowering) -> pl.LazyFrame:
     values, width = list(call.args[1:]), len(names)
-    missing: list[Expr] = [null(call.outputs[i % width].type) for i in range(len(values), -(-len(values) // width) * width)]
+    missing: list[Expr] = [
+        null(call.outputs[i % width].type) for i in range(len(values), -(-len(values) // width) * width)
+    ]
     values += missing
     rows = [values[start : start + width] for start in range(0, len(values), width)]
     return pl.concat(

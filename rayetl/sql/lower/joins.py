@@ -41,7 +41,9 @@ def split(parts: list[Expr], left: set[str], right: set[str]) -> Keys:
             rest.append(part)
         else:
             pairs.append(pair)
-    return Keys(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(p[2] for p in pairs), tuple(rest))
+    return Keys(
+        tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(p[2] for p in pairs), tuple(rest)
+    )
 
 
 def _pair(part: Expr, left: set[str], right: set[str]) -> tuple[Expr, Expr, bool] | None:
@@ -80,7 +82,11 @@ def inner(relation: Relation, lower: Lower, ctx: Lowering) -> pl.LazyFrame:
     """A tree of inner joins in the order written, but never a product where a key connects tables."""
     leaves, parts = flatten(relation)
     waiting = [_own_filters(leaf, parts) for leaf in leaves]
-    parts = [part for part in parts if not any(columns_of(part) and columns_of(part) <= ids(leaf) for leaf in leaves)]
+    parts = [
+        part
+        for part in parts
+        if not any(columns_of(part) and columns_of(part) <= ids(leaf) for leaf in leaves)
+    ]
     first = waiting.pop(0)
     frame, known = lower(first), ids(first)
     while waiting:

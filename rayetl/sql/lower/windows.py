@@ -141,8 +141,14 @@ def _ntile(window: _Window, call: Call) -> pl.Expr:
 
 
 def _percent_rank(window: _Window, _: Call) -> pl.Expr:
-    others = pl.len().cast(pl.Float64) - 1
+    others = _each(window, pl.len()) - 1
     return pl.when(others > 0).then((window.rank() - 1) / others).otherwise(0.0)
+
+
+def _each(window: _Window, value: pl.Expr) -> pl.Expr:
+    """A single value once for each row: dividing by a single value, Polars multiplies by its reciprocal,
+    which is off in the last digit."""
+    return window.number * 0 + value.cast(pl.Int64)
 
 
 _FUNCTIONS: dict[str, Callable[[_Window, Call], Any]] = {
@@ -150,7 +156,7 @@ _FUNCTIONS: dict[str, Callable[[_Window, Call], Any]] = {
     "rank": lambda window, _: window.rank(),
     "dense_rank": lambda window, _: window.peer_number(),
     "percent_rank": _percent_rank,
-    "cume_dist": lambda window, _: window.last_peer() / pl.len(),
+    "cume_dist": lambda window, _: window.last_peer() / _each(window, pl.len()),
     "ntile": _ntile,
     "lag": lambda window, call: _shifted(window, call, 1),
     "lead": lambda window, call: _shifted(window, call, -1),
