@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal as OneOf
+from typing import TYPE_CHECKING, Any
+from typing import Literal as OneOf
 
 from rayetl.sql import coerce
 from rayetl.sql.expr import Expr, Lambda, Literal
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, DOUBLE, INTEGRAL, LONG, NULL, STRING, ArrayType, DataType, Field, MapType, StructType
+from rayetl.sql.types import (
+    BOOLEAN,
+    DOUBLE,
+    INTEGRAL,
+    LONG,
+    NULL,
+    STRING,
+    ArrayType,
+    DataType,
+    Field,
+    MapType,
+    StructType,
+)
 
 if TYPE_CHECKING:
     import polars as pl

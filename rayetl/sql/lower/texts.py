@@ -7,7 +7,7 @@ rules that cover every form Spark accepts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from typing import Any
 
 import polars as pl
@@ -203,3 +203,31 @@ def fixed_offset(zone: str) -> int | None:
     hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "0")
     micros = (int(hours) * 60 + int(minutes)) * 60_000_000
     return -micros if name[0] == "-" else micros
+
+
+def round_floats(values: pl.Series, digits: int, even: bool) -> pl.Series:
+    """Spark rounds the shortest decimal text of a number, so 2.675 to two digits is 2.68."""
+    scale = 10.0 ** abs(digits)
+    moved = values * scale if digits >= 0 else values / scale
+    size = moved.abs()
+    whole = (size + 0.5).floor()
+    rounded = whole / scale if digits >= 0 else whole * scale
+    found = pl.select(pl.when(values < 0).then(-rounded).otherwise(rounded).alias("v"))["v"]
+    tie = ((size - size.floor()) - 0.5).abs() < 1e-4
+    odd = (tie | (size >= 1e11) | values.is_infinite() | values.is_nan()) & values.is_not_null()
+    if not odd.any():
+        return found.cast(values.dtype)
+    slow = [_round_float(float(v), str(t), digits, even) for v, t in zip(values.filter(odd), values.filter(odd).cast(pl.String), strict=True)]
+    return found.cast(values.dtype).scatter(odd.arg_true(), pl.Series(slow, dtype=pl.Float64).cast(values.dtype))
+
+
+def _round_float(value: float, text: str, digits: int, even: bool) -> float:
+    if value != value or value in (float("inf"), float("-inf")):
+        return value
+    exact = Decimal(text)
+    _, figures, exponent = exact.as_tuple()
+    if isinstance(exponent, int) and exponent >= -digits:
+        return value
+    with localcontext() as context:
+        context.prec = 800
+        return float(exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN if even else ROUND_HALF_UP))

@@ -1,0 +1,333 @@
+"""Operators: arithmetic, comparison, logic, bits, and access by index or key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rayetl.sql import coerce
+from rayetl.sql.expr import Call, Cast, Expr, Literal
+from rayetl.sql.functions.base import (
+    Table,
+    TypeFault,
+    Typed,
+    boolean,
+    check_count,
+    first_type,
+    fit,
+    integral,
+    numeric,
+    of,
+    takes,
+)
+from rayetl.sql.lazy import LazyModule
+from rayetl.sql.types import (
+    BOOLEAN,
+    CALENDAR_INTERVAL,
+    DATE,
+    DOUBLE,
+    INT,
+    INTEGRAL,
+    LONG,
+    NULL,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    ArrayType,
+    AtomicType,
+    DecimalType,
+    MapType,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = LazyModule("polars")
+
+TABLE = Table()
+_TIMES = (TIMESTAMP, TIMESTAMP_NTZ)
+
+
+# Types
+
+
+def _arithmetic(operator: str) -> Callable[[tuple[Expr, ...]], Typed]:
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        check_count(args, 2, 2)
+        left, right = args
+        if operator in "+-" and any(coerce.is_datetime(a.type) or coerce.is_interval(a.type) for a in args):
+            return _time_arithmetic(operator, left, right)
+        if operator in "*/" and any(coerce.is_interval(a.type) for a in args):
+            raise TypeFault("multiplying intervals is not supported in the embedded engine", refused=True)
+        pair = coerce.arithmetic_operands(left, right)
+        if pair is None:
+            raise TypeFault(f"{left.type} and {right.type} do not go together")
+        return _number_arithmetic(operator, *pair)
+
+    return rule
+
+
+def _number_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
+    nullable = left.nullable or right.nullable or operator in ("/", "%", "div", "pmod")
+    if isinstance(left.type, DecimalType) and isinstance(right.type, DecimalType):
+        kind = LONG if operator == "div" else coerce.decimal_result("%" if operator == "pmod" else operator, left.type, right.type)
+        return Typed((left, right), kind, True)
+    if operator == "div":
+        if left.type not in INTEGRAL:
+            raise TypeFault(f"div takes integers or decimals, not {left.type}")
+        pair = (coerce.implicit_cast(left, LONG), coerce.implicit_cast(right, LONG))
+        return Typed(pair, LONG, True)
+    if operator == "/":
+        return Typed((coerce.implicit_cast(left, DOUBLE), coerce.implicit_cast(right, DOUBLE)), DOUBLE, True)
+    return Typed((left, right), left.type, nullable)
+
+
+def _time_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
+    nullable = left.nullable or right.nullable
+    if operator == "+" and coerce.is_interval(left.type) and not coerce.is_interval(right.type):
+        left, right = right, left
+    one, two = left.type, right.type
+    if one == NULL or two == NULL:
+        known = two if one == NULL else one
+        return Typed((coerce.implicit_cast(left, known), coerce.implicit_cast(right, known)), known, True)
+    if coerce.is_interval(one) and coerce.is_interval(two):
+        both = coerce.tightest(one, two)
+        if both is None or both == CALENDAR_INTERVAL:
+            raise TypeFault("mixed intervals are not supported in the embedded engine", refused=True)
+        return Typed((left, right), both, nullable)
+    if operator == "-" and coerce.is_datetime(one) and (coerce.is_datetime(two) or (two == STRING and one != DATE)):
+        if one == two == DATE:
+            return Typed((left, right), AtomicType("interval day"), nullable)
+        kind = TIMESTAMP if TIMESTAMP in (one, two) or two == STRING else TIMESTAMP_NTZ
+        pair = (coerce.implicit_cast(left, kind), coerce.implicit_cast(right, kind))
+        return Typed(pair, AtomicType("interval day to second"), nullable or two == STRING)
+    return _shifted(operator, left, right, nullable)
+
+
+def _shifted(operator: str, left: Expr, right: Expr, nullable: bool) -> Typed:
+    """A date or timestamp moved by an interval or, for dates, by days."""
+    one, two = left.type, right.type
+    if one == DATE and two in INTEGRAL[:3]:
+        return Typed((left, coerce.implicit_cast(right, INT)), DATE, nullable)
+    if operator == "+" and two == DATE and one in INTEGRAL[:3]:
+        return Typed((right, coerce.implicit_cast(left, INT)), DATE, nullable)
+    if not coerce.is_interval(two):
+        raise TypeFault(f"{one} and {two} do not go together")
+    if one == STRING:
+        moved = Call(TIMESTAMP, True, operator, (coerce.implicit_cast(left, TIMESTAMP), right), operator)
+        return Typed((), STRING, True, rewritten=Cast(STRING, True, moved, implicit=True))
+    if not coerce.is_datetime(one):
+        raise TypeFault(f"{one} and {two} do not go together")
+    if one == DATE and coerce.is_day_time(two) and str(two) != "interval day":
+        return Typed((coerce.implicit_cast(left, TIMESTAMP), right), TIMESTAMP, nullable)
+    if two == CALENDAR_INTERVAL and one == DATE and isinstance(right, Literal) and right.value and right.value[2]:  # type: ignore[index]
+        raise TypeFault("a date moved by hours is not supported in the embedded engine", refused=True)
+    return Typed((left, right), one, nullable)
+
+
+def _comparison(args: tuple[Expr, ...]) -> Typed:
+    return _compared(args, lambda kind: coerce.is_orderable(kind))
+
+
+def _equality(nullable: bool | None = None) -> Callable[[tuple[Expr, ...]], Typed]:
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        return _compared(args, coerce.is_comparable, equality=True, nullable=nullable)
+
+    return rule
+
+
+def _compared(
+    args: tuple[Expr, ...], allowed: Callable[[Any], bool], equality: bool = False, nullable: bool | None = None
+) -> Typed:
+    left, right = args
+    pair = coerce.comparison_operands(left, right)
+    if pair is None and equality:
+        pair = coerce.boolean_operands(left, right)
+    if pair is None:
+        raise TypeFault(f"{left.type} and {right.type} cannot be compared")
+    if not allowed(pair[0].type):
+        raise TypeFault(f"values of the type {pair[0].type} cannot be compared")
+    null = nullable if nullable is not None else pair[0].nullable or pair[1].nullable
+    return Typed(pair, BOOLEAN, null)
+
+
+def _in(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, None)
+    fitted = coerce.unify(args)
+    if fitted is None:
+        raise TypeFault("the items have no common type: " + ", ".join(str(a.type) for a in args))
+    return Typed(tuple(fitted), BOOLEAN, any(a.nullable for a in fitted))
+
+
+def _bits(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, 2)
+    left, right = (fit(integral, arg, i) for i, arg in enumerate(args))
+    both = coerce.tightest(left.type, right.type)
+    assert both is not None
+    pair = (coerce.implicit_cast(left, both), coerce.implicit_cast(right, both))
+    return Typed(pair, both, left.nullable or right.nullable)
+
+
+def _sign(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 1, 1)
+    if coerce.is_day_time(args[0].type) or coerce.is_year_month(args[0].type):
+        return Typed(args, args[0].type, args[0].nullable)
+    found = fit(numeric, args[0], 0)
+    return Typed((found,), found.type, found.nullable)
+
+
+def _item(args: tuple[Expr, ...]) -> Typed:
+    child, key = args
+    if isinstance(child.type, ArrayType) and key.type in INTEGRAL:
+        return Typed((child, key), child.type.element, True)
+    if isinstance(child.type, MapType):
+        return Typed((child, fit(of(child.type.key), key, 1)), child.type.value, True)
+    raise TypeFault(f"[{key.type}] is asked of a {child.type}")
+
+
+# Lowering
+
+
+def _add(sign: int) -> Callable[[Any, Call], pl.Expr]:
+    def lower(ctx: Any, call: Call) -> pl.Expr:
+        left, right = call.args
+        if not (coerce.is_datetime(left.type) or coerce.is_interval(left.type)):
+            one, two = ctx.expr(left), ctx.expr(right)
+            return one + two if sign > 0 else one - two
+        return _move(ctx, call, sign)
+
+    return lower
+
+
+def _move(ctx: Any, call: Call, sign: int) -> pl.Expr:
+    left, right = call.args
+    value = ctx.expr(left)
+    if right.type == INT:
+        days = ctx.expr(right)
+        number = value.to_physical() + days if sign > 0 else value.to_physical() - days
+        return number.cast(pl.Date)
+    if coerce.is_year_month(right.type) and coerce.is_datetime(left.type):
+        months = ctx.expr(right)
+        return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
+    if right.type == CALENDAR_INTERVAL:
+        assert isinstance(right, Literal) and isinstance(right.value, tuple)
+        months, days, micros = (sign * part for part in right.value)
+        moved = _local(ctx, value, left, lambda v: shift_months(v, pl.lit(months, dtype=pl.Int32)) + pl.duration(days=days))
+        return moved + pl.duration(microseconds=micros) if micros else moved
+    other = ctx.expr(right)
+    return value + other if sign > 0 else value - other
+
+
+def _local(ctx: Any, value: pl.Expr, node: Expr, function: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Apply to the local date-time of the session zone and come back."""
+    if node.type != TIMESTAMP:
+        return function(value)
+    from rayetl.sql.lower.casts import to_instant
+
+    return to_instant(function(value.dt.convert_time_zone(ctx.time_zone).dt.replace_time_zone(None)), ctx.time_zone)
+
+
+def shift_months(value: pl.Expr, months: pl.Expr) -> pl.Expr:
+    """Move by months; a day past the new month's end becomes its last."""
+    return value.dt.offset_by(months.cast(pl.String) + pl.lit("mo"))
+
+
+def _divide(ctx: Any, call: Call) -> pl.Expr:
+    above, below = (ctx.expr(arg) for arg in call.args)
+    return pl.when(below != 0).then(above / below)
+
+
+def _integral_divide(ctx: Any, call: Call) -> pl.Expr:
+    if isinstance(call.args[0].type, DecimalType):
+        from rayetl.sql.lower.decimals import integral_divide
+
+        return integral_divide(ctx, call).cast(pl.Int64, wrap_numerical=True)
+    above, below = (ctx.expr(arg) for arg in call.args)
+    return above.truncdiv(below)
+
+
+def _remainder(ctx: Any, call: Call) -> pl.Expr:
+    above, below = (ctx.expr(arg) for arg in call.args)
+    if call.args[0].type in INTEGRAL:
+        return above - above.truncdiv(below) * below
+    return pl.when(below != 0).then(_float_remainder(above, below))
+
+
+def _float_remainder(above: pl.Expr, below: pl.Expr) -> pl.Expr:
+    """C's fmod from the floored remainder: a result of the wrong sign is off by one divisor."""
+    floored = above % below
+    wrong = (floored != 0) & ((floored < 0) != (above < 0))
+    found = pl.when(wrong).then(floored - below).otherwise(floored)
+    return pl.when(below.is_infinite() & above.is_finite()).then(above).otherwise(found)
+
+
+def _pmod(ctx: Any, call: Call) -> pl.Expr:
+    above, below = (ctx.expr(arg) for arg in call.args)
+    if call.args[0].type in INTEGRAL:
+        rest = above - above.truncdiv(below) * below
+        again = rest + below
+        return pl.when(rest < 0).then(again - again.truncdiv(below) * below).otherwise(rest)
+    rest = _float_remainder(above, below)
+    again = _float_remainder(rest + below, below)
+    return pl.when(below != 0).then(pl.when(rest < 0).then(again).otherwise(rest))
+
+
+def _compare(operation: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any, Call], pl.Expr]:
+    def lower(ctx: Any, call: Call) -> pl.Expr:
+        left, right = call.args
+        if isinstance(left.type, DecimalType):
+            return operation(ctx.scaled(left), ctx.scaled(right))
+        return operation(ctx.expr(left), ctx.expr(right))
+
+    return lower
+
+
+def _member(ctx: Any, call: Call) -> pl.Expr:
+    value, *items = call.args
+    plain = all(isinstance(item, Literal) and item.value is not None for item in items)
+    if plain and value.type in (*INTEGRAL, STRING):
+        return ctx.expr(value).is_in([item.value for item in items])  # type: ignore[attr-defined]
+    form = ctx.scaled if isinstance(value.type, DecimalType) else ctx.expr
+    tests = [form(value) == form(item) for item in items]
+    return pl.any_horizontal(tests)
+
+
+def _get(ctx: Any, call: Call) -> pl.Expr:
+    child, key = call.args
+    value, index = ctx.expr(child), ctx.expr(key)
+    if isinstance(child.type, MapType):
+        return value.map.get(index)
+    return value.list.get(pl.when(index >= 0).then(index.cast(pl.Int64)), null_on_oob=True)
+
+
+def _unary_minus(ctx: Any, call: Call) -> pl.Expr:
+    value = ctx.expr(call.args[0])
+    if call.type in INTEGRAL:
+        return pl.lit(0, dtype=pl.Int8) - value
+    return -value
+
+
+for name, sign in (("+", 1), ("-", -1)):
+    TABLE.add(name, _arithmetic(name), _add(sign), raw=True)
+TABLE.add("*", _arithmetic("*"), lambda a, b: a * b)
+TABLE.add("/", _arithmetic("/"), _divide, raw=True)
+TABLE.add("div", _arithmetic("div"), _integral_divide, raw=True)
+TABLE.add("%", _arithmetic("%"), _remainder, raw=True, aliases="mod")
+TABLE.add("pmod", _arithmetic("pmod"), _pmod, raw=True)
+TABLE.add("negative", _sign, _unary_minus, raw=True)
+TABLE.add("positive", _sign, lambda a: a)
+TABLE.add("=", _equality(), _compare(lambda a, b: a == b), raw=True)
+TABLE.add("<=>", _equality(False), _compare(lambda a, b: a.eq_missing(b)), raw=True, aliases="equal_null")
+TABLE.add("<", _comparison, _compare(lambda a, b: a < b), raw=True)
+TABLE.add("<=", _comparison, _compare(lambda a, b: a <= b), raw=True)
+TABLE.add(">", _comparison, _compare(lambda a, b: a > b), raw=True)
+TABLE.add(">=", _comparison, _compare(lambda a, b: a >= b), raw=True)
+TABLE.add("and", takes(boolean, boolean, returns=BOOLEAN), lambda a, b: a & b)
+TABLE.add("or", takes(boolean, boolean, returns=BOOLEAN), lambda a, b: a | b)
+TABLE.add("not", takes(boolean, returns=BOOLEAN), lambda a: ~a)
+TABLE.add("in", _in, _member, raw=True)
+TABLE.add("&", _bits, lambda a, b: a & b)
+TABLE.add("|", _bits, lambda a, b: a | b)
+TABLE.add("^", _bits, lambda a, b: a ^ b)
+TABLE.add("~", takes(integral, returns=first_type), lambda a: ~a)
+TABLE.add("getitem", _item, _get, raw=True)
