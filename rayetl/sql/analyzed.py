@@ -11,7 +11,7 @@ from sqlglot import exp
 from rayetl.errors import Problem, SqlError
 from rayetl.sql.analyze.query import analyze as analyze_query
 from rayetl.sql.analyze.scope import Context, Names
-from rayetl.sql.parse import parse_query
+from rayetl.sql.parse import as_expression, parse_query
 from rayetl.sql.relations import Input, Relation
 from rayetl.sql.types import Field, Schema
 
@@ -30,7 +30,7 @@ def analyze(
     query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC"
 ) -> AnalyzedQuery:
     """See `rayetl.sql.analyze`."""
-    tree = parse_query(query) if isinstance(query, str) else query
+    tree = as_expression(parse_query(query) if isinstance(query, str) else query)
     tables = {name.lower(): (name, schema) for name, schema in schemas.items()}
     try:
         plan = analyze_query(tree, Context(tables, Names(), time_zone), None)

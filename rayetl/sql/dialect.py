@@ -16,10 +16,16 @@ from sqlglot.errors import ParseError
 from sqlglot.generators.spark import SparkGenerator
 from sqlglot.parser import Parser as BaseParser
 from sqlglot.parsers.spark import SparkParser
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 
-class SyntaxFault(ParseError):
+_JOIN_HINTS = (
+    *("BROADCAST", "BROADCASTJOIN", "MAPJOIN", "MERGE", "SHUFFLEMERGE", "MERGEJOIN"),
+    *("SHUFFLE_HASH", "SHUFFLE_REPLICATE_NL"),
+)
+
+
+class TextError(ParseError):
     """A syntax error that knows the token it stands at."""
 
     def __init__(self, message: str, token: Token | None) -> None:
@@ -51,11 +57,7 @@ class RaySqlParser(SparkParser):
         "SUBSTR": lambda self: self._parse_from_for_call("substr"),
         "POSITION": lambda self: self._parse_position_call(),
         "OVERLAY": lambda self: self._parse_overlay_call(),
-        **{
-            name: SparkParser.FUNCTION_PARSERS[name]
-            for name in ("BROADCAST", "BROADCASTJOIN", "MAPJOIN", "MERGE", "SHUFFLEMERGE", "MERGEJOIN")
-            + ("SHUFFLE_HASH", "SHUFFLE_REPLICATE_NL")
-        },
+        **{name: SparkParser.FUNCTION_PARSERS[name] for name in _JOIN_HINTS},
     }
     RANGE_PARSERS: ClassVar[dict[Any, Any]] = {
         token: SparkParser.RANGE_PARSERS[token]
@@ -72,13 +74,13 @@ class RaySqlParser(SparkParser):
     }
 
     def raise_error(self, message: str, token: Token = Token.string("")) -> NoReturn:
-        raise SyntaxFault(message, token if token.text else (self._curr or self._prev))
+        raise TextError(message, token if token.text else (self._curr or self._prev))
 
-    def _parse_types(self, *args: Any, **kwargs: Any) -> exp.Expression | None:
+    def _parse_types(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
         """Types as written: CHAR(n) and VARCHAR(n) stay visible (the resolver makes them STRING)."""
         return BaseParser._parse_types(self, *args, **kwargs)
 
-    def _parse_primary(self) -> exp.Expression | None:
+    def _parse_primary(self) -> exp.Expr | None:
         if (
             self._curr.token_type == TokenType.VAR
             and self._curr.text[:1].isdigit()
@@ -95,27 +97,27 @@ class RaySqlParser(SparkParser):
             return self._suffixed_number(self._prev, "0.")
         return super()._parse_primary()
 
-    def _parse_column_parts_fast(self) -> exp.Expression | None:
+    def _parse_column_parts_fast(self) -> exp.Expr | None:
         if self._curr.token_type == TokenType.VAR and is_number(self._curr.text):
             return None
         return super()._parse_column_parts_fast()
 
-    def _suffixed_number(self, token: Token, prefix: str = "") -> exp.Expression:
+    def _suffixed_number(self, token: Token, prefix: str = "") -> exp.Expr:
         return exp.Literal(this=prefix + token.text, is_string=False).update_positions(token)
 
-    def _typed_literal(self, this: exp.Expression, to: exp.DataType) -> exp.Expression:
+    def _typed_literal(self, this: exp.Expr, to: exp.DataType) -> exp.Expr:
         """`DATE '2020-01-01'`: a cast that knows it was written as a literal (`meta["literal"]`)."""
         cast = self.expression(exp.Cast(this=this, to=to))
         cast.meta["literal"] = True
         return cast
 
-    def _call(self, name: str, args: list[exp.Expression | None], *words: str) -> exp.Anonymous:
+    def _call(self, name: str, args: list[exp.Expr | None], *words: str) -> exp.Anonymous:
         """A call that was written with `words` instead of commas."""
         call = exp.Anonymous(this=name, expressions=args)
         call.meta["words"] = words
         return call
 
-    def _parse_trim_call(self) -> exp.Expression:
+    def _parse_trim_call(self) -> exp.Expr:
         """`trim(x)`, `trim(BOTH FROM x)`, `trim(LEADING y FROM x)`."""
         named = self._curr.text.upper() in self.TRIM_TYPES and self._next.token_type != TokenType.R_PAREN
         if named and self._next.token_type not in (TokenType.COMMA, TokenType.DOT):
@@ -130,9 +132,9 @@ class RaySqlParser(SparkParser):
             return self.expression(exp.Trim(this=self._parse_bitwise(), expression=args[0]))
         return self._call("trim", args)
 
-    def _parse_from_for_call(self, name: str) -> exp.Expression:
+    def _parse_from_for_call(self, name: str) -> exp.Expr:
         """`substring(x, a, b)` or `substring(x FROM a FOR b)`; both mean the same call."""
-        args: list[exp.Expression | None] = list(self._parse_function_args())
+        args: list[exp.Expr | None] = list(self._parse_function_args())
         if self._match(TokenType.FROM):
             args.append(self._parse_bitwise())
             if self._match(TokenType.FOR):
@@ -140,7 +142,7 @@ class RaySqlParser(SparkParser):
             return self._call(name, args, "from", "for")
         return self._call(name, args)
 
-    def _parse_position_call(self) -> exp.Expression:
+    def _parse_position_call(self) -> exp.Expr:
         first = self._parse_bitwise()
         if self._match(TokenType.IN):
             return self._call("position", [first, self._parse_bitwise()], "in")
@@ -148,8 +150,8 @@ class RaySqlParser(SparkParser):
             return self._call("position", [first, *self._parse_function_args()])
         return self._call("position", [first] if first else [])
 
-    def _parse_overlay_call(self) -> exp.Expression:
-        args: list[exp.Expression | None] = list(self._parse_function_args())
+    def _parse_overlay_call(self) -> exp.Expr:
+        args: list[exp.Expr | None] = list(self._parse_function_args())
         if self._match_text_seq("PLACING"):
             args.append(self._parse_bitwise())
             for word in ("FROM", "FOR"):
@@ -157,9 +159,9 @@ class RaySqlParser(SparkParser):
                     args.append(self._parse_bitwise())
         return self._call("overlay", args, "placing", "from", "for")
 
-    def _parse_interval(
+    def _parse_interval(  # type: ignore[override]
         self, require_interval: bool = True, parse_function_unit: bool = True
-    ) -> exp.Expression | None:
+    ) -> exp.Expr | None:
         """`INTERVAL '...'`, `INTERVAL '...' DAY TO HOUR`, `INTERVAL 1 DAY 2 HOURS` (kept as one text)."""
         index = self._index
         if not self._match(TokenType.INTERVAL):
@@ -168,7 +170,7 @@ class RaySqlParser(SparkParser):
         if value is None or (isinstance(value, exp.Column) and not self._is_unit()):
             self._retreat(index)
             return None
-        unit = self._unit()
+        unit: exp.Var | exp.IntervalSpan | None = self._unit()
         if unit is not None and self._match_text_seq("TO"):
             unit = exp.IntervalSpan(this=unit, expression=self._unit())
         if isinstance(unit, exp.Var) and (rest := self._more_units()):

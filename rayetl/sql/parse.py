@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from rayetl.errors import ConfigPath, Problem, SqlError, UnsupportedSqlError
-from rayetl.sql.dialect import DIALECT, RaySqlParser, SyntaxFault, is_number
+from rayetl.sql.dialect import DIALECT, RaySqlParser, TextError, is_number
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES", "(", "TABLE", "MAP", "REDUCE")
 _REFUSED_TOKENS = {"::", "|>", "->>", "#>", "#>>", "@>", "<@", "?", "@", ":=", "$"}
@@ -73,6 +74,12 @@ def parse_projection(text: str, origin: ConfigPath = ()) -> exp.Expression:
     return _parse(text, _tokens(text, origin), origin, lambda parser: parser._parse_expression())
 
 
+def as_expression(tree: object) -> exp.Expression:
+    """The tree by the type that the rest of the room works with."""
+    assert isinstance(tree, exp.Expression)
+    return tree
+
+
 def render(tree: exp.Expression) -> str:
     """The tree as Spark SQL text, pretty-printed, with names quoted where Spark needs it."""
     return str(DIALECT.generator(pretty=True, normalize_functions=False, comments=False).generate(tree))
@@ -105,27 +112,27 @@ def _parse(
     text: str,
     tokens: list[Token],
     origin: ConfigPath,
-    method: Callable[[RaySqlParser], exp.Expression | None],
+    method: Callable[[Any], Any],
 ) -> exp.Expression:
     parser = RaySqlParser(dialect=DIALECT)
     try:
         trees = parser._parse(method, tokens, text)
-    except SyntaxFault as error:
+    except TextError as error:
         raise _syntax_error(error, text, origin) from None
     except RecursionError:
         raise _error("the SQL text is nested too deeply", origin, 0) from None
     except (ParseError, SqlglotError) as error:
         raise _error(str(error).split("\n")[0], origin, 0) from None
-    trees = [tree for tree in trees if tree is not None]
-    if len(trees) != 1:
+    found = [as_expression(tree) for tree in trees if tree is not None]
+    if len(found) != 1:
         raise _error("one statement is wanted here, not several", origin, 0)
-    tree = trees[0]
+    tree = found[0]
     _mark(tree, origin)
     _prove_nothing_lost(tree, tokens, origin)
     return tree
 
 
-def _syntax_error(error: SyntaxFault, text: str, origin: ConfigPath) -> SqlError:
+def _syntax_error(error: TextError, text: str, origin: ConfigPath) -> SqlError:
     token = error.token
     start = token.start if token is not None and token.text else len(text.rstrip())
     at_end = token is None or not token.text or token.end + 1 >= len(text.rstrip())
@@ -155,7 +162,7 @@ def _mark(tree: exp.Expression, origin: ConfigPath) -> None:
             parent.meta["start"] = start if known is None else min(known, start)
 
 
-def _has_own_start(node: exp.Expression) -> bool:
+def _has_own_start(node: exp.Expr) -> bool:
     return "end" in node.meta
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +14,7 @@ from rayetl.sql.analyzed import analyze
 from rayetl.sql.lower.relations import lower_relation
 from rayetl.sql.types import Schema
 
-Table = pa.Table | pl.DataFrame | pl.LazyFrame
+Table: TypeAlias = "pa.Table | pl.DataFrame | pl.LazyFrame"
 
 
 def query(

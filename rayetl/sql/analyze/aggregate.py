@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ from rayetl.sql.faults import collect, fault, take, unsupported
 from rayetl.sql.relations import Aggregate, Expand, Project, Relation
 from rayetl.sql.resolve import resolve
 from rayetl.sql.types import LONG
+
+Key = Callable[[exp.Expression], Expr]
+_SPECIAL = (exp.GroupingSets, exp.Cube, exp.Rollup)
 
 if TYPE_CHECKING:
     from rayetl.sql.analyze.select import Item
@@ -60,21 +64,15 @@ class Grouping:
             return _key(part, items, wide)
 
         grouped = [*(expressions or ()), *(sets or ()), *(cube or ()), *(rollup or ())]
-        special = [p for p in grouped if isinstance(p, (exp.GroupingSets, exp.Cube, exp.Rollup))]
-        if not special:
+        if not any(isinstance(part, _SPECIAL) for part in grouped):
             return cls(True, _distinct(collect(key, grouped)))
-        return cls._with_sets(grouped, special, key, clause)
+        return cls._with_sets(grouped, key)
 
     @classmethod
-    def _with_sets(
-        cls, parts: list[exp.Expression], special: list[exp.Expression], key: object, clause: exp.Expression
-    ) -> Grouping:
+    def _with_sets(cls, parts: list[exp.Expression], key: Key) -> Grouping:
         combined: list[tuple[Expr, ...]] = [()]
         for part in parts:
-            if part in special:
-                options = _sets_of(part, key, parts)
-            else:
-                options = [(key(part),)]  # type: ignore[operator]
+            options = _options(part, key, parts)
             if isinstance(part, (exp.Cube, exp.Rollup)) and not part.expressions:
                 combined = []
             combined = [(*left, *right) for left in combined for right in options] if combined else options
@@ -84,17 +82,21 @@ class Grouping:
         return cls(True, keys, sets)
 
 
-def _sets_of(part: exp.Expression, key: object, parts: list[exp.Expression]) -> list[tuple[Expr, ...]]:
+def _options(part: exp.Expression, key: Key, parts: list[exp.Expression]) -> list[tuple[Expr, ...]]:
+    return _sets_of(part, key, parts) if isinstance(part, _SPECIAL) else [(key(part),)]
+
+
+def _sets_of(part: exp.Expression, key: Key, parts: list[exp.Expression]) -> list[tuple[Expr, ...]]:
     if isinstance(part, exp.GroupingSets):
         found: list[tuple[Expr, ...]] = []
         for one in part.expressions:
             if isinstance(one, (exp.Cube, exp.Rollup)):
                 found += _sets_of(one, key, parts)
             else:
-                found.append(tuple(key(item) for item in _members(one)))  # type: ignore[operator]
+                found.append(tuple(key(item) for item in _members(one)))
         return found
     nodes = part.expressions or [p for p in parts if not isinstance(p, (exp.Cube, exp.Rollup))]
-    groups = [tuple(key(item) for item in _members(one)) for one in nodes]  # type: ignore[operator]
+    groups = [tuple(key(item) for item in _members(one)) for one in nodes]
     if isinstance(part, exp.Rollup):
         chosen = [groups[:count] for count in range(len(groups), -1, -1)]
     else:
@@ -109,19 +111,10 @@ def _members(node: exp.Expression) -> list[exp.Expression]:
 
 
 def _distinct(exprs: list[Expr]) -> tuple[Expr, ...]:
-    return tuple(
-        {canonical(expr): expr for expr in reversed(exprs)}[canonical(expr)] for expr in _first_of(exprs)
-    )
-
-
-def _first_of(exprs: list[Expr]) -> list[Expr]:
-    seen: set[Expr] = set()
-    kept = []
+    first: dict[Expr, Expr] = {}
     for expr in exprs:
-        if canonical(expr) not in seen:
-            seen.add(canonical(expr))
-            kept.append(expr)
-    return kept
+        first.setdefault(canonical(expr), expr)
+    return tuple(first.values())
 
 
 def _key(node: exp.Expression, items: list[Item], scope: Scope) -> Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Subquery, WindowCall
@@ -34,11 +34,13 @@ def conjunction(parts: Iterable[Expr]) -> Expr | None:
     """The parts joined by AND; None for no part."""
     result: Expr | None = None
     for part in parts:
-        both = (result, part)
-        result = (
-            part if result is None else Call(BOOLEAN, any(e.nullable for e in both if e), "and", both, "and")
-        )  # type: ignore[arg-type]
+        result = part if result is None else both(result, part)
     return result
+
+
+def both(left: Expr, right: Expr) -> Expr:
+    """`left AND right`."""
+    return Call(BOOLEAN, left.nullable or right.nullable, "and", (left, right), "and")
 
 
 def columns_of(expr: Expr) -> set[str]:
@@ -55,11 +57,11 @@ def has_subquery(expr: Expr) -> bool:
     return contains(expr, Subquery)
 
 
-def map_window(call: WindowCall, function: object) -> WindowCall:
+def map_window(call: WindowCall, function: Callable[[Expr], Expr]) -> WindowCall:
     """A window call with `function` applied to its arguments, keys and filter, not to the call itself."""
-    inner = call.function.map_children(function)  # type: ignore[arg-type]
-    rest = replace(call, function=_KEEP)  # type: ignore[arg-type]
-    mapped = rest.map_children(lambda child: child if child is _KEEP else function(child))  # type: ignore[operator]
+    inner = call.function.map_children(function)
+    rest = replace(call, function=_KEEP)
+    mapped = rest.map_children(lambda child: child if child is _KEEP else function(child))
     return replace(mapped, function=inner)
 
 

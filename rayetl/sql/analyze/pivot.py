@@ -87,7 +87,7 @@ def _spread(
     context: Context,
 ) -> From:
     """The second grouping: for every value the one row that holds it."""
-    keys, on, results = exprs[:count], exprs[count], exprs[count + 1 :]
+    keys, results = exprs[:count], exprs[count + 1 :]
     work = tuple(Column(e.type, e.nullable, context.names.fresh("pivot"), "pivot") for e in exprs)
     flat = Project(work, grouped, tuple(exprs))
     by_key, by_on, by_result = work[:count], work[count], work[count + 1 :]
@@ -99,7 +99,6 @@ def _spread(
             name = label if len(results) == 1 else f"{label}_{alias or spark_name(call)}"
             picked.append(AggregateCall(result.type, True, "first", (result,), "first", filter=same))
             columns.append(Column(result.type, True, context.names.fresh(name), name))
-    del on
     front = tuple(
         replace(c, name=k.name if isinstance(k, Column) else c.name)
         for c, k in zip(by_key, keys, strict=True)
@@ -128,8 +127,8 @@ def _unpivot(source: From, node: exp.Pivot, context: Context) -> From:
         values[0].type, any(v.nullable for v in values), context.names.fresh(nodes[0].name), nodes[0].name
     )
     projections = tuple(
-        (Literal(STRING, False, name or pair.name), expr)
-        for (pair, name), expr in zip(pairs, values, strict=True)
+        (Literal(STRING, False, alias or pair.name), expr)
+        for (pair, alias), expr in zip(pairs, values, strict=True)
     )
     out: Relation = Expand((*kept, label, value), relation, kept, projections)
     if not node.args.get("include_nulls"):

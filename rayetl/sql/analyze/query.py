@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from sqlglot import exp
 
 from rayetl.sql import coerce
-from rayetl.sql.analyze.exprs import canonical
 from rayetl.sql.analyze.scope import Context, Entry, Scope
 from rayetl.sql.expr import Column, Expr, Literal, Node, SortKey
 from rayetl.sql.faults import fault, take, unsupported
 from rayetl.sql.relations import Limit, Project, Relation, SetKind, SetOperation, Sort
-from rayetl.sql.types import INTEGRAL
+from rayetl.sql.types import INTEGRAL, DataType
 
 _COMMON = ("with_", "order", "limit", "offset")
 _IGNORED = ("hint", "distribute", "sort", "cluster")
@@ -74,7 +73,8 @@ def _set_operation(node: exp.SetOperation, context: Context, outer: Scope | None
     this, expression, distinct, *_ = take(node, "this", "expression", "distinct", *_COMMON)
     left, right = analyze(this, context, outer), analyze(expression, context, outer)
     if len(left.columns) != len(right.columns):
-        message = f"{node.key.upper()} needs the same number of columns: {len(left.columns)} and {len(right.columns)}"
+        counts = f"{len(left.columns)} and {len(right.columns)}"
+        message = f"{node.key.upper()} needs the same number of columns: {counts}"
         raise fault(node, message)
     kind: SetKind = "union" if isinstance(node, exp.Union) else "except"
     kind = "intersect" if isinstance(node, exp.Intersect) else kind
@@ -102,10 +102,16 @@ def _set_operation(node: exp.SetOperation, context: Context, outer: Scope | None
     return SetOperation(columns, left, right, kind, bool(distinct))
 
 
-def _as_types(side: Relation, types: list[object], context: Context) -> Relation:
+def _nullable(kind: SetKind, left: bool, right: bool) -> bool:
+    if kind == "union":
+        return left or right
+    return left if kind == "except" else left and right
+
+
+def _as_types(side: Relation, types: list[DataType], context: Context) -> Relation:
     if all(column.type == wanted for column, wanted in zip(side.columns, types, strict=True)):
         return side
-    exprs = tuple(coerce.implicit_cast(c, t) for c, t in zip(side.columns, types, strict=True))  # type: ignore[arg-type]
+    exprs = tuple(coerce.implicit_cast(c, t) for c, t in zip(side.columns, types, strict=True))
     columns = tuple(
         c if isinstance(e, Column) else Column(e.type, e.nullable, context.names.fresh(c.name), c.name)
         for c, e in zip(side.columns, exprs, strict=True)
@@ -176,13 +182,3 @@ def _row_count(node: exp.Expression, word: str, context: Context) -> int | None:
     ):
         raise fault(node, f"{word} takes a whole number that is not negative")
     return expr.value
-
-
-@dataclass(frozen=True, slots=True)
-class Same:
-    """Finds which of some expressions another one equals, however either was written."""
-
-    known: dict[Expr, Column]
-
-    def find(self, expr: Expr) -> Column | None:
-        return self.known.get(canonical(expr))

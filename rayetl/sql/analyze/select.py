@@ -54,8 +54,8 @@ class Faults:
 def select(node: exp.Select, context: Context, outer: Scope | None) -> Relation:
     """The relation of a SELECT. Raises all problems of its clauses together."""
     take(
-        node, "with_", "expressions", "from_", "joins", "laterals", "where", "group", "having", "windows", "order",
-        "limit", "offset", "distinct", "hint", "distribute", "sort", "cluster",
+        node, "with_", "expressions", "from_", "joins", "laterals", "where", "group", "having", "windows",
+        "order", "limit", "offset", "distinct", "hint", "distribute", "sort", "cluster",
     )  # fmt: skip
     relation, entries = from_clause(node, context, outer)
     scope = Scope(context, entries, outer)
@@ -72,7 +72,7 @@ def select(node: exp.Select, context: Context, outer: Scope | None) -> Relation:
     kept = faults.attempt(lambda: predicate(having.this, wide, "HAVING")) if having is not None else None
     keys = _sort_keys(node, items, scope.with_names(first=names), faults)
     faults.check()
-    if condition is not None and contains_aggregate(condition):
+    if condition is not None and where is not None and contains_aggregate(condition):
         raise fault(where, "an aggregate function is not allowed in WHERE", hint="use HAVING")
     if condition is not None:
         relation = filtered(relation, condition, context)
@@ -113,7 +113,7 @@ def _own_name(item: exp.Expression, expr: Expr) -> str:
         return item.expression.name
     if isinstance(item, exp.Subquery):
         return "scalarsubquery()"
-    return spark_name(expr)
+    return str(spark_name(expr))
 
 
 def _star(item: exp.Expression, star: exp.Expression, qualifier: str | None, scope: Scope) -> list[Item]:
@@ -159,8 +159,8 @@ class _Builder:
         if having is not None and not aggregated:
             aggregated = True
         if aggregated:
-            nodes = [item.node for item in self.items] + [node.args.get("having")] * len(conditions)
-            nodes += [node.args.get("order")] * len(sorts)
+            nodes = [item.node for item in self.items] + [node.args.get("having") or node] * len(conditions)
+            nodes += [node.args.get("order") or node] * len(sorts)
             every = [*exprs, *conditions, *sorts]
             self.relation, every = aggregate(self.relation, grouping, every, nodes, self.context)
             exprs, every = every[: len(exprs)], every[len(exprs) :]
@@ -283,6 +283,10 @@ class _Builder:
             used.add(column.id)
             columns.append(column)
         return tuple(columns)
+
+
+def _nested_window(call: WindowCall) -> bool:
+    return any(contains(child, WindowCall) for child in call.children())
 
 
 def _swap_ids(expr: Expr, renamed: dict[str, Column], kept: set[str]) -> Expr:

@@ -54,7 +54,7 @@ def from_clause(select: exp.Select, context: Context, outer: Scope | None) -> Fr
 def relation(node: exp.Expression, context: Context, outer: Scope | None) -> From:
     """One item of FROM."""
     if isinstance(node, exp.Table):
-        result = _table(node, context, outer)
+        result = _table(node, context)
     elif isinstance(node, exp.Subquery):
         result = _subquery(node, context, outer)
     elif isinstance(node, exp.Values):
@@ -74,7 +74,7 @@ def relation(node: exp.Expression, context: Context, outer: Scope | None) -> Fro
     return result
 
 
-def _table(node: exp.Table, context: Context, outer: Scope | None) -> From:
+def _table(node: exp.Table, context: Context) -> From:
     this, alias, *_ = take(node, "this", "alias", "joins", "pivots", "laterals", "hints")
     if not isinstance(this, exp.Identifier):
         raise unsupported(node, f"the table function {this.name} is not supported")

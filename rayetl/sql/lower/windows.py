@@ -57,7 +57,8 @@ class _Window:
         function = self.call.function
         if isinstance(function, AggregateCall):
             return self.framed(self.ctx.expr(function))
-        return _FUNCTIONS[function.function](self, function).cast(polars_type(function.type))
+        found: pl.Expr = _FUNCTIONS[function.function](self, function)
+        return found.cast(polars_type(function.type))
 
     def framed(self, value: pl.Expr) -> pl.Expr:
         """An aggregate over the frame of each row."""
