@@ -14,6 +14,7 @@ LABEL = 230
 BAR = 560
 ROW = 52
 THICK = 26
+NOTE = 27
 
 PARTS = ("rejected", "filtered", "deduplicated", "folded", "limited")
 """What can become of rows that a step does not hand on, in drawing order; also names of colours."""
@@ -84,8 +85,8 @@ def _flow_bar(bars: Sequence[Bar], index: int, widest: int) -> str:
     )
     return (
         f"<g><title>{esc(tooltip)}</title>{band}"
-        f'<text x="0" y="{top + 10:g}" font-weight="600">{esc(cut(bar.name, 28))}</text>'
-        f'<text x="0" y="{top + 26:g}" class="soft">{esc(cut(_origin(bar, follows), 34))}</text>'
+        f'<text x="0" y="{top + 10:g}" font-weight="600">{esc(cut(bar.name, 24))}</text>'
+        f'<text x="0" y="{top + 26:g}" class="soft">{esc(cut(_origin(bar, follows), 30))}</text>'
         f"{_segments(bar, widest, top)}{_numbers(bar, top)}</g>"
     )
 
@@ -119,7 +120,9 @@ def _numbers(bar: Bar, top: float) -> str:
     x = LABEL + BAR + 16
     notes = [f"−{count(rows)} {part}" for part, rows in bar.lost]
     notes += [f"+{count(bar.added)} added"] if bar.added else []
-    shown = cut(", ".join(notes), 31)
+    shown = ", ".join(notes)
+    if len(shown) > NOTE:
+        shown = f"−{count(bar.total - bar.passed)} in all"
     middle = top + THICK / 2 + 5
     first = top + 10 if notes else middle
     second = f'<text x="{x}" y="{top + 26:g}" class="soft num">{esc(shown)}</text>' if notes else ""
