@@ -8,6 +8,7 @@ their own nodes only where they are grammar, not functions: `exp.Cast` / `exp.Tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
 from sqlglot import exp
@@ -18,7 +19,15 @@ from sqlglot.parser import Parser as BaseParser
 from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokenizer_core import Token, TokenType
 
-
+_NO_TOKEN = Token.string("")
+_RANGE_TOKENS = (
+    TokenType.BETWEEN,
+    TokenType.ILIKE,
+    TokenType.IN,
+    TokenType.IS,
+    TokenType.LIKE,
+    TokenType.RLIKE,
+)
 _JOIN_HINTS = (
     *("BROADCAST", "BROADCASTJOIN", "MAPJOIN", "MERGE", "SHUFFLEMERGE", "MERGEJOIN"),
     *("SHUFFLE_HASH", "SHUFFLE_REPLICATE_NL"),
@@ -60,20 +69,22 @@ class RaySqlParser(SparkParser):
         **{name: SparkParser.FUNCTION_PARSERS[name] for name in _JOIN_HINTS},
     }
     RANGE_PARSERS: ClassVar[dict[Any, Any]] = {
-        token: SparkParser.RANGE_PARSERS[token]
-        for token in (TokenType.BETWEEN, TokenType.ILIKE, TokenType.IN, TokenType.IS, TokenType.LIKE)
-        + (TokenType.RLIKE,)
+        token: SparkParser.RANGE_PARSERS[token] for token in _RANGE_TOKENS
     }
     COLUMN_OPERATORS: ClassVar[dict[Any, Any]] = {TokenType.DOT: None}
     CAST_COLUMN_OPERATORS: ClassVar[set[Any]] = set()
     PLACEHOLDER_PARSERS: ClassVar[dict[Any, Any]] = {}
+    UNARY_PARSERS: ClassVar[dict[Any, Any]] = {
+        **SparkParser.UNARY_PARSERS,
+        TokenType.PLUS: lambda self: self._call("positive", [self._parse_unary()], "+"),
+    }
     FUNC_TOKENS = SparkParser.FUNC_TOKENS - {TokenType.AND, TokenType.OR}
     TYPE_LITERAL_PARSERS: ClassVar[dict[Any, Any]] = {
         kind: lambda self, this, to: self._typed_literal(this, to)
         for kind in (exp.DType.DATE, exp.DType.TIMESTAMPTZ, exp.DType.TIMESTAMPNTZ, exp.DType.TIMESTAMPLTZ)
     }
 
-    def raise_error(self, message: str, token: Token = Token.string("")) -> NoReturn:
+    def raise_error(self, message: str, token: Token = _NO_TOKEN) -> NoReturn:
         raise TextError(message, token if token.text else (self._curr or self._prev))
 
     def _parse_types(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
@@ -97,7 +108,7 @@ class RaySqlParser(SparkParser):
             return self._suffixed_number(self._prev, "0.")
         return super()._parse_primary()
 
-    def _parse_column_parts_fast(self) -> exp.Expr | None:
+    def _parse_column_parts_fast(self) -> exp.Column | exp.Dot | None:
         if self._curr.token_type == TokenType.VAR and is_number(self._curr.text):
             return None
         return super()._parse_column_parts_fast()
@@ -111,9 +122,9 @@ class RaySqlParser(SparkParser):
         cast.meta["literal"] = True
         return cast
 
-    def _call(self, name: str, args: list[exp.Expr | None], *words: str) -> exp.Anonymous:
+    def _call(self, name: str, args: Sequence[exp.Expr | None], *words: str) -> exp.Anonymous:
         """A call that was written with `words` instead of commas."""
-        call = exp.Anonymous(this=name, expressions=args)
+        call = exp.Anonymous(this=name, expressions=list(args))
         call.meta["words"] = words
         return call
 
@@ -160,7 +171,7 @@ class RaySqlParser(SparkParser):
         return self._call("overlay", args, "placing", "from", "for")
 
     def _parse_interval(  # type: ignore[override]
-        self, require_interval: bool = True, parse_function_unit: bool = True
+        self, *_args: Any, **_kwargs: Any
     ) -> exp.Expr | None:
         """`INTERVAL '...'`, `INTERVAL '...' DAY TO HOUR`, `INTERVAL 1 DAY 2 HOURS` (kept as one text)."""
         index = self._index
@@ -203,8 +214,18 @@ class RaySqlParser(SparkParser):
 
 INTERVAL_UNITS = frozenset(
     unit + plural
-    for unit in ("YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND")
-    + ("NANOSECOND",)
+    for unit in [
+        "YEAR",
+        "MONTH",
+        "WEEK",
+        "DAY",
+        "HOUR",
+        "MINUTE",
+        "SECOND",
+        "MILLISECOND",
+        "MICROSECOND",
+        "NANOSECOND",
+    ]
     for plural in ("", "S")
 )
 _SUFFIXES = ("BD", "L", "S", "Y", "D", "F")
@@ -233,7 +254,7 @@ class RaySqlGenerator(SparkGenerator):
         unit = self.sql(expression, "unit")
         return f"INTERVAL {self.sql(expression, 'this')}" + (f" {unit}" if unit else "")
 
-    def cast_sql(self, expression: exp.Cast, safe_prefix: str | None = None) -> str:
+    def cast_sql(self, expression: exp.Cast, *_args: Any) -> str:
         if expression.meta.get("literal"):
             return f"{self.sql(expression, 'to')} {self.sql(expression, 'this')}"
         word = "TRY_CAST" if isinstance(expression, exp.TryCast) else "CAST"

@@ -6,7 +6,6 @@ Every node with a position carries `meta["start"]` (character offset in the text
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -88,8 +87,9 @@ def render(tree: exp.Expression) -> str:
 def _tokens(text: str, origin: ConfigPath) -> list[Token]:
     try:
         tokens = DIALECT.tokenize(text)
-    except TokenError as error:
-        raise _error(*_token_fault(str(error), text, origin)) from None
+    except TokenError:
+        message, start = _token_fault(text)
+        raise _error(message, origin, start) from None
     if not tokens:
         raise _error("the SQL text is empty", origin, 0)
     for token in tokens:
@@ -98,14 +98,22 @@ def _tokens(text: str, origin: ConfigPath) -> list[Token]:
     return tokens
 
 
-def _token_fault(message: str, text: str, origin: ConfigPath) -> tuple[str, ConfigPath, int]:
-    """sqlglot says `Missing ' from 1:15` for an open quote; anything else is placed at the start."""
-    found = re.search(r"Missing (\S+) from (\d+):(\d+)", message)
-    if not found:
-        return "the SQL text cannot be split into words", origin, 0
-    lines = text.split("\n")[: int(found[2])]
-    offset = sum(len(line) + 1 for line in lines[:-1]) + int(found[3]) - 1
-    return f"a quote is opened and never closed: {found[1]}", origin, max(0, min(offset, len(text) - 1))
+def _token_fault(text: str) -> tuple[str, int]:
+    """Where a quote was opened that nothing closes; the start for any other trouble."""
+    quote, start, index = "", 0, 0
+    while index < len(text):
+        char = text[index]
+        if quote:
+            index += char == "\\" and quote != "`"
+            quote = "" if char == quote else quote
+        elif text.startswith("--", index):
+            index = text.find("\n", index) % (len(text) + 1)
+        elif char in "'\"`":
+            quote, start = char, index
+        index += 1
+    if quote:
+        return f"the quote {quote} is opened here and never closed", start
+    return "the SQL text cannot be split into words", 0
 
 
 def _parse(
@@ -140,7 +148,7 @@ def _syntax_error(error: TextError, text: str, origin: ConfigPath) -> SqlError:
     message = str(error)
     if message.startswith("Invalid expression"):
         return _error(f"unexpected {what}", origin, start)
-    if message.startswith("Required argument"):
+    if message.startswith("Required"):
         return _error(f"something is missing {'at' if at_end else 'before'} {what}", origin, start)
     expected = message.removeprefix("Expecting ").removeprefix("Expected ").rstrip(".")
     return _error(f"expected {expected} near {what}", origin, start)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import Call, Cast, Expr, Literal
+from rayetl.sql.expr import Call, Cast, Column, Expr, LambdaVariable, Literal
 from rayetl.sql.functions.base import (
     Table,
     TypeFault,
@@ -233,8 +233,11 @@ def shift_months(value: pl.Expr, months: pl.Expr) -> pl.Expr:
 
 
 def _divide(ctx: Any, call: Call) -> pl.Expr:
+    from rayetl.sql.lower.floats import divided
+
     above, below = (ctx.expr(arg) for arg in call.args)
-    return pl.when(below != 0).then(above / below)
+    one = all(not isinstance(node, Column | LambdaVariable) for node in call.args[1].walk())
+    return pl.when(below != 0).then(divided(above, below) if one else above / below)
 
 
 def _integral_divide(ctx: Any, call: Call) -> pl.Expr:

@@ -12,6 +12,7 @@ from rayetl.sql.coerce import as_decimal
 from rayetl.sql.expr import Expr, Literal
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower import decimals, texts
+from rayetl.sql.lower.floats import divided
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,
@@ -134,7 +135,7 @@ def _scaled_to(value: pl.Expr, source: DecimalType, target: DataType) -> pl.Expr
     if target == DOUBLE or target == FLOAT:
         # A quotient of two exact doubles is correctly rounded; beyond that the text is.
         if source.precision <= 15 and source.scale <= 22:
-            found = value.cast(pl.Float64) / 10.0**source.scale
+            found = divided(value.cast(pl.Float64), 10.0**source.scale)
         else:
             found = decimals.to_column(value, source).cast(pl.String).cast(pl.Float64)
         return found.cast(polars_type(target))
@@ -258,7 +259,7 @@ def _time(ctx: Any, value: pl.Expr, source: DataType, target: DataType) -> pl.Ex
 
 def _from_timestamp(micros: pl.Expr, target: DataType) -> pl.Expr:
     if target in FRACTIONAL:
-        return (micros.cast(pl.Float64) / float(_SECOND)).cast(polars_type(target))
+        return divided(micros.cast(pl.Float64), float(_SECOND)).cast(polars_type(target))
     if target == BOOLEAN:
         return micros != 0
     seconds = micros // _SECOND

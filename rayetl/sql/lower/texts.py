@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from rayetl.sql.lower.floats import divided_series
+
 _BLANK = "".join(chr(code) for code in range(33)) + "\x7f"
 _TIMESTAMP = (
     r"^([+-]?\d{4,6})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T](?:(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?\s*"
@@ -208,10 +210,10 @@ def fixed_offset(zone: str) -> int | None:
 def round_floats(values: pl.Series, digits: int, even: bool) -> pl.Series:
     """Spark rounds the shortest decimal text of a number, so 2.675 to two digits is 2.68."""
     scale = 10.0 ** abs(digits)
-    moved = values * scale if digits >= 0 else values / scale
+    moved = values * scale if digits >= 0 else divided_series(values, scale)
     size = moved.abs()
     whole = (size + 0.5).floor()
-    rounded = whole / scale if digits >= 0 else whole * scale
+    rounded = divided_series(whole, scale) if digits >= 0 else whole * scale
     found = pl.select(pl.when(values < 0).then(-rounded).otherwise(rounded).alias("v"))["v"]
     tie = ((size - size.floor()) - 0.5).abs() < 1e-4
     odd = (tie | (size >= 1e11) | values.is_infinite() | values.is_nan()) & values.is_not_null()
