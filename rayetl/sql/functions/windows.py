@@ -1,0 +1,45 @@
+"""Functions that only make sense with OVER; `lower/windows.py` computes them."""
+
+from __future__ import annotations
+
+from rayetl.sql.expr import Expr, Literal
+from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes
+from rayetl.sql.coerce import implicit_cast, tightest
+from rayetl.sql.types import DOUBLE, INT
+
+TABLE = Table()
+_int = of(INT)
+
+
+def _shifted(args: tuple[Expr, ...]) -> Typed:
+    """lag and lead: value, offset (1), default (NULL)."""
+    check_count(args, 1, 3)
+    value = args[0]
+    offset = fit(constant(_int), args[1], 1) if len(args) > 1 else Literal(INT, False, 1)
+    default = args[2] if len(args) > 2 else Literal(value.type, True, None)
+    both = tightest(value.type, default.type)
+    if both is None:
+        raise TypeFault(f"the default is a {default.type}, the value a {value.type}")
+    value, default = implicit_cast(value, both), implicit_cast(default, both)
+    return Typed((value, offset, default), both, value.nullable or default.nullable)
+
+
+def _nth(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, 2)
+    return Typed((args[0], fit(constant(_int), args[1], 1)), args[0].type, True)
+
+
+_rank = takes(returns=INT, nullable=False)
+_share = takes(returns=DOUBLE, nullable=False)
+for name, rule in (
+    ("row_number", _rank),
+    ("rank", _rank),
+    ("dense_rank", _rank),
+    ("ntile", takes(constant(_int), returns=INT, required=0, nullable=False)),
+    ("percent_rank", _share),
+    ("cume_dist", _share),
+    ("lag", _shifted),
+    ("lead", _shifted),
+    ("nth_value", _nth),
+):
+    TABLE.add(name, rule, None, kind="window", raw=True)
