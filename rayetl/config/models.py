@@ -1,0 +1,245 @@
+"""The whole config of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from rayetl.connectors import AnyLoad, AnySource
+from rayetl.connectors.dead_letters import DeadLetterFiles
+from rayetl.contracts import Share
+from rayetl.model import Identifier, Model, Size
+from rayetl.quality import ValidateStep
+from rayetl.steps import Verb
+
+ONLY_SOURCE = "source"
+"""The id of a source that is given without one."""
+
+AnyStep = Annotated[Verb | ValidateStep, Field(discriminator="type")]
+"""Every step that a config may have."""
+
+Row = dict[str, JsonValue]
+"""A row of a test: column to value, as it would be written in JSON."""
+
+
+class _OrJustOne:
+    """Where a list or map of things is wanted, one of them may stand alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_many, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        many = handler(schema)
+        one = many.get("items") or many["additionalProperties"]
+        return {"anyOf": [one, many]}
+
+
+def _many(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    is_one = any(not isinstance(inner, (Mapping, type(None))) for inner in value.values())
+    return {ONLY_SOURCE: value} if is_one else value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, Mapping) else value
+
+
+class _OrJustOneInList(_OrJustOne):
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_listed, handler(source))
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"{value!r} is not a time zone; use a name of the IANA database, like UTC or Europe/Vienna"
+        ) from None
+    return value
+
+
+def _engine(value: object) -> object:
+    if value == "spark" or (isinstance(value, Mapping) and value.get("type") == "spark"):
+        raise ValueError("the engine `spark` is not part of this version; use `auto` or `polars`")
+    return value
+
+
+class Resilience(Model):
+    """What happens to what goes wrong."""
+
+    dead_letter: DeadLetterFiles = Field(
+        default_factory=DeadLetterFiles,
+        description="The store that takes every refused row with its reasons and its place in the source.",
+        examples=[{"type": "files", "path": "out/rejects"}],
+    )
+
+
+class ExpectedReject(Model):
+    """A reject that a test waits for. What is left out may be anything; `reason` is a part of the text."""
+
+    step: str | None = Field(
+        default=None,
+        description="Id of the source, step or load that refused the row.",
+        examples=["checked"],
+    )
+    rule: str | None = Field(default=None, description="Name of the rule.", examples=["delay_range"])
+    reason: str | None = Field(
+        default=None, description="Text that one of the reasons contains.", examples=["arr_delay"]
+    )
+    row: Row | None = Field(
+        default=None,
+        description="Columns of the refused row with their values; other columns are not looked at.",
+        examples=[{"carrier": "UA", "arr_delay": 5000}],
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> ExpectedReject:
+        if self.step is self.rule is self.reason is self.row is None:
+            raise ValueError("say which reject is expected: give `step`, `rule`, `reason` or `row`")
+        return self
+
+
+class PipelineTest(Model):
+    """Given rows in, expected rows out; run by `rayetl test` without touching any source or load.
+
+    Sources without given rows are empty. Rows of `expect` are compared as a set with duplicates, by the
+    columns that the expected rows name, after their values are cast to the types of the columns.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    name: str = Field(
+        min_length=1, description="What the test shows, in words.", examples=["late flights are averaged"]
+    )
+    given: dict[Identifier, tuple[Row, ...]] = Field(
+        default={},
+        description="Rows of each source, by its id (`source` where the config has one without an id).",
+        examples=[{"flights": [{"carrier": "UA", "arr_delay": 10}]}],
+    )
+    expect: dict[Identifier, tuple[Row, ...]] = Field(
+        default={},
+        description="Rows that come out of sources, steps or loads, by their ids.",
+        examples=[{"daily": [{"name": "United", "flights": 1}]}],
+    )
+    expect_rejects: tuple[ExpectedReject, ...] | None = Field(
+        default=None,
+        description="All rejects of the run, in any order; `[]` expects none.",
+        examples=[[{"rule": "delay_range"}]],
+    )
+    expect_error: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Text that the message of the failing run contains, for instance the name of an "
+        "`abort` rule.",
+        examples=["has_carrier"],
+    )
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> PipelineTest:
+        if not self.expect and self.expect_rejects is None and self.expect_error is None:
+            raise ValueError("nothing is expected: give `expect`, `expect_rejects` or `expect_error`")
+        if self.expect_error is not None and (self.expect or self.expect_rejects is not None):
+            raise ValueError("a run that fails gives no rows: `expect_error` stands alone")
+        return self
+
+
+class PipelineConfig(Model):
+    """One pipeline: where rows come from, what is done to them, where they go."""
+
+    name: Identifier = Field(
+        description="Name of the pipeline; the ledger and the reports know it by this name.",
+        examples=["flight_delays"],
+    )
+    description: str | None = Field(
+        default=None, description="What the pipeline is for.", examples=["Delays of each carrier by day."]
+    )
+    vars: dict[Identifier, str | int | float | bool] = Field(
+        default={},
+        description="Variables for `${name}` anywhere in the config. `--set name=value` comes before them, "
+        "the environment after them.",
+        examples=[{"year": 2013, "out": "out/2013"}],
+    )
+    extract: Annotated[dict[Identifier, AnySource], _OrJustOne()] = Field(
+        min_length=1,
+        description=f"The sources by id. A single source may stand alone; its id is `{ONLY_SOURCE}` then.",
+        examples=[{"flights": {"type": "files", "path": "data/flights/*.csv"}}],
+    )
+    transform: tuple[AnyStep, ...] = Field(
+        default=(),
+        description="The steps in order. Each takes the one before it, the first the first source, unless "
+        "`from` names another.",
+        examples=[[{"type": "filter", "where": "dep_delay IS NOT NULL"}]],
+    )
+    load: Annotated[tuple[AnyLoad, ...], _OrJustOneInList()] = Field(
+        min_length=1,
+        description="Where rows go: one load or a list of them. Each takes the last step unless `from` names "
+        "another step or source.",
+        examples=[{"type": "files", "path": "out/daily", "format": "parquet", "mode": "overwrite"}],
+    )
+    engine: Annotated[Literal["auto", "polars"], BeforeValidator(_engine)] = Field(
+        default="auto", description="What runs the queries; `auto` chooses.", examples=["auto"]
+    )
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        default="UTC",
+        description="Session time zone, as `spark.sql.session.timeZone`: what timestamps without a zone mean.",
+        examples=["UTC", "America/New_York"],
+    )
+    memory_budget: Size | None = Field(
+        default=None,
+        description="Bytes of input above which `engine: auto` warns that the job outgrows this machine.",
+        examples=["8GiB"],
+    )
+    resilience: Resilience = Field(
+        default_factory=Resilience,
+        description="What happens to what goes wrong.",
+        examples=[{"dead_letter": {"type": "files", "path": "out/rejects"}}],
+    )
+    max_reject_share: Share | None = Field(
+        default=None,
+        description="The share of read rows that may be rejected (0 to 1, or `1%`). The rows are loaded all "
+        "the same; a run above it ends with exit code 4.",
+        examples=["1%"],
+    )
+    state: str = Field(
+        default=".rayetl",
+        min_length=1,
+        description="Directory for the reports of runs and for work under way.",
+        examples=[".rayetl"],
+    )
+    run_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Names the epoch of a run, as `--run-key` does: a key that is committed is skipped. By "
+        "default it is made from the plan and the exact inputs.",
+        examples=["${logical_date}"],
+    )
+    tests: tuple[PipelineTest, ...] = Field(
+        default=(),
+        description="Tests of the pipeline, run by `rayetl test`.",
+        examples=[
+            [
+                {
+                    "name": "rows without a carrier are dropped",
+                    "given": {"flights": [{"carrier": None}]},
+                    "expect": {"known": []},
+                }
+            ]
+        ],
+    )
