@@ -212,22 +212,9 @@ class RaySqlParser(SparkParser):
         return rest
 
 
-INTERVAL_UNITS = frozenset(
-    unit + plural
-    for unit in [
-        "YEAR",
-        "MONTH",
-        "WEEK",
-        "DAY",
-        "HOUR",
-        "MINUTE",
-        "SECOND",
-        "MILLISECOND",
-        "MICROSECOND",
-        "NANOSECOND",
-    ]
-    for plural in ("", "S")
-)
+_UNITS = ("YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")
+_PARTS = ("MILLISECOND", "MICROSECOND", "NANOSECOND")
+INTERVAL_UNITS = frozenset(unit + plural for unit in (*_UNITS, *_PARTS) for plural in ("", "S"))
 _SUFFIXES = ("BD", "L", "S", "Y", "D", "F")
 
 
@@ -254,7 +241,7 @@ class RaySqlGenerator(SparkGenerator):
         unit = self.sql(expression, "unit")
         return f"INTERVAL {self.sql(expression, 'this')}" + (f" {unit}" if unit else "")
 
-    def cast_sql(self, expression: exp.Cast, *_args: Any) -> str:
+    def cast_sql(self, expression: exp.Cast, *_args: Any, **_kwargs: Any) -> str:
         if expression.meta.get("literal"):
             return f"{self.sql(expression, 'to')} {self.sql(expression, 'this')}"
         word = "TRY_CAST" if isinstance(expression, exp.TryCast) else "CAST"

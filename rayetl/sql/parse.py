@@ -69,7 +69,10 @@ def parse_expression(text: str, origin: ConfigPath = ()) -> exp.Expression:
 
 
 def parse_projection(text: str, origin: ConfigPath = ()) -> exp.Expression:
-    """One item of a select list: an expression, `expression AS name`, `*` or `t.*`. Raises as `parse_query`."""
+    """One item of a select list: an expression, `expression AS name`, `*` or `t.*`.
+
+    Raises as `parse_query`.
+    """
     return _parse(text, _tokens(text, origin), origin, lambda parser: parser._parse_expression())
 
 

@@ -12,7 +12,7 @@ import polars as pl
 def divided(above: pl.Expr, below: pl.Expr | float) -> pl.Expr:
     """`above / below` for a `below` that is the same for all rows; NULL where `above` is."""
     constant = below if isinstance(below, pl.Expr) else pl.lit(below)
-    return above / pl.when(above.is_not_null()).then(constant)
+    return above / (above.is_not_null().cast(pl.Float64) * constant)
 
 
 def divided_series(above: pl.Series, below: float) -> pl.Series:
