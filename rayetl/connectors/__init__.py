@@ -1,1 +1,12 @@
-"""The connectors room of rayetl; see the map in README.md."""
+"""Where rows come from and go to. These two lists are all that has to know a new connector."""
+
+from __future__ import annotations
+
+from rayetl.connectors.files_load import FilesLoad
+from rayetl.connectors.files_source import FilesSource
+
+SOURCES = (FilesSource,)
+"""The sources a config can name by `type`."""
+
+LOADS = (FilesLoad,)
+"""The loads a config can name by `type`."""

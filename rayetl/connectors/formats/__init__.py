@@ -1,1 +1,37 @@
-"""The file formats: what is read and written, and how."""
+"""The file formats: what is read and written, and how. Importing this loads no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from rayetl.connectors.base import FilesScan
+
+
+def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = False) -> pl.LazyFrame:
+    """The rows of a scan: its schema's columns in order, then `ROW` with `position`, `BAD` with `malformed`.
+
+    A damaged file raises `SourceError` naming it, here or while the frame is collected. Malformed records
+    have a reason in `BAD` with `malformed`; else mode `drop` leaves them out, mode `permissive` reads as
+    NULL what cannot be read of them, and mode `fail` stops with `SourceError`.
+    """
+    from rayetl.connectors.formats.reading import scan_files
+
+    return scan_files(scan, position=position, malformed=malformed)
+
+
+def fetch_records(scan: FilesScan, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """The source bytes of the records at `positions`, in ascending order; a Parquet or Avro row as JSON."""
+    from rayetl.connectors.formats.reading import fetch_records
+
+    return fetch_records(scan, positions)
+
+
+def count_rows(scan: FilesScan) -> int | None:
+    """The number of rows where the files' footers say it (Parquet); `None` elsewhere."""
+    from rayetl.connectors.formats.reading import count_rows
+
+    return count_rows(scan)

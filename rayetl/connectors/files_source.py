@@ -1,0 +1,136 @@
+"""The source `files`: Parquet, CSV, JSON and Avro files of this machine, read as Spark reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+
+from rayetl.connectors.base import FilesScan, Source
+from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
+from rayetl.connectors.listing import Listing, format_of, list_files
+from rayetl.contracts import ContractConfig
+from rayetl.errors import SourceError, SqlError
+from rayetl.model import Model
+from rayetl.sql.types import Field as Column
+from rayetl.sql.types import Schema
+
+
+class ColumnSpec(Model):
+    """One column of a schema."""
+
+    name: str = Field(min_length=1, description="Name of the column.")
+    type: str = Field(description="Its type as Spark's DDL writes it.", examples=["DECIMAL(10,2)"])
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _parsed(text: str) -> Schema:
+    from rayetl.sql.interop import parse_ddl
+
+    try:
+        return parse_ddl(text)
+    except SqlError as error:
+        raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+
+
+class FilesSource(Source):
+    """Reads files: one, several, a glob, or a directory with its partition directories."""
+
+    type: Literal["files"]
+    path: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        min_length=1,
+        description="File, directory or glob, or a list of them. `year=2013` directories become columns.",
+        examples=["data/flights/*.csv"],
+        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    )
+    format: FormatName | None = Field(
+        default=None, description="Format of the files; by default what their names end with."
+    )
+    schema_: str | tuple[ColumnSpec, ...] | None = Field(
+        default=None,
+        alias="schema",
+        description="Columns and types: Spark's DDL, or a list of name and type. By default a contract's "
+        "or the file's own.",
+        examples=["id BIGINT, price DECIMAL(10,2)"],
+    )
+    contract: ContractConfig | None = Field(
+        default=None, description="The Avro schema that the rows must satisfy."
+    )
+    mode: Literal["permissive", "drop", "fail"] = Field(
+        default="permissive",
+        description="What a malformed record does: `permissive` sends its source bytes to the rejects, `drop` "
+        "leaves it out and counts it, `fail` stops the run.",
+    )
+    options: ReadOptions | None = Field(
+        default=None, description="How the format is read, with the names of Spark's options."
+    )
+
+    @field_validator("schema_")
+    @classmethod
+    def _readable_schema(cls, value: Any) -> Any:
+        if value is not None:
+            _explicit(value)
+        return value
+
+    @field_validator("options", mode="wrap")
+    @classmethod
+    def _of_format(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        if value is None:
+            return None
+        name = _settled_format(info.data.get("format"), info.data.get("path", ()))
+        if name is None:
+            raise ValueError("the path does not tell the format: set `format` beside `options`")
+        return OPTIONS[name].model_validate(value)
+
+    def describe(self, promised: Schema | None) -> FilesScan:
+        """The files behind `path` and their schema. Raises SourceError naming the path or file at fault."""
+        from rayetl.connectors.formats.schemas import settle_schema
+
+        listing = list_files(self.path, self.options or ListingOptions())
+        name = self._format_found(listing)
+        options = self.options or OPTIONS[name]()
+        given = _explicit(self.schema_) if self.schema_ is not None else None
+        scan = FilesScan(name, listing.files, Schema(), options, self.mode)
+        schema = settle_schema(scan, given, promised, listing.partitions)
+        return FilesScan(name, listing.files, schema, options, self.mode)
+
+    def identity(self, scan: FilesScan) -> str | None:
+        """A fingerprint of path, size and modification time of every file."""
+        digest = hashlib.sha256()
+        for file in scan.files:
+            digest.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def _format_found(self, listing: Listing) -> str:
+        name = _settled_format(self.format, self.path)
+        if name is not None:
+            return name
+        found = sorted({format_of(file.path) or "" for file in listing.files})
+        if len(found) == 1 and found[0]:
+            return found[0]
+        raise SourceError(
+            f"the file names below {', '.join(self.path)} do not tell one format",
+            hint="set `format` to parquet, csv, json or avro",
+        )
+
+
+def _settled_format(given: str | None, paths: Sequence[str]) -> str | None:
+    found = {format_of(path) for path in paths}
+    return given or (found.pop() if len(found) == 1 else None)
+
+
+
+
+def _explicit(value: str | tuple[ColumnSpec, ...]) -> Schema:
+    if isinstance(value, str):
+        return _parsed(value)
+    columns = []
+    for spec in value:
+        quoted = spec.name.replace("`", "``")
+        columns.append(Column(spec.name, _parsed(f"`{quoted}` {spec.type}").fields[0].type))
+    return Schema(tuple(columns))

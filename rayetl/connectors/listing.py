@@ -1,0 +1,180 @@
+"""Finding the files behind a path: one file, a glob or a directory, with Spark's partition columns."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from urllib.parse import unquote
+
+from rayetl.connectors.base import InputFile
+from rayetl.connectors.formats.options import ListingOptions
+from rayetl.errors import SourceError
+from rayetl.sql.types import DATE, DOUBLE, INT, LONG, STRING, TIMESTAMP, DataType, DecimalType, Field
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".snappy": "snappy", ".bz2": "bz2", ".deflate": "deflate"}
+_FORMATS = {
+    ".parquet": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json",
+    ".ndjson": "json", ".avro": "avro",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files in a fixed order, and the partition columns that their directories spell."""
+
+    files: tuple[InputFile, ...]
+    partitions: tuple[Field, ...] = ()
+
+
+def format_of(path: str) -> str | None:
+    """The format that a file name, glob or directory name ends with; compression endings are passed over."""
+    stem, ending = os.path.splitext(path.rstrip("/"))
+    if ending.lower() in COMPRESSIONS:
+        ending = os.path.splitext(stem)[1]
+    return _FORMATS.get(ending.lower())
+
+
+def compression_of(path: str) -> str | None:
+    """The codec that a file name ends with, or `None`."""
+    return COMPRESSIONS.get(os.path.splitext(path)[1].lower())
+
+
+def list_files(paths: Sequence[str], options: ListingOptions) -> Listing:
+    """All files behind `paths`, sorted by path. Raises SourceError for a path where there is nothing."""
+    found: dict[str, InputFile] = {}
+    for path in paths:
+        for root in _roots(path):
+            for file in _files_of(root, options):
+                found.setdefault(file.path, file)
+    files = sorted(found.values(), key=lambda file: file.path)
+    return Listing(tuple(files), _partition_fields(files))
+
+
+def _roots(path: str) -> list[str]:
+    expanded = os.path.expanduser(path)
+    if os.path.exists(expanded):
+        return [expanded]
+    found = sorted(item for pattern in _braces(expanded) for item in glob.glob(pattern, recursive=True))
+    if not found:
+        what = "no file fits the pattern" if glob.has_magic(expanded) or "{" in expanded else "there is no file or directory"
+        raise SourceError(f"{what} {path}", hint=f"paths are relative to {os.getcwd()}")
+    return found
+
+
+def _braces(pattern: str) -> list[str]:
+    """`a{b,c}` as `ab` and `ac`, as Hadoop's globs have it."""
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        return [pattern]
+    head, tail = pattern[: match.start()], pattern[match.end() :]
+    return [item for choice in match.group(1).split(",") for item in _braces(head + choice + tail)]
+
+
+def _files_of(root: str, options: ListingOptions) -> Iterator[InputFile]:
+    if os.path.isfile(root):
+        yield from _kept(root, options, ())
+        return
+    yield from _walk(root, options, ())
+
+
+def _walk(directory: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]) -> Iterator[InputFile]:
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except OSError as error:
+        raise SourceError(f"the directory {directory} cannot be listed: {error.strerror}") from error
+    for entry in entries:
+        if _hidden(entry.name):
+            continue
+        if entry.is_file():
+            yield from _kept(entry.path, options, partition)
+        elif options.recursive_file_lookup:
+            yield from _walk(entry.path, options, ())
+        elif "=" in entry.name and entry.is_dir():
+            name, _, value = entry.name.partition("=")
+            text = None if value == NULL_PARTITION else unquote(value)
+            yield from _walk(entry.path, options, (*partition, (unquote(name), text)))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _kept(path: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]) -> Iterator[InputFile]:
+    if options.path_glob_filter and not any(
+        fnmatch.fnmatchcase(os.path.basename(path), pattern) for pattern in _braces(options.path_glob_filter)
+    ):
+        return
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise SourceError(f"the file {path} cannot be read: {error.strerror}") from error
+    yield InputFile(path, status.st_size, status.st_mtime_ns, partition)
+
+
+def _partition_fields(files: Sequence[InputFile]) -> tuple[Field, ...]:
+    names = {tuple(name for name, _ in file.partition) for file in files}
+    if not names:
+        return ()
+    if len(names) > 1:
+        shown = sorted("/".join(item) or "(none)" for item in names)
+        raise SourceError(
+            f"the directories spell different partition columns: {', '.join(shown)}",
+            hint="point `path` at one level, or set `recursive_file_lookup`",
+        )
+    return tuple(
+        Field(name, partition_type([dict(file.partition)[name] for file in files])) for name in names.pop()
+    )
+
+
+def partition_type(values: Iterable[str | None]) -> DataType:
+    """The one type of all values of a partition column, as Spark infers it."""
+    kinds = [_value_type(value) for value in {value for value in values if value is not None}]
+    if not kinds:
+        return STRING
+    if all(kind in (INT, LONG) for kind in kinds):
+        return LONG if LONG in kinds else INT
+    if all(kind in (INT, LONG) or isinstance(kind, DecimalType) for kind in kinds):
+        digits = max(kind.precision if isinstance(kind, DecimalType) else 20 for kind in kinds)
+        return DecimalType(digits, 0)
+    if all(kind in (INT, LONG, DOUBLE) or isinstance(kind, DecimalType) for kind in kinds):
+        return DOUBLE
+    if all(kind == DATE for kind in kinds):
+        return DATE
+    if all(kind in (DATE, TIMESTAMP) for kind in kinds):
+        return TIMESTAMP
+    return STRING
+
+
+def _value_type(text: str) -> DataType:
+    if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        size = int(text)
+        if -(2**31) <= size < 2**31:
+            return INT
+        if -(2**63) <= size < 2**63:
+            return LONG
+        return DecimalType(len(text.lstrip("+-")), 0) if len(text.lstrip("+-")) <= 38 else DOUBLE
+    try:
+        if re.search(r"\d", text) and not re.search(r"[_\s]", text):
+            Decimal(text)
+            return DOUBLE
+    except InvalidOperation:
+        pass
+    return _time_type(text)
+
+
+def _time_type(text: str) -> DataType:
+    for parse, kind in ((date.fromisoformat, DATE), (datetime.fromisoformat, TIMESTAMP)):
+        try:
+            if "-" in text:
+                parse(text.strip())
+                return kind
+        except ValueError:
+            continue
+    return STRING
