@@ -121,10 +121,12 @@ class Ledger:
     @classmethod
     def read(cls, epochs: Path, marker: Path) -> Ledger:
         """Read and verify the whole ledger. Raises `LoadError` naming the damaged file."""
+        # The marker first: a run at work meanwhile can only add manifests to those it speaks of.
+        published = _read_marker(marker)
         manifests: list[Manifest] = []
         for number, path in enumerate(sorted(_manifest_paths(epochs)), start=1):
             manifests.append(_verified(path, number, manifests[-1].seal if manifests else ""))
-        published = _read_marker(marker)
+        published = published or _read_marker(marker)
         if published > len(manifests) or (not published and len(manifests) > 1):
             lost = epochs / manifest_name(published) if published else marker
             raise _damaged(lost, "it is missing, though later work is there")

@@ -16,20 +16,28 @@ from rayetl.errors import CommitConflict, LoadError
 from rayetl.failpoints import failpoint
 
 
-def commit_in_place(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
-    """Enter `manifest` into the ledger: the one step that decides. The files are published afterwards.
-
-    Raises `CommitConflict` when the attempt was fenced or another took the manifest's number.
-    """
+def write_manifest(attempt: Attempt, manifest: Manifest) -> None:
+    """Lay the manifest ready. Raises `CommitConflict` when the attempt was fenced."""
     with _fenced_means_conflict(attempt):
         write_synced(attempt.manifest, manifest.to_bytes())
         failpoint("commit.manifest_written")
         sync(attempt.directory)
         failpoint("commit.before_decision")
-        os.link(attempt.manifest, layout.epochs / manifest_name(manifest.number))
-    failpoint("commit.decided")
-    sync(layout.epochs)
-    failpoint("commit.ledger_synced")
+
+
+def commit_in_place(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
+    """Enter the manifest into the ledger: the one step that decides. The files are published afterwards.
+
+    Raises `CommitConflict` when the attempt was fenced or another took the manifest's number.
+    """
+    entry = layout.epochs / manifest_name(manifest.number)
+    with _fenced_means_conflict(attempt):
+        try:
+            os.link(attempt.manifest, entry)
+        except FileExistsError:
+            # A network file system may repeat a call whose answer was lost, and meet its own work.
+            if not entry.samefile(attempt.manifest):
+                raise
 
 
 def publish(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
@@ -37,6 +45,8 @@ def publish(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
 
     Raises `LoadError` for a file that is neither staged nor in place.
     """
+    sync(layout.epochs)
+    failpoint("publish.ledger_synced")
     touched = {layout.root}
     for file in manifest.files:
         final = layout.root / file.path
@@ -93,11 +103,11 @@ def commit_by_exchange(layout: Layout, attempt: Attempt) -> None:
     """
     with _fenced_means_conflict(attempt):
         exchange(attempt.next, layout.root)
-    failpoint("swap.decided")
 
 
 def settle_exchange(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
     """What is left to do after the exchange; the next run does it where this one is killed."""
+    failpoint("swap.decided")
     sync(layout.root.parent)
     with contextlib.suppress(FileNotFoundError):
         sync(attempt.directory)

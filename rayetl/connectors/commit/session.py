@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,6 +24,7 @@ from rayetl.connectors.commit.publish import (
     remove_tree,
     rescue_strays,
     settle_exchange,
+    write_manifest,
 )
 from rayetl.errors import BooksError, CommitConflict, LoadError
 from rayetl.failpoints import failpoint
@@ -250,8 +252,10 @@ class DirectorySession(LoadSession):
         if manifest.replaces:
             old = tuple(name.as_posix() for name in data_files(self._layout.root))
             manifest = replace(manifest, removes=old)
-        commit_in_place(self._layout, attempt, manifest)
-        self._attempt = None
+        write_manifest(attempt, manifest)
+        with self._deciding(attempt):
+            commit_in_place(self._layout, attempt, manifest)
+        failpoint("commit.decided")
         publish(self._layout, attempt, manifest)
         self._finish(attempt)
 
@@ -259,14 +263,24 @@ class DirectorySession(LoadSession):
         """Commit by exchanging directories; `False`, and nothing done, where that cannot be."""
         try:
             build_next(self._layout, attempt, manifest)
-            commit_by_exchange(self._layout, attempt)
+            with self._deciding(attempt):
+                commit_by_exchange(self._layout, attempt)
         except OSError as error:
             if not cannot_exchange(error):
                 raise
             remove_tree(attempt.next)
             return False
-        self._attempt = None
         return True
+
+    @contextlib.contextmanager
+    def _deciding(self, attempt: Attempt) -> Iterator[None]:
+        """Around the deciding call: unless it says that it failed, nobody may remove the attempt's files."""
+        self._attempt = None
+        try:
+            yield
+        except (OSError, CommitConflict):
+            self._attempt = attempt
+            raise
 
     def _finish(self, attempt: Attempt) -> None:
         self._attempt = None
@@ -294,5 +308,5 @@ class _told:  # noqa: N801
             name = error.filename2 or error.filename or self.path
             raise LoadError(
                 f"cannot load into {self.path}: {error.strerror or error} ({os.fsdecode(name)})",
-                hint="nothing of this run is visible there; free space or mend the permissions and run again",
+                hint="mend the cause and run again: the load is then completed or begun anew, never both",
             ) from error

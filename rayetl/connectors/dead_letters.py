@@ -1,0 +1,175 @@
+"""The dead letter store on files: every refused record with its reasons and its place in the source.
+
+Below `<path>/<pipeline>/`, `rejects` holds the letters as Parquet and `replayed` the ids that were run
+again. Both are loads of their own, committed by the protocol of all files loads, so that an epoch's
+rejects exist exactly once and a replay counts once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from pydantic import Field as ConfigField
+
+from rayetl.connectors.base import Epoch, LoadResult
+from rayetl.connectors.commit import DirectorySession
+from rayetl.connectors.files_load import FilesLoad
+from rayetl.errors import SourceError
+from rayetl.model import Model
+from rayetl.sql.types import BINARY, LONG, STRING, TIMESTAMP, ArrayType, Field, Schema, StructType
+
+if TYPE_CHECKING:
+    import polars as pl
+
+REASON = StructType(tuple(Field(name, STRING) for name in ("rule", "kind", "field", "reason")))
+
+DEAD_LETTER = Schema(
+    (
+        Field("id", STRING, nullable=False),
+        Field("pipeline", STRING, nullable=False),
+        Field("run", STRING, nullable=False),
+        Field("epoch", STRING, nullable=False),
+        Field("step", STRING, nullable=False),
+        Field("reasons", ArrayType(REASON), nullable=False),
+        Field("source", STRING),
+        Field("file", STRING),
+        Field("row", LONG),
+        Field("record", BINARY),
+        Field("record_format", STRING, nullable=False),
+        Field("contract_fingerprint", STRING),
+        Field("time", TIMESTAMP, nullable=False),
+        Field("trace_id", STRING),
+    )
+)
+"""One refused record. `record` is the source's own bytes, or the row as JSON (`record_format` says which);
+`row` counts from 0 in `file`; `time` is when it was refused."""
+
+REPLAYED = Schema((Field("id", STRING, nullable=False), Field("epoch", STRING, nullable=False)))
+
+
+def letter_id(pipeline: str, step: str, source: str | None, place: str) -> str:
+    """The id of a letter: the same record refused at the same step has the same id in every run. `place`
+    is the position in the source, or the record itself where it has none."""
+    parts = "\x1f".join((pipeline, step, source or "", place))
+    return hashlib.sha256(parts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+class DeadLetterFiles(Model):
+    """Keeps refused records in Parquet files."""
+
+    type: Literal["files"] = ConfigField(default="files", description="The kind of store.")
+    path: str = ConfigField(
+        default=".rayetl/rejects", min_length=1, description="The directory; one below it for each pipeline."
+    )
+
+    def of(self, pipeline: str) -> DeadLetters:
+        """The letters of one pipeline."""
+        return DeadLetters(pipeline, Path(self.path) / quote(pipeline, safe=" "))
+
+
+class DeadLetters:
+    """The stored rejects of one pipeline, below `directory`."""
+
+    def __init__(self, pipeline: str, directory: Path) -> None:
+        self.pipeline = pipeline
+        self._rejects = directory / "rejects"
+        self._replayed = directory / "replayed"
+
+    def open(self, epoch: Epoch) -> DirectorySession:
+        """A session for the rejects of one epoch: stage Parquet of `DEAD_LETTER` rows, then commit."""
+        return _append(self._rejects, epoch, DEAD_LETTER)
+
+    def write(self, session: DirectorySession, batches: Iterable[pl.DataFrame]) -> int:
+        """Stage batches of `DEAD_LETTER` rows in a session that has begun; returns how many rows."""
+        from rayetl.sql.interop import to_polars
+
+        rows = 0
+        for index, batch in enumerate(batches):
+            typed = batch.select([batch[f.name].cast(to_polars(f.type)) for f in DEAD_LETTER])
+            typed.write_parquet(Path(session.target.directory, f"{index:08d}.parquet"))
+            rows += typed.height
+        return rows
+
+    def read(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        run: str | None = None,
+        step: str | None = None,
+        pending: bool = False,
+    ) -> pl.LazyFrame:
+        """The letters with those ids, of that run and step; `pending` leaves out what was replayed. The
+        column `replayed` (BOOLEAN) says what was."""
+        import polars as pl
+
+        done = _scan(self._replayed, REPLAYED).select("id").unique().with_columns(replayed=pl.lit(True))
+        letters = _scan(self._rejects, DEAD_LETTER).unique("id", keep="last", maintain_order=True)
+        letters = letters.join(done, on="id", how="left", maintain_order="left")
+        letters = letters.with_columns(pl.col("replayed").fill_null(False))
+        if ids is not None:
+            letters = letters.filter(pl.col("id").is_in(list(ids)))
+        if run is not None:
+            letters = letters.filter(pl.col("run") == run)
+        if step is not None:
+            letters = letters.filter(pl.col("step") == step)
+        return letters.filter(~pl.col("replayed")) if pending else letters
+
+    def list(self) -> pl.DataFrame:
+        """How many letters there are, and how many were replayed, by run, step, rule and reason. A letter
+        with several reasons counts under each."""
+        import polars as pl
+
+        reasons = self.read().explode("reasons").unnest("reasons")
+        groups = reasons.group_by("run", "step", "rule", "field", "reason")
+        counts = groups.agg(letters=pl.len(), replayed=pl.col("replayed").sum(), last=pl.col("time").max())
+        return counts.sort("last", "letters", descending=True).collect()
+
+    def show(self, letter: str) -> dict[str, Any]:
+        """One letter, by its id or the unmistakable beginning of it. Raises `SourceError`."""
+        import polars as pl
+
+        found = self.read().filter(pl.col("id").str.starts_with(letter)).head(2).collect()
+        if found.height != 1:
+            what = "several dead letters begin" if found.height else "no dead letter begins"
+            raise SourceError(
+                f"{what} with {letter!r} in the store of the pipeline {self.pipeline!r}",
+                hint="`rayetl dlq list` shows what is there",
+            )
+        return found.row(0, named=True)
+
+    def mark_replayed(self, ids: Iterable[str], epoch: Epoch) -> LoadResult:
+        """Record that `epoch` took these letters up again; calling it twice changes nothing.
+
+        Raises `CommitConflict` and `LoadError` like any load.
+        """
+        import polars as pl
+
+        session = _append(self._replayed, epoch, REPLAYED)
+        if done := session.committed():
+            return done
+        target = session.begin()
+        if target is None:
+            raise RuntimeError("an append always has something to do")
+        marks = pl.DataFrame({"id": sorted(set(ids))}, schema={"id": pl.String})
+        marks = marks.with_columns(epoch=pl.lit(epoch.key))
+        marks.write_parquet(Path(target.directory, "0.parquet"))
+        return session.commit(marks.height)
+
+
+def _append(directory: Path, epoch: Epoch, schema: Schema) -> DirectorySession:
+    load = FilesLoad.model_validate({"type": "files", "path": str(directory), "mode": "append"})
+    return load.open(epoch, schema)
+
+
+def _scan(directory: Path, schema: Schema) -> pl.LazyFrame:
+    import polars as pl
+
+    from rayetl.sql.interop import to_polars
+
+    types = {field.name: to_polars(field.type) for field in schema}
+    files = sorted(directory.glob("part-*.parquet"))
+    return pl.scan_parquet(files, schema=types) if files else pl.LazyFrame(schema=types)

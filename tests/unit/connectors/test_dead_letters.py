@@ -1,0 +1,77 @@
+"""The dead letter store: exactly once per epoch, found again, replayed once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from rayetl.connectors.base import Epoch
+from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetterFiles, letter_id
+from rayetl.errors import SourceError
+
+
+def letters(epoch: Epoch, count: int) -> pl.DataFrame:
+    reasons = [{"rule": "range", "kind": "range", "field": "delay", "reason": "out of range"}, {"rule": "r2"}]
+    base = {name: [None] * count for name in DEAD_LETTER.names}
+    return pl.DataFrame(
+        base
+        | {
+            "id": [letter_id(epoch.pipeline, "validate", "flights", f"a.csv:{row}") for row in range(count)],
+            "pipeline": [epoch.pipeline] * count,
+            "run": [epoch.run] * count,
+            "epoch": [epoch.key] * count,
+            "step": ["validate"] * count,
+            "reasons": [reasons] * count,
+            "row": list(range(count)),
+            "record": [b"\xffraw"] * count,
+            "record_format": ["csv"] * count,
+            "time": [datetime(2026, 1, 1, tzinfo=UTC)] * count,
+        }
+    )
+
+
+def store(tmp_path, epoch: Epoch, count: int = 3):
+    dead = DeadLetterFiles(path=str(tmp_path)).of("flights/x")
+    session = dead.open(epoch)
+    if session.committed() is None:
+        session.begin()
+        session.commit(dead.write(session, [letters(epoch, count)]))
+    return dead
+
+
+def test_rejects_of_an_epoch_exist_once(tmp_path):
+    epoch = Epoch("flights/x", "rejects", "k1", "r1")
+    dead = store(tmp_path, epoch)
+    store(tmp_path, epoch)
+    assert dead.read().collect().height == 3
+    summary = dead.list()
+    assert summary["letters"].to_list() == [3, 3]
+    assert set(summary["rule"]) == {"range", "r2"}
+
+
+def test_a_letter_is_found_by_the_beginning_of_its_id(tmp_path):
+    dead = store(tmp_path, Epoch("flights/x", "rejects", "k1", "r1"))
+    wanted = dead.read().collect().row(1, named=True)
+    assert dead.show(wanted["id"][:8]) == wanted
+    assert wanted["record"] == b"\xffraw"
+    with pytest.raises(SourceError, match="no dead letter begins with 'zz'"):
+        dead.show("zz")
+
+
+def test_a_replay_is_marked_once(tmp_path):
+    dead = store(tmp_path, Epoch("flights/x", "rejects", "k1", "r1"))
+    ids = dead.read().collect()["id"].to_list()[:2]
+    replay = Epoch("flights/x", "replay", "again", "r2")
+    assert dead.mark_replayed(ids, replay).status == "committed"
+    assert dead.mark_replayed(ids, replay).status == "skipped"
+    assert dead.read(pending=True).collect().height == 1
+    assert dead.read(ids).collect()["replayed"].to_list() == [True, True]
+
+
+def test_an_empty_store_has_nothing(tmp_path):
+    dead = DeadLetterFiles(path=str(tmp_path)).of("nobody")
+    assert dead.read().collect().is_empty()
+    assert dead.list().is_empty()
+    assert not list(tmp_path.iterdir())
