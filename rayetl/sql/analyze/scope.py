@@ -161,7 +161,15 @@ class Scope:
         lowered = qualifier.lower()
         found = [entry.column for entry in self.entries if (entry.qualifier or "").lower() == lowered]
         if not found:
-            known = sorted({e.qualifier for e in self.entries if e.qualifier})
-            hint = did_you_mean(qualifier, known) or (f"there is {', '.join(known)}" if known else None)
-            raise fault(node, f"there is no table {qualifier} here", hint=hint, code="sql.table")
+            raise self.unknown_table(node, qualifier)
         return found
+
+    def has_table(self, name: str) -> bool:
+        """Whether a table goes by that name here."""
+        return name.lower() in self._qualifiers
+
+    def unknown_table(self, node: exp.Expression, name: str) -> SqlError:
+        """The fault of naming a table that is not here."""
+        known = sorted({entry.qualifier for entry in self.entries if entry.qualifier})
+        hint = did_you_mean(name, known) or (f"there is {', '.join(known)}" if known else None)
+        return fault(node, f"there is no table {name} here", hint=hint, code="sql.table")

@@ -16,11 +16,12 @@ from rayetl.sql.analyze.query import limited, ordinal_of, sort_key
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.source import from_clause, generate
 from rayetl.sql.analyze.subquery import attached, filtered, on_subquery, predicate
-from rayetl.sql.expr import Column, Expr, GeneratorCall, SortKey, WindowCall, contains_aggregate
+from rayetl.sql.expr import Column, Expr, GeneratorCall, GetField, SortKey, WindowCall, contains_aggregate
 from rayetl.sql.faults import fault, raise_all, take, unsupported
 from rayetl.sql.functions.naming import spark_name
 from rayetl.sql.relations import Distinct, Project, Relation, Sort, Window
 from rayetl.sql.resolve import resolve
+from rayetl.sql.types import StructType
 
 T = TypeVar("T")
 
@@ -120,7 +121,22 @@ def _star(item: exp.Expression, star: exp.Expression, qualifier: str | None, sco
     (dropped,) = take(star, "except_")
     if dropped:
         raise fault(dropped[0], "Spark SQL 3.5 has no * EXCEPT", hint="name the columns to keep")
+    if qualifier is not None and not scope.has_table(qualifier):
+        return _struct_star(item, qualifier, scope)
     return [Item(column, column.name, item) for column in scope.star(item, qualifier)]
+
+
+def _struct_star(item: exp.Expression, name: str, scope: Scope) -> list[Item]:
+    """`s.*` for a struct column: its fields."""
+    found = scope.find(item, [name])
+    if found is None or not isinstance(found[0].type, StructType):
+        raise scope.unknown_table(item, name)
+    column, _ = found
+    fields = enumerate(found[0].type)
+    return [
+        Item(GetField(f.type, column.nullable or f.nullable, column, f.name, index), f.name, item)
+        for index, f in fields
+    ]
 
 
 def _sort_keys(node: exp.Select, items: list[Item], scope: Scope, faults: Faults) -> list[SortKey]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rayetl.sql.expr import Expr, Literal
 from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes
-from rayetl.sql.coerce import implicit_cast, tightest
+from rayetl.sql.coerce import implicit
 from rayetl.sql.types import DOUBLE, INT
 
 TABLE = Table()
@@ -17,11 +17,10 @@ def _shifted(args: tuple[Expr, ...]) -> Typed:
     value = args[0]
     offset = fit(constant(_int), args[1], 1) if len(args) > 1 else Literal(INT, False, 1)
     default = args[2] if len(args) > 2 else Literal(value.type, True, None)
-    both = tightest(value.type, default.type)
-    if both is None:
+    fitted = implicit(default, value.type)
+    if fitted is None:
         raise TypeFault(f"the default is a {default.type}, the value a {value.type}")
-    value, default = implicit_cast(value, both), implicit_cast(default, both)
-    return Typed((value, offset, default), both, value.nullable or default.nullable)
+    return Typed((value, offset, fitted), value.type, value.nullable or fitted.nullable)
 
 
 def _nth(args: tuple[Expr, ...]) -> Typed:

@@ -139,11 +139,7 @@ class _Lowerer:
         return frame.slice(node.offset, node.count) if node.offset else frame.head(node.count or 0)
 
     def distinct(self, node: Distinct) -> pl.LazyFrame:
-        frame = self.lower(node.input)
-        floats = [column.id for column in node.columns if column.type in (FLOAT, DOUBLE)]
-        if floats:
-            frame = frame.with_columns(_normalised(pl.col(name)) for name in floats)
-        return frame.select([column.id for column in node.columns]).unique()
+        return _unique(self.lower(node.input), node.columns)
 
     def set_operation(self, node: SetOperation) -> pl.LazyFrame:
         names = [column.id for column in node.columns]
@@ -153,9 +149,9 @@ class _Lowerer:
         )
         if node.kind == "union":
             frame = pl.concat([left, right])
-            return frame.unique() if node.distinct else frame
+            return _unique(frame, node.columns) if node.distinct else frame
         if node.distinct:
-            left = left.unique()
+            left = _unique(left, node.columns)
         else:
             left, right = (side.with_columns(_occurrence(names)) for side in (left, right))
             names = [*names, _NUMBER]
@@ -197,8 +193,16 @@ def _alias(expr: pl.Expr, old: str, new: str) -> pl.Expr:
 
 
 def _normalised(expr: pl.Expr) -> pl.Expr:
-    """-0.0 as 0.0."""
-    return expr + 0.0
+    """-0.0 as 0.0. (Adding 0.0 would do, but Polars takes the addition out.)"""
+    return pl.when(expr == 0.0).then(pl.lit(0.0)).otherwise(expr)
+
+
+def _unique(frame: pl.LazyFrame, columns: Sequence[Column]) -> pl.LazyFrame:
+    """Each row once."""
+    floats = [column.id for column in columns if column.type in (FLOAT, DOUBLE)]
+    if floats:
+        frame = frame.with_columns(_normalised(pl.col(name)).alias(name) for name in floats)
+    return frame.select([column.id for column in columns]).unique()
 
 
 def _occurrence(names: list[str]) -> pl.Expr:
