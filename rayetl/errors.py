@@ -21,7 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from rayetl.observability.report import RunReport
 
 ConfigPath = tuple[str | int, ...]
 
@@ -65,6 +68,8 @@ class RayetlError(Exception):
         self.message = message
         self.hint = hint
         self.step = step
+        self.report: RunReport | None = None
+        """The report of the run that this error ended, if there was one."""
 
     def __str__(self) -> str:
         prefix = f"{self.step}: " if self.step else ""

@@ -1,0 +1,183 @@
+"""The Python API: a pipeline from a config, checked, explained, previewed, tested and run.
+
+    from rayetl import Pipeline
+
+    pipeline = Pipeline.load("configs/flights.yaml")
+    pipeline.check()
+    report = pipeline.run()
+    print(report.rows_loaded)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rayetl.config.load import LoadedConfig, from_mapping, load_config
+from rayetl.errors import ConfigError, Problem, RayetlError
+from rayetl.observability.progress import ProgressListener, Silent
+from rayetl.observability.report import RunReport, TestReport
+from rayetl.observability.store import save_report
+from rayetl.plan.build import build_plan
+from rayetl.plan.fingerprint import run_key as key_of
+from rayetl.plan.nodes import Plan, SourceNode, StepNode
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rayetl.config.models import PipelineConfig
+    from rayetl.connectors.dead_letters import DeadLetterFiles
+    from rayetl.engines.base import Engine
+
+
+class Pipeline:
+    """A pipeline as its config describes it. Immutable; may be used from many threads at once."""
+
+    def __init__(self, loaded: LoadedConfig) -> None:
+        self._loaded = loaded
+
+    @classmethod
+    def load(cls, path: str | Path, *, variables: Mapping[str, str] | None = None) -> Pipeline:
+        """The pipeline of a YAML or JSON file; `variables` override the config's `vars`.
+
+        Raises `ConfigError` with every fault of form, each with file, line and column.
+        """
+        return cls(load_config(path, variables=variables or {}))
+
+    @classmethod
+    def from_dict(
+        cls, document: Mapping[str, Any], *, variables: Mapping[str, str] | None = None
+    ) -> Pipeline:
+        """The pipeline of a config that is a mapping already. Raises `ConfigError`."""
+        return cls(from_mapping(document, variables=variables or {}))
+
+    @property
+    def config(self) -> PipelineConfig:
+        """The checked form of the config."""
+        return self._loaded.config
+
+    @property
+    def dead_letters(self) -> DeadLetterFiles:
+        """The store that takes this pipeline's rejects."""
+        return self.config.resilience.dead_letter
+
+    def check(self) -> None:
+        """Find everything wrong with the config that can be found without reading rows.
+
+        Raises `ConfigError` with all problems.
+        """
+        self._build(None)
+
+    def plan(self) -> Plan:
+        """The plan that `run` would execute, ready to run.
+
+        Values that steps look up in the data (a `pivot` without `values`) are read for it.
+        Raises `ConfigError`; `SourceError` where that reading fails.
+        """
+        plan = self._build(None)
+        while plan.deferred:
+            plan = self._build(self._engine().finder(plan))
+        return plan
+
+    def explain(self, *, sql: bool = False) -> str:
+        """The plan in words, or with `sql` the Spark SQL query of every step. Raises `ConfigError`."""
+        from rayetl.plan.explain import explain
+
+        return explain(self._build(None), sql=sql)
+
+    def preview(self, step: str | None = None, rows: int = 20) -> pa.Table:
+        """The first `rows` rows of a source or step, by default of the last one; nothing is written.
+
+        Raises `ConfigError`, also for an unknown `step`; `SourceError` for an input that cannot be read.
+        """
+        plan = self.plan()
+        node = step or (plan.steps or plan.sources)[-1].id
+        found = plan.nodes.get(node)
+        if found is None:
+            raise RayetlError(
+                f"there is no source, step or load {node!r}", hint=f"there are {', '.join(plan.nodes)}"
+            )
+        shown = node if isinstance(found, SourceNode | StepNode) else found.input
+        return self._engine().rows(plan, shown, rows)
+
+    def test(self, names: Sequence[str] = ()) -> TestReport:
+        """Run the config's `tests`, or those of `names`: given rows in, expected rows out.
+
+        Raises `ConfigError`; `RayetlError` for a name that no test has.
+        """
+        from rayetl.runs.cases import run_cases
+
+        return run_cases(self._loaded, names, self._engine())
+
+    def run(
+        self,
+        *,
+        run_key: str | None = None,
+        force: bool = False,
+        progress: ProgressListener | None = None,
+    ) -> RunReport:
+        """Run the pipeline and save its report under the config's `state` directory.
+
+        `run_key` names the epoch; by default it is made from the plan and the exact input. An epoch that
+        is committed already is skipped and reported so; `force` runs it anew.
+
+        Raises `ConfigError`, `SourceError`, `LoadError`, `CommitConflict`, `QualityAbort` and `BooksError`;
+        nothing is visible in any load then but what was committed before the fault. The report of the
+        failed run is saved and is the error's `report`.
+        """
+        from rayetl.runs.execute import Run
+
+        started = datetime.now(UTC)
+        run = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        listener = progress or Silent()
+        listener.stage_started("plan")
+        plan = self.plan()
+        key = run_key or key_of(plan)
+        state = Path(self.config.state)
+        execution = Run(
+            plan=plan,
+            engine=self._engine(),
+            dead_letters=self.dead_letters,
+            key=f"{key}#{run}" if force else key,
+            id=run,
+            directory=state / "runs" / run,
+            progress=listener,
+            max_reject_share=self.config.max_reject_share,
+            started=started,
+        )
+        execution.note_plan((datetime.now(UTC) - started).total_seconds())
+        try:
+            report = execution.execute()
+        except RayetlError as error:
+            if error.report is not None:
+                save_report(error.report, state)
+            raise
+        save_report(report, state)
+        return report
+
+    def replay(self, ids: Sequence[str] = (), *, progress: ProgressListener | None = None) -> RunReport:
+        """Put stored source records through the present config, each once however often it is called.
+
+        `ids` chooses dead letters; by default all that were not replayed. Raises what `run` raises.
+        """
+        from rayetl.runs.replay import replay
+
+        return replay(self, ids, progress or Silent())
+
+    def _engine(self) -> Engine:
+        from rayetl.engines.polars import PolarsEngine
+
+        return PolarsEngine()
+
+    def _build(self, found: Any) -> Plan:
+        try:
+            return build_plan(self.config, found=found)
+        except ConfigError as error:
+            raise ConfigError(self._placed(error.problems)) from None
+
+    def _placed(self, problems: Sequence[Problem]) -> list[Problem]:
+        placed = [self._loaded.place(problem) for problem in problems]
+        return sorted(placed, key=lambda problem: (problem.line or 0, problem.column or 0))
