@@ -92,4 +92,4 @@ def execute(argv: list[str]) -> int:
             raise
         except BaseException as error:  # noqa: BLE001 - the last stop; panics of Polars are no Exception
             code = faults.show(error, debug=chosen.debug or "--debug" in argv)
-        return interrupts.exit_code(code or 0)
+        return faults.stopped(interrupts.exit_code(code or 0))

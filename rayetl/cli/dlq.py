@@ -1,7 +1,178 @@
-"""`rayetl dlq`"""
+"""`rayetl dlq list`, `show` and `replay`"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from rayetl.cli import settings, shared
+from rayetl.cli.run import tell
+from rayetl.observability import progress
+from rayetl.observability.text import Table, Writer, count
+
+if TYPE_CHECKING:
+    from rayetl.connectors.dead_letters import DeadLetters
+    from rayetl.pipeline import Pipeline
+
+Letter = dict[str, Any]
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at refused rows and replay them.")
+
+Ids = Annotated[
+    list[str] | None, typer.Argument(help="Ids of dead letters, or starts of them.", metavar="[ID]...")
+]
+
+
+@app.command("list", epilog=settings.EPILOG)
+def list_letters(
+    config: shared.Config,
+    assignments: shared.Assignments = None,
+    run: Annotated[str | None, typer.Option(help="Of this run only.", metavar="RUN")] = None,
+    step: Annotated[str | None, typer.Option(help="Of this source or step only.", metavar="ID")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="Only those not replayed yet.")] = False,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Only how many, by run, step, rule and reason.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
+    as_json: shared.Json = False,
+) -> int:
+    """List refused rows: id, when, where from, why.
+
+    \b
+    Examples:
+      rayetl dlq list flights.yaml
+      rayetl dlq list flights.yaml --step delays --pending --limit 10
+      rayetl dlq list flights.yaml --counts
+      rayetl dlq list flights.yaml --json | jq -r .id
+    """
+    store = _store(shared.load(config, assignments))
+    if counts:
+        _counts(store, as_json)
+        return 0
+    letters = store.read(run=run, step=step, pending=pending)
+    shown = letters.sort("time", "file", "row", descending=[True, False, False]).head(limit).collect()
+    if as_json:
+        _write_lines(shown.to_dicts())
+        return 0
+    whole = letters.select("id").collect().height
+    more = f", {shown.height} shown (--limit)" if whole > shown.height else ""
+    headers = ("id", "time (UTC)", "step", "place", "why", "replayed")
+    rows = tuple(map(_row, shown.to_dicts()))
+    Writer(sys.stdout).table(Table(f"{count(whole)} dead letters{more}", headers, rows))
+    return 0
+
+
+def _counts(store: DeadLetters, as_json: bool) -> None:
+    found = store.list()
+    if as_json:
+        _write_lines(found.to_dicts())
+        return
+    columns = ("letters", "replayed", "run", "step", "rule", "field", "reason")
+    rows = tuple(
+        tuple("" if row[name] is None else str(row[name]) for name in columns) for row in found.to_dicts()
+    )
+    Writer(sys.stdout).table(Table("Dead letters by reason", columns, rows, frozenset({0, 1})))
+
+
+@app.command("show", epilog=settings.EPILOG)
+def show(
+    config: shared.Config,
+    ids: Ids = None,
+    assignments: shared.Assignments = None,
+    as_json: shared.Json = False,
+) -> int:
+    """Show refused rows whole: every reason, and the source record as it was read.
+
+    \b
+    Examples:
+      rayetl dlq show flights.yaml 3f2a
+      rayetl dlq show flights.yaml --json
+    """
+    store = _store(shared.load(config, assignments))
+    found = [store.show(wanted) for wanted in ids] if ids else store.read().collect().to_dicts()
+    if as_json:
+        _write_lines(found)
+        return 0
+    out = Writer(sys.stdout)
+    for letter in found:
+        _show(out, letter)
+    return 0
+
+
+@app.command("replay", epilog=settings.EPILOG)
+def replay(
+    context: typer.Context,
+    config: shared.Config,
+    ids: Ids = None,
+    assignments: shared.Assignments = None,
+    as_json: shared.Json = False,
+) -> int:
+    """Put stored source records through the present config, each exactly once.
+
+    \b
+    Examples:
+      rayetl dlq replay flights.yaml
+      rayetl dlq replay flights.yaml 3f2a 77c1
+
+    Without ids, all that were not replayed yet. Calling it again changes nothing.
+    """
+    asked = settings.of(context)
+    pipeline = shared.load(config, assignments)
+    store = _store(pipeline)
+    wanted = [store.show(start)["id"] for start in ids or ()]
+    with progress.shown(quiet=asked.quiet, as_log=asked.json_logs) as listener:
+        report = pipeline.replay(wanted, progress=listener)
+    tell(report, as_json, None, asked.quiet)
+    return int(report.exit_code)
+
+
+def _store(pipeline: Pipeline) -> DeadLetters:
+    return pipeline.dead_letters.of(pipeline.config.name)
+
+
+def _row(letter: Letter) -> tuple[str, ...]:
+    why = "; ".join(f"{reason['rule']}: {reason['reason']}" for reason in letter["reasons"])
+    return (
+        letter["id"][:12],
+        f"{letter['time']:%Y-%m-%d %H:%M:%S}",
+        letter["step"],
+        _place(letter),
+        why,
+        "yes" if letter["replayed"] else "",
+    )
+
+
+def _place(letter: Letter) -> str:
+    return f"{letter['file']}, row {letter['row'] + 1}" if letter["file"] is not None else "not in a source"
+
+
+def _show(out: Writer, letter: Letter) -> None:
+    out.line(f"dead letter {letter['id']}")
+    out.line(f"  of run {letter['run']}, epoch {letter['epoch']}, {letter['time']:%Y-%m-%d %H:%M:%S} UTC")
+    out.line(f"  step {letter['step']}, {_place(letter)}")
+    for reason in letter["reasons"]:
+        field = f" ({reason['field']})" if reason["field"] else ""
+        out.line(f"  {reason['rule']}{field}: {reason['reason']}")
+    out.line(f"  record ({letter['record_format']}): {_text(letter['record'])}")
+    out.line("")
+
+
+def _text(record: bytes) -> str:
+    return record.decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
+def _write_lines(letters: Sequence[Letter]) -> None:
+    import json
+
+    for letter in letters:
+        sys.stdout.write(json.dumps(letter, default=_plain, ensure_ascii=False) + "\n")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes):
+        return _text(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)

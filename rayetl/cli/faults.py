@@ -37,6 +37,13 @@ def show(error: BaseException, *, debug: bool) -> int:
     return 1
 
 
+def stopped(code: int) -> int:
+    """Say so where `code` means that a signal ended the command; gives `code` back."""
+    if code in (130, 143):
+        _failure(f"stopped by {'SIGINT' if code == 130 else 'SIGTERM'}", "run it again to go on from there")
+    return code
+
+
 def problems(found: Sequence[Problem]) -> None:
     """Every problem on its line, then how many there are."""
     for problem in found:

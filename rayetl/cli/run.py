@@ -51,13 +51,14 @@ def run(
     except RayetlError as error:
         told = getattr(error, "report", None)
         if isinstance(told, RunReport):
-            _tell(told, as_json, report_path, chosen.quiet)
+            tell(told, as_json, report_path, chosen.quiet)
         raise
-    _tell(found, as_json, report_path, chosen.quiet)
-    return found.exit_code
+    tell(found, as_json, report_path, chosen.quiet)
+    return int(found.exit_code)
 
 
-def _tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
+def tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
+    """Show a report in the form asked for, and write it to `path`."""
     if path is not None:
         write_file(report, path)
     if as_json:

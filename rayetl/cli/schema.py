@@ -33,6 +33,6 @@ def schema(
 
 def schema_text() -> str:
     """The JSON Schema as text."""
-    from rayetl.config import json_schema
+    from rayetl.config.schema import json_schema
 
     return json.dumps(json_schema(), indent=2) + "\n"

@@ -65,7 +65,8 @@ def _bars(report: RunReport) -> list[Bar]:
     bars += [_step_bar(step) for step in report.steps if step.rows_out is not None]
     for load in report.loads:
         inputs = (load.input,) if load.input else ()
-        bars.append(Bar(load.load, f"load, {load.status.replace('_', ' ')}", load.rows, inputs=inputs))
+        kind = "load" if load.status == "committed" else f"{load.status.replace('_', ' ')} load"
+        bars.append(Bar(load.load, kind, load.rows, inputs=inputs))
     return bars
 
 

@@ -35,7 +35,7 @@ st.register_type_strategy(
     datetime,
     st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
 )
-st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(float, st.floats(0, 1e9))
 st.register_type_strategy(str, st.text(st.characters(), max_size=8))
 
 

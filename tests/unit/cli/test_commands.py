@@ -1,0 +1,381 @@
+"""Every command: what it calls, what it prints where, and with which code it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rayetl.cli.reference import page
+from rayetl.cli.settings import hoist
+from rayetl.errors import (
+    ConfigError,
+    Problem,
+    QualityAbort,
+    RejectLimit,
+    SourceError,
+    SqlError,
+)
+from rayetl.observability.report import ErrorReport
+from rayetl.observability.store import save_report
+
+PROBLEMS = [
+    Problem(
+        "unknown_field",
+        "unknown field `goupBy`",
+        file="a.yaml",
+        line=3,
+        column=5,
+        hint="did you mean group_by?",
+    ),
+    Problem("type", "expected a number", file="a.yaml", line=9, column=2),
+]
+
+
+def test_run_passes_on_what_was_asked(fake, call) -> None:
+    done = call("run", "a.yaml", "--set", "day=2013-01-01", "--set", "x=a=b", "--run-key", "k", "--force")
+    assert done.code == 0
+    assert fake.calls == [("load", ("a.yaml", {"day": "2013-01-01", "x": "a=b"})), ("run", ("k", True))]
+    assert "flights: done" in done.out
+
+
+def test_run_as_json_prints_the_report_alone(fake, call) -> None:
+    done = call("run", "a.yaml", "--json")
+    assert json.loads(done.out)["run"] == "20261123T110000-abc"
+
+
+def test_progress_goes_to_stderr_as_json_log_lines_off_a_terminal(fake, call) -> None:
+    done = call("run", "a.yaml")
+    assert [json.loads(line)["event"] for line in done.err.splitlines()] == ["run ...", "run took 500 ms"]
+
+
+def test_progress_is_plain_text_when_logs_are(fake, call) -> None:
+    assert call("run", "a.yaml", "--log-format", "text").err == "run ...\nrun took 500 ms\n"
+
+
+@pytest.mark.parametrize(
+    "place", [("-q", "run", "a.yaml"), ("run", "a.yaml", "--quiet"), ("run", "-q", "a.yaml")]
+)
+def test_quiet_is_quiet_wherever_it_stands(fake, call, place) -> None:
+    done = call(*place)
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["r.html", "deep/r.json"])
+def test_run_writes_a_report_where_told(fake, call, tmp_path, name) -> None:
+    call("run", "a.yaml", "--report", str(tmp_path / name))
+    text = (tmp_path / name).read_text()
+    assert text.startswith("<!doctype html>" if name.endswith("html") else "{")
+
+
+def test_exit_code_is_the_reports(fake, call, changed) -> None:
+    fake.report = changed(status="rejects_over_share", exit_code=4)
+    assert call("run", "a.yaml").code == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        (
+            SourceError("a.csv is cut off", hint="fetch it again", step="flights"),
+            1,
+            "error: flights: a.csv is cut off\nhint: fetch it again\n",
+        ),
+        (QualityAbort("rule r failed"), 3, "error: rule r failed\n"),
+        (RejectLimit("too many"), 4, "error: too many\n"),
+        (SqlError(PROBLEMS[1:]), 2, "a.yaml:9:2: expected a number\n1 problem found"),
+        (
+            ConfigError(PROBLEMS),
+            2,
+            "a.yaml:3:5: unknown field `goupBy` (did you mean group_by?)\na.yaml:9:2: expected a number\n2 problems found",
+        ),
+        (
+            ZeroDivisionError("division\nby zero"),
+            1,
+            "error: unexpected ZeroDivisionError: division by zero\nhint: ",
+        ),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+def test_failures_are_told_in_words(fake, call, fault, code, said) -> None:
+    fake.fault = fault
+    done = call("run", "a.yaml", "-q")
+    assert done.code == code
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_a_panic_of_the_engine_is_no_traceback(fake, call) -> None:
+    import polars as pl
+
+    fake.fault = pl.exceptions.PanicException("index out of bounds")
+    done = call("run", "a.yaml", "-q")
+    assert done.code == 1
+    assert "unexpected PanicException: index out of bounds" in done.err
+
+
+def test_debug_shows_the_traceback(fake, call) -> None:
+    fake.fault = ZeroDivisionError("x")
+    assert "Traceback" in call("run", "a.yaml", "--debug").err
+
+
+def test_a_failed_run_still_shows_its_report(fake, call, changed) -> None:
+    fake.fault = SourceError("a.csv is cut off")
+    fake.fault.report = changed(
+        status="failed", exit_code=1, error=ErrorReport("SourceError", "a.csv is cut off")
+    )
+    done = call("run", "a.yaml", "--json")
+    assert json.loads(done.out)["error"]["message"] == "a.csv is cut off"
+    assert done.code == 1
+
+
+def test_control_characters_of_the_data_never_reach_the_terminal(fake, call) -> None:
+    fake.fault = SourceError("column \x1b[2Jx is odd")
+    assert "\\x1b[2Jx" in call("run", "a.yaml", "-q").err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("rnu",), "No such command 'rnu'. Did you mean 'run'?"),
+        (("run",), "Missing argument 'CONFIG'"),
+        (("run", "a.yaml", "--frce"), "--frce"),
+        (("run", "a.yaml", "--set", "x"), "'x' is not KEY=VALUE"),
+        (("run", "a.yaml", "--log-level", "loud"), "'loud' is not a log level"),
+        (("run", "a.yaml", "--log-format", "xml"), "'xml' is not one of"),
+        (("preview", "a.yaml", "--rows", "-1"), "--rows"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_a_hint(fake, call, argv, said) -> None:
+    done = call(*argv)
+    assert done.code == 2
+    assert said in done.err
+    assert "--help" in done.err
+
+
+def test_check_is_short_when_all_is_well(fake, call) -> None:
+    done = call("check", "a.yaml", "b.yaml")
+    assert (done.code, done.out) == (0, "a.yaml: ok\nb.yaml: ok\n")
+
+
+def test_check_as_json_lists_problems(fake, call) -> None:
+    fake.fault = ConfigError(PROBLEMS)
+    done = call("check", "a.yaml", "--json")
+    found = json.loads(done.out)
+    assert done.code == 2
+    assert found["ok"] is False
+    assert [(p["line"], p["hint"]) for p in found["problems"]] == [(3, "did you mean group_by?"), (9, None)]
+
+
+def test_check_finds_the_problems_of_every_file(fake, call) -> None:
+    fake.fault = ConfigError(PROBLEMS)
+    done = call("check", "a.yaml", "b.yaml")
+    assert done.code == 2
+    assert "4 problems found" in done.err
+
+
+def test_explain(fake, call) -> None:
+    assert call("explain", "a.yaml").out == "the plan\n"
+    assert call("explain", "a.yaml", "--sql").out == "SELECT 1\n"
+
+
+def test_preview_as_a_table_and_as_json(fake, call) -> None:
+    shown = call("preview", "a.yaml", "--step", "s", "--rows", "2")
+    assert ("preview", ("s", 2)) in fake.calls
+    assert "id: int64" in shown.out
+    assert "NULL" in shown.out
+    assert "\x1b" not in shown.out
+    lines = call("preview", "a.yaml", "--json").out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [1, None]
+
+
+def test_test_shows_diffs_and_fails(fake, call) -> None:
+    done = call("test", "a.yaml", "good", "bad")
+    assert done.code == 1
+    assert ("test", (("good", "bad"),)) in fake.calls
+    assert "1 => 2" in done.out
+    assert done.out.endswith("1 passed, 1 failed\n")
+    assert json.loads(call("test", "a.yaml", "--json").out)["cases"][0]["name"] == "good"
+
+
+LETTERS = [
+    {
+        "id": f"{number:032x}",
+        "pipeline": "p",
+        "run": f"r{number}",
+        "epoch": "k",
+        "step": "delays",
+        "reasons": [{"rule": "sane", "kind": "check", "field": "d", "reason": "d < 1 is not true"}],
+        "source": "flights",
+        "file": "a.csv",
+        "row": number,
+        "record": b"1,\xff,x\n",
+        "record_format": "csv",
+        "contract_fingerprint": None,
+        "time": datetime(2026, 1, 1, tzinfo=UTC),
+        "trace_id": None,
+    }
+    for number in (1, 2)
+]
+
+
+@pytest.fixture
+def letters(fake, tmp_path):
+    import polars as pl
+
+    from rayetl.connectors.base import Epoch
+    from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetterFiles
+    from rayetl.sql.interop import to_polars
+
+    fake.store = str(tmp_path)
+    store = DeadLetterFiles(path=fake.store).of("p")
+    session = store.open(Epoch("p", "rejects", "k", "r1"))
+    session.begin()
+    frame = pl.DataFrame(LETTERS, schema=to_polars(DEAD_LETTER))
+    session.commit(store.write(session, [frame]))
+    store.mark_replayed([LETTERS[0]["id"]], Epoch("p", "replayed", "k2", "r3"))
+    return LETTERS
+
+
+def test_dead_letters_are_listed(letters, call) -> None:
+    listed = call("dlq", "list", "a.yaml").out
+    assert "2 dead letters" in listed
+    assert "a.csv, row 2" in listed
+    assert "1 dead letters" in call("dlq", "list", "a.yaml", "--run", "r2").out
+    assert "1 dead letters" in call("dlq", "list", "a.yaml", "--pending").out
+    assert "1 shown" in call("dlq", "list", "a.yaml", "--limit", "1").out
+    lines = call("dlq", "list", "a.yaml", "--json").out.splitlines()
+    assert [json.loads(line)["replayed"] for line in lines] == [True, False]
+    assert "d < 1 is not true" in call("dlq", "list", "a.yaml", "--counts").out
+    assert len(call("dlq", "list", "a.yaml", "--counts", "--json").out.splitlines()) == 2
+
+
+def test_dead_letters_are_shown_whole(letters, call) -> None:
+    shown = call("dlq", "show", "a.yaml", letters[0]["id"]).out
+    assert "sane (d): d < 1 is not true" in shown
+    assert "record (csv): 1,\\xff,x" in shown
+    assert len(call("dlq", "show", "a.yaml", "--json").out.splitlines()) == 2
+
+
+def test_dead_letters_are_replayed(fake, letters, call) -> None:
+    assert call("dlq", "replay", "a.yaml", letters[1]["id"]).code == 0
+    assert fake.calls[-1] == ("replay", ((letters[1]["id"],),))
+    call("dlq", "replay", "a.yaml")
+    assert fake.calls[-1] == ("replay", ((),))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"), [("0000", "several dead letters"), ("zz", "no dead letter begins")]
+)
+def test_a_wrong_dead_letter_id_is_told(letters, call, wanted, said) -> None:
+    done = call("dlq", "show", "a.yaml", wanted)
+    assert done.code == 1
+    assert said in done.err
+
+
+def test_report_shows_lists_and_writes(call, changed, tmp_path) -> None:
+    save_report(changed(), tmp_path)
+    state = ("--state", str(tmp_path))
+    assert "flights: done" in call("report", *state).out
+    assert "20261123T110000-abc" in call("report", "--list", *state).out
+    assert json.loads(call("report", "2026", "--json", *state).out)["pipeline"] == "flights"
+    written = call("report", "last", "--html", str(tmp_path / "r.html"), *state)
+    assert written.code == 0
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    missing = call("report", "zzz", *state)
+    assert missing.code == 1
+    assert "hint:" in missing.err
+
+
+def test_doctor_looks_and_advises(call, tmp_path) -> None:
+    done = call("doctor", "--state", str(tmp_path / "not" / "yet"))
+    assert done.code == 0
+    assert "polars" in done.out
+    found = json.loads(call("doctor", "--json").out)
+    assert {"python", "polars", "memory", "disk", "write rights", "time zones"} <= {f["what"] for f in found}
+
+
+def test_doctor_fails_where_a_part_is_missing(call, monkeypatch) -> None:
+    from rayetl.cli import doctor
+
+    monkeypatch.setattr(doctor, "CORE", ("no-such-part",))
+    done = call("doctor")
+    assert done.code == 1
+    assert "pip install 'no-such-part'" in done.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "moved"),
+    [
+        (["run", "x", "--debug"], ["--debug", "run", "x"]),
+        (["run", "--log-level", "debug", "x"], ["--log-level", "debug", "run", "x"]),
+        (["run", "--log-level=debug", "x"], ["--log-level=debug", "run", "x"]),
+        (["run", "--", "--debug"], ["run", "--", "--debug"]),
+        (["run", "x", "--log-level"], ["--log-level", "run", "x"]),
+    ],
+)
+def test_common_options_may_stand_anywhere(argv, moved) -> None:
+    assert hoist(argv) == moved
+
+
+def test_every_command_has_examples() -> None:
+    for section in page().split("\n## ")[1:]:
+        name = section.split("`")[1]
+        assert name == "rayetl dlq" or f"  {name}" in section.split("Examples:", 1)[1], name
+
+
+def test_the_reference_page_is_fresh() -> None:
+    committed = Path(__file__).parents[3] / "docs" / "cli.md"
+    assert committed.read_text("utf-8") == page(), "run: python -m rayetl.cli.reference > docs/cli.md"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom rayetl.cli import main\nmain(['run', '--help'])\nmain(['--help'])\n"
+        "assert 'rayetl.model' not in sys.modules\n"
+        "heavy = {'polars', 'pyarrow', 'sqlglot', 'ray', 'pyspark', 'rich', 'structlog', 'numpy',"
+        " 'fastavro', 'ruamel', 'jsonschema', 'deltalake', 'confluent_kafka'}\n"
+        "assert not heavy & {name.split('.')[0] for name in sys.modules}, heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_long_query_cleanly(number, code, tmp_path) -> None:
+    script = tmp_path / "long.py"
+    script.write_text(
+        "import sys, types\n"
+        "class Pipeline:\n"
+        "    @classmethod\n"
+        "    def load(cls, path, *, variables): return cls()\n"
+        "    def run(self, **given):\n"
+        "        import polars as pl\n"
+        "        frame = pl.LazyFrame({'a': pl.int_range(0, 3_000_000, eager=True)})\n"
+        "        frame = frame.with_columns(b=pl.col('a').cast(pl.String)).sort('b')\n"
+        "        try:\n"
+        "            print('computing', flush=True)\n"
+        "            while True: pl.collect_all([frame, frame.group_by('b').len()])\n"
+        "        finally:\n"
+        "            for _ in range(10_000): str(_)\n"
+        "            print('cleaned up', flush=True)\n"
+        "module = types.ModuleType('rayetl.pipeline')\n"
+        "module.Pipeline = Pipeline\n"
+        "sys.modules['rayetl.pipeline'] = module\n"
+        "from rayetl.cli import main\n"
+        "sys.exit(main(['run', 'a.yaml', '-q']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "computing\n"
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "cleaned up\n")
+    assert "stopped by" in err
+    assert "Traceback" not in err
