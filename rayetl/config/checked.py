@@ -128,9 +128,7 @@ def _actual_key(holder: Any, part: str | int) -> str | int | None:
     if isinstance(holder, list) and isinstance(part, int) and part < len(holder):
         return part
     if isinstance(holder, dict):
-        bare = str(part).rstrip("_")
-        spelled = (str(part), bare, tree.to_camel(bare), tree.to_snake(bare))
-        return next((name for name in spelled if name in holder), None)
+        return next((name for name in tree.alike(str(part)) if name in holder), None)
     return None
 
 

@@ -70,9 +70,7 @@ class Mapping(Node):
 
     def find(self, name: str) -> Entry | None:
         """The entry of a key, whichever of its spellings the file uses."""
-        bare = name.rstrip("_")
-        spellings = (name, bare, to_camel(bare), to_snake(bare))
-        return next((self.entries[each] for each in spellings if each in self.entries), None)
+        return next((self.entries[each] for each in alike(name) if each in self.entries), None)
 
 
 @dataclass(frozen=True)
@@ -136,6 +134,12 @@ class Document:
         if isinstance(node, Scalar) and problem.offset is not None:
             return source_index(self.text, node, problem.offset)
         return node.start
+
+
+def alike(name: str) -> tuple[str, ...]:
+    """The spellings of a field that a document may use for `name`."""
+    bare = name.rstrip("_")
+    return name, bare, to_camel(bare), to_snake(bare)
 
 
 def _child(node: Node, part: str | int) -> Entry | Node | None:

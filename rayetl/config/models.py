@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -18,15 +18,30 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from rayetl.connectors import AnyLoad, AnySource
+from rayetl.connectors import LOADS, SOURCES
+from rayetl.connectors.base import Load, Source
 from rayetl.connectors.dead_letters import DeadLetterFiles
 from rayetl.contracts import Share
-from rayetl.model import Identifier, Model, Size
+from rayetl.model import Identifier, Model
 from rayetl.quality import ValidateStep
 from rayetl.steps import Verb
 
 ONLY_SOURCE = "source"
 """The id of a source that is given without one."""
+
+
+def _one_of(models: tuple[type[Model], ...]) -> Any:
+    if len(models) == 1:
+        return models[0]
+    return Annotated[Union[models], Field(discriminator="type")]  # noqa: UP007 - a union of a tuple
+
+
+if TYPE_CHECKING:
+    AnySource = Source
+    AnyLoad = Load
+else:
+    AnySource = _one_of(SOURCES)
+    AnyLoad = _one_of(LOADS)
 
 AnyStep = Annotated[Verb | ValidateStep, Field(discriminator="type")]
 """Every step that a config may have."""
@@ -45,14 +60,16 @@ class _OrJustOne:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         many = handler(schema)
-        one = many.get("items") or many["additionalProperties"]
+        one = many.get("items") or next(iter(many["patternProperties"].values()))
         return {"anyOf": [one, many]}
 
 
 def _many(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
-    is_one = any(not isinstance(inner, (Mapping, type(None))) for inner in value.values())
+    mappings = sum(isinstance(inner, Mapping) for inner in value.values())
+    has_type = "type" in value and not isinstance(value["type"], Mapping)
+    is_one = bool(value) and (has_type or 2 * mappings < len(value))
     return {ONLY_SOURCE: value} if is_one else value
 
 
@@ -111,7 +128,7 @@ class ExpectedReject(Model):
 
     @model_validator(mode="after")
     def _something(self) -> ExpectedReject:
-        if self.step is self.rule is self.reason is self.row is None:
+        if all(each is None for each in (self.step, self.rule, self.reason, self.row)):
             raise ValueError("say which reject is expected: give `step`, `rule`, `reason` or `row`")
         return self
 
@@ -198,13 +215,8 @@ class PipelineConfig(Model):
     )
     time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
         default="UTC",
-        description="Session time zone, as `spark.sql.session.timeZone`: what timestamps without a zone mean.",
+        description="Session time zone, as `spark.sql.session.timeZone`: where timestamps without one are.",
         examples=["UTC", "America/New_York"],
-    )
-    memory_budget: Size | None = Field(
-        default=None,
-        description="Bytes of input above which `engine: auto` warns that the job outgrows this machine.",
-        examples=["8GiB"],
     )
     resilience: Resilience = Field(
         default_factory=Resilience,

@@ -13,19 +13,21 @@ from datetime import timedelta
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, Discriminator, Tag, WithJsonSchema
+from pydantic import AliasChoices, BaseModel, Discriminator, JsonValue, Tag, WithJsonSchema
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
 from rayetl.config.faults import quoted
+from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath
+from rayetl.steps.base import Step
 
 Metadata = tuple[Any, ...]
 
 _TITLES = {
     "Duration": "a duration such as `30s`",
     "Size": "a size such as `64MiB`",
-    "SqlText": "Spark SQL as text",
+    "SqlText": "a Spark SQL text",
     "Identifier": "a name",
     "ColumnName": "the name of a column",
 }
@@ -38,6 +40,19 @@ _PLAIN: dict[Any, str] = {
     type(None): "null",
     Any: "any value",
 }
+_PLURALS = {
+    "a mapping that describes": "mappings that describe",
+    "a mapping": "mappings",
+    "a list of": "lists of",
+    "a name": "names",
+    "the name of a column": "names of columns",
+    "a Spark SQL text": "Spark SQL texts",
+    "a whole number": "whole numbers",
+    "a number": "numbers",
+    "any value": "values",
+    "text": "texts",
+}
+_PARTS = ((Source, "source"), (Step, "step"), (Load, "load"))
 _SEQUENCES = (list, tuple, set, frozenset, Sequence)
 _MAPPINGS = (dict, Mapping)
 
@@ -113,8 +128,15 @@ def type_tags(model: type[BaseModel]) -> tuple[str, ...]:
     return get_args(info.annotation) if info and get_origin(info.annotation) is Literal else ()
 
 
+def noun_of(model: type[BaseModel]) -> str | None:
+    """What a model of a pipeline's part is called; `None` for all others."""
+    return next((noun for base, noun in _PARTS if issubclass(model, base)), None)
+
+
 def describe(shape: Shape) -> str:
-    """The type in words: `a list of text`."""
+    """The type in words: `a list of texts`."""
+    if shape.type is JsonValue:
+        return "any value"
     bare = shape.bare()
     title = _TITLES.get(bare.title() or "")
     if title:
@@ -123,7 +145,7 @@ def describe(shape: Shape) -> str:
         return _either(list(dict.fromkeys(describe(member) for member in members)))
     origin, arguments = get_origin(bare.type), get_args(bare.type)
     if allowed := choices(bare):
-        return "one of " + quoted(allowed)
+        return ("one of " if len(allowed) > 1 else "") + quoted(allowed)
     if origin in _SEQUENCES:
         return f"a list of {_plural(describe(Shape(arguments[0])))}"
     if origin in _MAPPINGS:
@@ -144,19 +166,19 @@ def choices(shape: Shape) -> list[str]:
 
 
 def _describe_model(model: type[BaseModel]) -> str:
+    noun = noun_of(model)
+    if noun:
+        return f"a mapping that describes a {noun}"
     names = field_names(model)
     shown = quoted(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"a mapping with {shown}"
 
 
 def _plural(phrase: str) -> str:
-    starts = {"a mapping with": "mappings with", "a list of": "lists of", "a name": "names"}
-    for single, plural in starts.items():
+    for single, plural in _PLURALS.items():
         if phrase.startswith(single):
             return plural + phrase[len(single) :]
-    return {"a whole number": "whole numbers", "a number": "numbers", "any value": "values"}.get(
-        phrase, phrase
-    )
+    return phrase
 
 
 def _either(parts: list[str]) -> str:

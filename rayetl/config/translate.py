@@ -17,15 +17,12 @@ from rayetl.config.shape import (
     describe,
     field_names,
     field_of,
+    noun_of,
     spellings,
     trace,
     type_tags,
 )
-from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath, Problem
-from rayetl.steps.base import Step
-
-_KINDS = ((Source, "source"), (Step, "step"), (Load, "load"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ def translate(error: ValidationError, model: type[BaseModel], document: Document
         _Fault(each["type"], each["msg"], each["input"], each.get("ctx", {}), trace(model, each["loc"]))
         for each in error.errors(include_url=False)
     ]
-    problems = [_said(fault, document) for fault in _without_noise(faults, 0)]
+    problems = [_said(fault, document) for fault in _without_noise(faults, 0) if not _is_echo(fault)]
     return list(dict.fromkeys(problems))
 
 
@@ -79,6 +76,12 @@ def _meant(path: ConfigPath, members: dict[str, list[_Fault]], depth: int) -> li
     first = next(iter(members.values()))[0]
     union = first.trace.choices[depth].union
     return [_Fault("union", "", first.value, {}, Trace(path, union, first.trace.owner, ()))]
+
+
+def _is_echo(fault: _Fault) -> bool:
+    """pydantic calls a tuple too short when one of its items is at fault."""
+    size = fault.details.get("min_length", 0)
+    return fault.kind == "too_short" and isinstance(fault.value, (list, tuple)) and len(fault.value) >= size
 
 
 def _is_kind_fault(kind: str) -> bool:
@@ -147,17 +150,13 @@ def _tags(fault: _Fault) -> list[str]:
 def _noun(fault: _Fault) -> str:
     shape = fault.trace.shape.bare() if fault.trace.shape else Shape(None)
     models = [member.bare().model() for member in shape.members()]
-    for base, noun in _KINDS:
-        if any(model and issubclass(model, base) for model in models):
-            return noun
-    return str(fault.path[-1]) if fault.path else "value"
+    nouns = [noun for model in models if model and (noun := noun_of(model))]
+    return nouns[0] if nouns else str(fault.path[-1]) if fault.path else "value"
 
 
 def _owner(model: type[BaseModel] | None, path: ConfigPath) -> str:
-    if model:
-        for base, noun in _KINDS:
-            if issubclass(model, base) and type_tags(model):
-                return f"the {type_tags(model)[0]} {noun}"
+    if model and (noun := noun_of(model)) and type_tags(model):
+        return f"the {type_tags(model)[0]} {noun}"
     names = [str(part) for part in path if isinstance(part, str)]
     if not names:
         return "the pipeline"
@@ -167,10 +166,8 @@ def _owner(model: type[BaseModel] | None, path: ConfigPath) -> str:
 def _kind(fault: _Fault, document: Document) -> Problem:
     shape = fault.trace.shape
     wanted = "a mapping" if shape is None else describe(shape)
-    if shape is not None and shape.bare().members() and _tags(fault):
-        wanted = f"a mapping that describes a {_noun(fault)}"
     hint = None
-    if shape is not None and wanted.startswith(("text", "a name", "the name", "Spark SQL")):
+    if shape is not None and wanted.startswith(("text", "a name", "the name", "a Spark SQL")):
         hint = "put it in quotes" if isinstance(fault.value, (bool, int, float)) else None
     message = f"{_subject(fault)} takes {wanted}, found {found(fault.value)}"
     return document.place(Problem("config.wrong_kind", message, fault.path, hint))
@@ -182,6 +179,11 @@ def _choice(fault: _Fault, document: Document) -> Problem:
     if not allowed and shape.members():
         return _kind(fault, document)
     text = str(fault.value)
+    noun = noun_of(fault.trace.owner) if fault.trace.owner else None
+    if noun and fault.path[-1] == "type" and isinstance(fault.value, str):
+        message = f"`{text}` is not a type of {noun}"
+        hint = suggestion(text, allowed)
+        return document.place(Problem("config.unknown_type", message, fault.path, hint))
     message = f"{found(fault.value)} is not allowed for {_subject(fault)}"
     hint = suggestion(text, allowed)
     return document.place(Problem("config.not_allowed", message[0].upper() + message[1:], fault.path, hint))

@@ -97,7 +97,7 @@ def _events(text: str) -> Iterator[Any]:
             message = f"the character U+{code:04X} is not allowed in YAML"
             raise FormError("character", message, int(error.position)) from None
         except MarkedYAMLError as error:
-            raise _translated(error) from None
+            raise _translated(error, text) from None
         except (ValueError, OverflowError, IndexError, AssertionError, TypeError, AttributeError):
             # ruamel's scanner lets a few faults of escapes and directives through as plain errors.
             raise FormError("syntax", "not valid YAML: an escape or directive cannot be read", -1) from None
@@ -106,11 +106,14 @@ def _events(text: str) -> Iterator[Any]:
         yield event
 
 
-def _translated(error: MarkedYAMLError) -> FormError:
+def _translated(error: MarkedYAMLError, text: str) -> FormError:
     mark = error.problem_mark or error.context_mark
     index = mark.index if mark is not None else -1
     problem = str(error.problem or error.context or "it cannot be read")
     context = str(error.context or "")
+    if "flow" in context and "${" in text[: max(index, 0)].rpartition("\n")[2]:
+        message = "a `${...}` between `{ }` or `[ ]` must be in quotes"
+        return FormError("syntax", message, index, 'write "${NAME}"')
     for pattern, message, hint in _PROBLEMS:
         match = re.search(pattern, problem)
         if match:
