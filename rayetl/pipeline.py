@@ -1,11 +1,11 @@
 """The Python API: a pipeline from a config, checked, explained, previewed, tested and run.
 
-    from rayetl import Pipeline
+from rayetl import Pipeline
 
-    pipeline = Pipeline.load("configs/flights.yaml")
-    pipeline.check()
-    report = pipeline.run()
-    print(report.rows_loaded)
+pipeline = Pipeline.load("configs/flights.yaml")
+pipeline.check()
+report = pipeline.run()
+print(report.rows_loaded)
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Pipeline:
         listener = progress or Silent()
         listener.stage_started("plan")
         plan = self.plan()
-        key = run_key or key_of(plan)
+        key = run_key or self.config.run_key or key_of(plan)
         state = Path(self.config.state)
         execution = Run(
             plan=plan,

@@ -70,6 +70,11 @@ class Run:
             self.stages.append(StageTime(name, seconds))
             self.progress.stage_finished(name, seconds)
 
+    def note_plan(self, seconds: float) -> None:
+        """Enter the time that planning took."""
+        self.stages.append(StageTime("plan", seconds))
+        self.progress.stage_finished("plan", seconds)
+
     def execute(self) -> RunReport:
         """Do the run. Raises what stopped it, with the report of the failed run as `error.report`."""
         try:

@@ -101,13 +101,12 @@ def _letters_of(
     reasons: Counter[tuple[str, str, str | None, str]],
 ) -> Iterator[pl.DataFrame]:
     source = _source(plan, node)
-    why = _why(node)
-    told = batch.select(why.alias("reasons"))["reasons"]
-    for reason in told.explode(empty_as_null=False).to_list():
+    told = reasons_of(node, batch)
+    for reason in (each for row in told for each in row):
         reasons[node.id, reason["rule"], reason["field"], reason["reason"]] += 1
     letters = [
         _letter(position, record, seen, node.id, epoch, source)
-        for (position, record), seen in zip(_records(node, source, batch), told.to_list(), strict=True)
+        for (position, record), seen in zip(_records(node, source, batch), told, strict=True)
     ]
     yield pl.DataFrame(letters, schema=interop.to_polars(DEAD_LETTER), orient="row")
 
@@ -120,6 +119,11 @@ def _source(plan: Plan, node: SourceNode | StepNode) -> SourceNode | None:
             return None
         found = plan.nodes[found.main]
     return found if isinstance(found, SourceNode) else None
+
+
+def reasons_of(node: SourceNode | StepNode, refused: pl.DataFrame) -> list[list[dict[str, Any]]]:
+    """All reasons of each refused row."""
+    return refused.select(_why(node).alias("reasons"))["reasons"].to_list()
 
 
 def _why(node: SourceNode | StepNode) -> pl.Expr:
