@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rayetl.sql.expr import Expr, Literal
-from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes
 from rayetl.sql.coerce import implicit
+from rayetl.sql.expr import Expr, Literal
+from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, constant, fit, of, takes
 from rayetl.sql.types import DOUBLE, INT
 
 TABLE = Table()
