@@ -35,7 +35,7 @@ def init(
     \b
     Examples:
       rayetl init
-      rayetl init demo/pipeline.yaml && rayetl run demo/pipeline.yaml
+      rayetl init demo/pipeline.yaml && cd demo && rayetl run pipeline.yaml
     """
     config = path / "pipeline.yaml" if path.is_dir() else path
     written = {
@@ -46,9 +46,12 @@ def init(
     _refuse_existing([config, config.parent / "data" / "orders.csv"], force)
     for file, text in written.items():
         _write(file, text)
-    shown = clean(str(config))
-    sys.stdout.write(f"wrote {shown} and data/orders.csv beside it; next:\n")
-    sys.stdout.writelines(f"  rayetl {command} {shown}\n" for command in ("check", "test", "run"))
+    sys.stdout.write(f"wrote {clean(str(config))} and data/orders.csv beside it; next:\n")
+    if config.parent != Path():
+        sys.stdout.write(f"  cd {clean(str(config.parent))}\n")
+    sys.stdout.writelines(
+        f"  rayetl {command} {clean(config.name)}\n" for command in ("check", "test", "run")
+    )
     return 0
 
 

@@ -1,0 +1,127 @@
+"""The first hour with rayetl, by its real commands: init, check, test, run, report, dlq."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Rayetl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def rayetl(tmp_path: Path) -> Rayetl:
+    def call(*argv: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "rayetl", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture
+def started(rayetl: Rayetl, tmp_path: Path) -> Path:
+    rayetl("init")
+    return tmp_path / "pipeline.yaml"
+
+
+def test_the_starter_is_right_as_it_is(rayetl: Rayetl, started: Path) -> None:
+    first = started.read_text().splitlines()[0]
+    schema = started.parent / first.removeprefix("# yaml-language-server: $schema=")
+    assert json.loads(schema.read_text())["$schema"].startswith("https://json-schema.org/draft/2020-12")
+    assert rayetl("check", "pipeline.yaml").stdout == "pipeline.yaml: ok\n"
+    assert rayetl("test", "pipeline.yaml").stdout.endswith("1 passed, 0 failed\n")
+
+
+def test_init_replaces_nothing_unasked(rayetl: Rayetl, started: Path) -> None:
+    started.write_text("mine")
+    assert "exists already" in rayetl("init", code=1).stderr
+    assert started.read_text() == "mine"
+    rayetl("init", "--force")
+    assert started.read_text() != "mine"
+
+
+def test_a_run_loads_rejects_and_reports(rayetl: Rayetl, started: Path) -> None:
+    report = json.loads(rayetl("run", "pipeline.yaml", "--json").stdout)
+    assert report["status"] == "done"
+    assert report["sources"][0]["rows_read"] == 8
+    assert report["rejected_rows"] == 2
+    assert report["loads"][0]["rows"] == 3
+    assert all(line["balanced"] for line in report["books"])
+    files = [path for path in (started.parent / "out" / "totals").rglob("*.csv")]
+    lines = sorted(line for file in files for line in file.read_text().splitlines())
+    assert [line for line in lines if line.startswith(("GB", "NL", "US"))] == [
+        "GB,2,130.49",
+        "NL,1,42.25",
+        "US,3,371.50",
+    ]
+
+
+def test_the_same_run_again_is_skipped_and_force_runs_it(rayetl: Rayetl, started: Path) -> None:
+    rayetl("run", "pipeline.yaml")
+    assert json.loads(rayetl("run", "pipeline.yaml", "--json").stdout)["status"] == "skipped"
+    assert json.loads(rayetl("run", "pipeline.yaml", "--json", "--force").stdout)["status"] == "done"
+
+
+def test_reports_are_kept(rayetl: Rayetl, started: Path, tmp_path: Path) -> None:
+    run = json.loads(rayetl("run", "pipeline.yaml", "--json").stdout)
+    assert json.loads(rayetl("report", "last", "--json").stdout) == run
+    assert run["run"] in rayetl("report", "--list").stdout
+    rayetl("report", run["run"][:15], "--html", "report.html")
+    assert "amount_is_positive" in (tmp_path / "report.html").read_text()
+
+
+def test_dead_letters_name_row_and_reason(rayetl: Rayetl, started: Path) -> None:
+    rayetl("run", "pipeline.yaml")
+    found = [
+        json.loads(line) for line in rayetl("dlq", "list", "pipeline.yaml", "--json").stdout.splitlines()
+    ]
+    assert {letter["reasons"][0]["rule"] for letter in found} == {"has_customer", "amount_is_positive"}
+    assert all(letter["file"].endswith("orders.csv") for letter in found)
+    negative = next(letter for letter in found if letter["reasons"][0]["rule"] == "amount_is_positive")
+    assert "4,Barbara,US,2024-03-02,-5.00" in rayetl("dlq", "show", "pipeline.yaml", negative["id"]).stdout
+
+
+def test_replay_after_a_repair_counts_once(rayetl: Rayetl, started: Path) -> None:
+    started.write_text(started.read_text().replace("mode: overwrite", "mode: append"))
+    rayetl("run", "pipeline.yaml")
+    started.write_text(started.read_text().replace("amount > 0", "amount > -100"))
+    assert json.loads(rayetl("dlq", "replay", "pipeline.yaml", "--json").stdout)["rejected_rows"] == 1
+    rayetl("dlq", "replay", "pipeline.yaml")
+    pending = rayetl("dlq", "list", "pipeline.yaml", "--pending").stdout
+    assert "amount_is_positive" not in pending
+
+
+def test_preview_and_explain(rayetl: Rayetl, started: Path) -> None:
+    rows = rayetl("preview", "pipeline.yaml", "--step", "recent", "--rows", "3", "--json").stdout.splitlines()
+    assert len(rows) == 3
+    assert "totals" in rayetl("explain", "pipeline.yaml").stdout
+    assert "GROUP BY" in rayetl("explain", "pipeline.yaml", "--sql").stdout.upper()
+
+
+def test_a_wrong_config_is_told_by_line_and_writes_nothing(rayetl: Rayetl, started: Path) -> None:
+    text = started.read_text().replace("group_by", "goup_by").replace('"amount > 0"', '"amont > 0"')
+    started.write_text(text)
+    line = next(number for number, row in enumerate(text.splitlines(), 1) if "goup_by" in row)
+    done = rayetl("run", "pipeline.yaml", code=2)
+    assert f"pipeline.yaml:{line}:" in done.stderr
+    assert "group_by" in done.stderr
+    assert not (started.parent / "out").exists()
+
+
+def test_an_abort_rule_leaves_nothing_visible(rayetl: Rayetl, started: Path) -> None:
+    started.write_text(started.read_text().replace("on_failure: quarantine", "on_failure: abort"))
+    done = rayetl("run", "pipeline.yaml", code=3)
+    assert "error:" in done.stderr
+    assert not list((started.parent / "out").rglob("*.csv"))
+
+
+def test_a_missing_input_is_one_sentence(rayetl: Rayetl, started: Path) -> None:
+    (started.parent / "data" / "orders.csv").unlink()
+    done = rayetl("run", "pipeline.yaml", "-q", code=2)
+    assert "orders.csv" in done.stderr
