@@ -53,7 +53,7 @@ def test_a_run_loads_rejects_and_reports(rayetl: Rayetl, started: Path) -> None:
     assert report["rejected_rows"] == 2
     assert report["loads"][0]["rows"] == 3
     assert all(line["balanced"] for line in report["books"])
-    files = [path for path in (started.parent / "out" / "totals").rglob("*.csv")]
+    files = (started.parent / "out" / "totals").rglob("*.csv")
     lines = sorted(line for file in files for line in file.read_text().splitlines())
     assert [line for line in lines if line.startswith(("GB", "NL", "US"))] == [
         "GB,2,130.49",
