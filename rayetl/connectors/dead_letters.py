@@ -87,9 +87,9 @@ class DeadLetters:
         """Stage batches of `DEAD_LETTER` rows in a session that has begun; returns how many rows."""
         from rayetl.sql.interop import to_polars
 
-        rows = 0
+        rows, types = 0, to_polars(DEAD_LETTER)
         for index, batch in enumerate(batches):
-            typed = batch.select([batch[f.name].cast(to_polars(f.type)) for f in DEAD_LETTER])
+            typed = batch.select(DEAD_LETTER.names).cast(types)  # type: ignore[arg-type]
             typed.write_parquet(Path(session.target.directory, f"{index:08d}.parquet"))
             rows += typed.height
         return rows
@@ -170,6 +170,6 @@ def _scan(directory: Path, schema: Schema) -> pl.LazyFrame:
 
     from rayetl.sql.interop import to_polars
 
-    types = {field.name: to_polars(field.type) for field in schema}
+    types = to_polars(schema)
     files = sorted(directory.glob("part-*.parquet"))
     return pl.scan_parquet(files, schema=types) if files else pl.LazyFrame(schema=types)

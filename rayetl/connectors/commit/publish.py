@@ -85,7 +85,7 @@ def build_next(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
             failpoint("swap.kept_linked")
         for file in manifest.files:
             target = attempt.next / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_directory(target.parent, attempt.next)
             os.link(attempt.data / file.staged, target)
         failpoint("swap.staged_linked")
         _carry_ledger(layout, attempt.next / CONTROL, manifest)

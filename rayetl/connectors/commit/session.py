@@ -131,6 +131,7 @@ class DirectorySession(LoadSession):
         self._release()
 
     def _read_ledger(self) -> Ledger:
+        self._assert_directory()
         return Ledger.read(self._layout.epochs, self._layout.published)
 
     def _has_data(self) -> bool:
@@ -169,12 +170,16 @@ class DirectorySession(LoadSession):
         if attempt.next.is_dir() and not manifest.replaces:
             rescue_strays(self._layout, attempt)
 
-    def _make_root(self) -> None:
+    def _assert_directory(self) -> None:
         root, control = self._layout.root, self._layout.control
         if root.exists() and not root.is_dir():
             raise LoadError(f"{root} is a file; a files load writes a directory", hint="choose another path")
         if control.is_symlink():
             raise LoadError(f"{control} is a symbolic link; the ledger must lie in the target itself")
+
+    def _make_root(self) -> None:
+        self._assert_directory()
+        root, control = self._layout.root, self._layout.control
         for directory in [*reversed(root.parents), root, control, self._layout.epochs]:
             if not directory.exists():
                 directory.mkdir(exist_ok=True)

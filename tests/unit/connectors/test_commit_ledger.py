@@ -1,0 +1,186 @@
+"""A damaged ledger stops a load and names the file; it is never taken for an empty one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from rayetl.connectors.base import Epoch
+from rayetl.connectors.commit import publish, session
+from rayetl.connectors.commit.ledger import Ledger, Manifest
+from rayetl.connectors.files_load import FilesLoad
+from rayetl.errors import BooksError, LoadError
+from rayetl.sql.types import LONG, Field, Schema
+
+SCHEMA = Schema((Field("a", LONG),))
+
+
+def open_load(path: Path, key: str, mode: str = "append", form: str = "csv"):
+    load = FilesLoad.model_validate({"type": "files", "path": str(path), "mode": mode, "format": form})
+    return load.open(Epoch("p", "out", key, f"run-{key}"), SCHEMA)
+
+
+def load(path: Path, key: str, mode: str = "append", files: int = 1):
+    opened = open_load(path, key, mode)
+    if done := opened.committed():
+        return done
+    target = opened.begin()
+    if target is None:
+        return None
+    for number in range(files):
+        Path(target.directory, f"{number}.csv").write_text("a\n1\n")
+    return opened.commit(files)
+
+
+@pytest.fixture
+def three(tmp_path) -> Path:
+    root = tmp_path / "out"
+    for key in ("k1", "k2", "k3"):
+        assert load(root, key).status == "committed"
+    return root
+
+
+def read(root: Path) -> Ledger:
+    return Ledger.read(root / "_rayetl" / "epochs", root / "_rayetl" / "published")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_manifest_cut_at_any_byte_is_noticed(three, number):
+    path = three / "_rayetl" / "epochs" / f"{number:06d}.json"
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(LoadError, match=f"{number:06d}.json"):
+            read(three)
+
+
+def test_a_flipped_bit_is_noticed_or_means_the_same(three):
+    path = three / "_rayetl" / "epochs" / "000002.json"
+    whole = path.read_bytes()
+    intact = Manifest.from_bytes(whole)
+    chance = random.Random(7)
+    for _ in range(1500):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        try:
+            assert Manifest.from_bytes(bytes(damaged)) == intact
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
+def test_missing_foreign_and_shuffled_manifests_are_noticed(three, tmp_path):
+    epochs = three / "_rayetl" / "epochs"
+    manifests = {path: path.read_bytes() for path in epochs.iterdir()}
+    first, second, third = sorted(manifests)
+    for change in (
+        first.unlink,
+        third.unlink,
+        lambda: second.write_bytes(manifests[third]),
+        (three / "_rayetl" / "published").unlink,
+        lambda: (first.unlink(), first.mkdir()),
+    ):
+        change()
+        with pytest.raises(LoadError, match="damaged"):
+            load(three, "k4")
+        if first.is_dir():
+            first.rmdir()
+        for path, data in manifests.items():
+            path.write_bytes(data)
+        (three / "_rayetl" / "published").write_text("3")
+    assert load(three, "k4").status == "committed"
+
+
+def test_the_recorded_result_of_a_skipped_epoch(three):
+    result = load(three, "k2")
+    assert (result.status, result.rows, result.files, result.bytes) == ("skipped", 1, 1, 4)
+
+
+def test_error_if_exists_and_ignore(three):
+    with pytest.raises(LoadError, match="holds data already"):
+        load(three, "k9", "error_if_exists")
+    assert load(three, "k9", "ignore") is None
+    assert load(three.parent / "new", "k9", "error_if_exists").status == "committed"
+
+
+def test_an_epoch_replaced_by_a_later_one_is_loaded_anew(tmp_path):
+    root = tmp_path / "out"
+    statuses = [load(root, key, "overwrite").status for key in ("k1", "k2", "k2", "k1")]
+    assert statuses == ["committed", "committed", "skipped", "committed"]
+
+
+def test_a_run_that_gives_up_takes_back_what_it_made(tmp_path):
+    opened = open_load(tmp_path / "deep" / "out", "k1")
+    opened.begin()
+    opened.abort()
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_the_staged_files_do_not_hold_are_noticed(tmp_path):
+    import polars as pl
+
+    opened = open_load(tmp_path / "out", "k1", form="parquet")
+    target = opened.begin()
+    pl.DataFrame({"a": [1, 2]}).write_parquet(Path(target.directory, "0.parquet"))
+    with pytest.raises(BooksError, match=r"3 rows went to .* hold 2"):
+        opened.commit(3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_exchange_the_epoch_is_published_in_place(tmp_path, monkeypatch):
+    def refuse(one, other):
+        raise OSError(errno.EINVAL, "no exchange here")
+
+    monkeypatch.setattr(publish, "exchange", refuse)
+    root = tmp_path / "out"
+    load(root, "k1", "append", files=3)
+    load(root, "k2", "overwrite", files=2)
+    assert len(list(root.glob("*.csv"))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["a b", "ünï", "x" * 250, "'; rm -rf", "per%cent", "new\nline"])
+def test_hostile_names(tmp_path, name):
+    assert load(tmp_path / name, "k1", files=2).status == "committed"
+    assert load(tmp_path / name, "k1").status == "skipped"
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_symbolic_links(tmp_path, files):
+    real, outside = tmp_path / "real", tmp_path / "outside"
+    real.mkdir()
+    outside.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    load(tmp_path / "link", "k1", files=2)
+    assert (tmp_path / "link").is_symlink()
+    assert len(list(real.glob("*.csv"))) == 2
+    (real / "day=1").symlink_to(outside)
+    opened = open_load(tmp_path / "link", "k2")
+    target = opened.begin()
+    Path(target.directory, "day=1").mkdir()
+    for number in range(files):
+        Path(target.directory, "day=1", f"{number}.csv").write_text("a\n1\n")
+    with pytest.raises(LoadError):
+        opened.commit(files)
+    assert not list(outside.iterdir())
+
+
+def test_a_file_in_the_place_of_the_target_is_refused(tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(LoadError, match="is a file"):
+        load(tmp_path / "out", "k1")
+
+
+def test_the_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    opened = open_load(tmp_path / "out", "k1")
+    Path(opened.begin().directory, "0.csv").write_text("a\n1\n")
+    monkeypatch.setattr(session, "sync", full)
+    with pytest.raises(LoadError, match="No space left on device"):
+        opened.commit(1)
+    assert not list(tmp_path.glob(".out*"))
