@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+# Loading a subpackage binds its name here. Loaded first, `analyze` and `lower` are then the functions below.
+import rayetl.sql.analyze
+import rayetl.sql.lower  # noqa: F401
 from rayetl.errors import ConfigPath
 from rayetl.sql.types import Schema
 

@@ -227,6 +227,6 @@ _WRITERS: dict[type[Expr], Callable[[Any], str]] = {
     WindowCall: _window,
     GeneratorCall: _generator,
     Lambda: _lambda,
-    LambdaVariable: lambda expr: _VARIABLE,
+    LambdaVariable: lambda _: _VARIABLE,
     Subquery: _subquery,
 }
