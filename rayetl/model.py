@@ -16,10 +16,15 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from rayetl.names import PREFIX
 
@@ -163,6 +168,23 @@ def _unreserved(value: str) -> str:
 
 def _schema(**keywords: Any) -> WithJsonSchema:
     return WithJsonSchema(keywords)
+
+
+class OneOrMany:
+    """Beside the type of a list or tuple: a single value may stand for a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(_in_list, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        many = handler(schema)
+        return {"anyOf": [many["items"], many]}
+
+
+def _in_list(value: object) -> object:
+    return value if value is None or isinstance(value, (list, tuple)) else [value]
 
 
 Duration = Annotated[

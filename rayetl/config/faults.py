@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+_LONG_LIST = 16
+
+
 class FormError(Exception):
     """The text cannot be read as a document. `index` is the character where it went wrong."""
 
@@ -34,4 +37,6 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = nearest(name, names)
     listed = f"allowed: {quoted(names)}" if names else "nothing is allowed here"
+    if near and len(names) > _LONG_LIST:
+        return f"did you mean `{near}`?"
     return f"did you mean `{near}`? {listed}" if near else listed

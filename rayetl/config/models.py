@@ -22,7 +22,7 @@ from rayetl.connectors import LOADS, SOURCES
 from rayetl.connectors.base import Load, Source
 from rayetl.connectors.dead_letters import DeadLetterFiles
 from rayetl.contracts import Share
-from rayetl.model import Identifier, Model
+from rayetl.model import Identifier, Model, OneOrMany
 from rayetl.quality import ValidateStep
 from rayetl.steps import Verb
 
@@ -50,8 +50,8 @@ Row = dict[str, JsonValue]
 """A row of a test: column to value, as it would be written in JSON."""
 
 
-class _OrJustOne:
-    """Where a list or map of things is wanted, one of them may stand alone."""
+class OneOrMap:
+    """Beside the type of a map by id: a single thing may stand alone, its id is `ONLY_SOURCE`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(_many, handler(source))
@@ -60,7 +60,7 @@ class _OrJustOne:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         many = handler(schema)
-        one = many.get("items") or next(iter(many["patternProperties"].values()))
+        one = next(iter(many["patternProperties"].values()))
         return {"anyOf": [one, many]}
 
 
@@ -71,15 +71,6 @@ def _many(value: object) -> object:
     has_type = "type" in value and not isinstance(value["type"], Mapping)
     is_one = bool(value) and (has_type or 2 * mappings < len(value))
     return {ONLY_SOURCE: value} if is_one else value
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, Mapping) else value
-
-
-class _OrJustOneInList(_OrJustOne):
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(_listed, handler(source))
 
 
 def _known_zone(value: str) -> str:
@@ -193,7 +184,7 @@ class PipelineConfig(Model):
         "the environment after them.",
         examples=[{"year": 2013, "out": "out/2013"}],
     )
-    extract: Annotated[dict[Identifier, AnySource], _OrJustOne()] = Field(
+    extract: Annotated[dict[Identifier, AnySource], OneOrMap()] = Field(
         min_length=1,
         description=f"The sources by id. A single source may stand alone; its id is `{ONLY_SOURCE}` then.",
         examples=[{"flights": {"type": "files", "path": "data/flights/*.csv"}}],
@@ -204,7 +195,7 @@ class PipelineConfig(Model):
         "`from` names another.",
         examples=[[{"type": "filter", "where": "dep_delay IS NOT NULL"}]],
     )
-    load: Annotated[tuple[AnyLoad, ...], _OrJustOneInList()] = Field(
+    load: Annotated[tuple[AnyLoad, ...], OneOrMany()] = Field(
         min_length=1,
         description="Where rows go: one load or a list of them. Each takes the last step unless `from` names "
         "another step or source.",

@@ -17,9 +17,10 @@ from pydantic import AliasChoices, BaseModel, Discriminator, JsonValue, Tag, Wit
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
-from rayetl.config.faults import quoted
+from rayetl.config.faults import nearest, quoted
 from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath
+from rayetl.model import OneOrMany
 from rayetl.steps.base import Step
 
 Metadata = tuple[Any, ...]
@@ -138,6 +139,9 @@ def describe(shape: Shape) -> str:
     if shape.type is JsonValue:
         return "any value"
     bare = shape.bare()
+    if any(isinstance(extra, OneOrMany) for extra in bare.metadata):
+        one = describe(Shape(get_args(bare.type)[0]))
+        return f"{one} or a list of {_plural(one)}"
     title = _TITLES.get(bare.title() or "")
     if title:
         return title
@@ -218,7 +222,14 @@ def trace(model: type[BaseModel], location: Sequence[str | int]) -> Trace:
         if members := bare.members():
             member = _member(members, str(rest[0]))
             if member is None:
-                break
+                key = str(rest.pop(0))
+                owner = _likely_owner(members, key)
+                known = field_of(owner, key) if owner else None
+                path = (*path, key)
+                if known is None:
+                    return Trace(path, None, owner, tuple(passed))
+                shape = shape_of(known[1])
+                continue
             if not _is_tagged(bare):
                 passed.append(Choice(path, str(rest[0]), bare))
             shape = member
@@ -231,6 +242,14 @@ def trace(model: type[BaseModel], location: Sequence[str | int]) -> Trace:
             return Trace(path, None, owner, tuple(passed))
         shape = inner
     return Trace(path, shape, owner, tuple(passed))
+
+
+def _likely_owner(members: list[Shape], key: str) -> type[BaseModel] | None:
+    """The model of a union whose choice was made by a validator: the one that has the field or its like."""
+    models = [model for member in members if (model := member.bare().model())]
+    having = [model for model in models if field_of(model, key)]
+    like = [model for model in models if nearest(key, field_names(model))]
+    return next(iter([*having, *like, *models]), None)
 
 
 def _is_tagged(shape: Shape) -> bool:
@@ -260,9 +279,11 @@ def _member(members: list[Shape], label: str) -> Shape | None:
         model = member.bare().model()
         if model and label in (*type_tags(model), model.__name__):
             return member
-    return next((member for member in members if label in _labels(member)), None) or next(
-        (member for member in members if any(each in label for each in _labels(member))), None
+    named = (member for member in members if label.partition("[")[0] in _labels(member))
+    wrapped = (
+        member for member in members if "[" in label and any(each in label for each in _labels(member))
     )
+    return next(named, None) or next(wrapped, None)
 
 
 def _annotations(annotation: Any) -> Metadata:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from rayetl.connectors.base import Epoch, FilesTarget, Load
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
-from rayetl.model import ColumnName, Model, Size
+from rayetl.model import ColumnName, Model, OneOrMany, Size
 from rayetl.sql.types import (
     BINARY,
     CALENDAR_INTERVAL,
@@ -74,10 +74,6 @@ class WriteOptions(Model):
         return value
 
 
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 class FilesLoad(Load):
     """Writes Parquet, CSV, JSON lines or Avro files into a local directory."""
 
@@ -92,7 +88,7 @@ class FilesLoad(Load):
             "loaded twice, whatever the mode."
         ),
     )
-    partition_by: Annotated[tuple[ColumnName, ...], BeforeValidator(_listed)] = Field(
+    partition_by: Annotated[tuple[ColumnName, ...], OneOrMany()] = Field(
         default=(),
         description="Columns whose values become directories (`year=2013/month=1`), as in Hive and Spark.",
         examples=[["year", "month"]],

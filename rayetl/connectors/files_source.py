@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
 from rayetl.connectors.base import FilesScan, Source
 from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
 from rayetl.connectors.listing import Listing, format_of, list_files
 from rayetl.contracts import ContractConfig
 from rayetl.errors import SourceError, SqlError
-from rayetl.model import Model
+from rayetl.model import Model, OneOrMany
 from rayetl.sql.types import Field as Column
 from rayetl.sql.types import Schema
 
@@ -23,10 +23,6 @@ class ColumnSpec(Model):
 
     name: str = Field(min_length=1, description="Name of the column.")
     type: str = Field(description="Its type as Spark's DDL writes it.", examples=["DECIMAL(10,2)"])
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
 
 
 def _parsed(text: str) -> Schema:
@@ -42,11 +38,10 @@ class FilesSource(Source):
     """Reads files: one, several, a glob, or a directory with its partition directories."""
 
     type: Literal["files"]
-    path: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    path: Annotated[tuple[str, ...], OneOrMany()] = Field(
         min_length=1,
         description="File, directory or glob, or a list of them. `year=2013` directories become columns.",
         examples=["data/flights/*.csv"],
-        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     )
     format: FormatName | None = Field(
         default=None, description="Format of the files; by default what their names end with."
@@ -103,7 +98,9 @@ class FilesSource(Source):
         """A fingerprint of path, size and modification time of every file."""
         digest = hashlib.sha256()
         for file in scan.files:
-            digest.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape")
+            )
         return digest.hexdigest()
 
     def _format_found(self, listing: Listing) -> str:
@@ -122,8 +119,6 @@ class FilesSource(Source):
 def _settled_format(given: str | None, paths: Sequence[str]) -> str | None:
     found = {format_of(path) for path in paths}
     return given or (found.pop() if len(found) == 1 else None)
-
-
 
 
 def _explicit(value: str | tuple[ColumnSpec, ...]) -> Schema:
