@@ -19,6 +19,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 CONTROL = "_rayetl"
 DEAD = "dead-"
@@ -139,6 +140,22 @@ def data_files(root: Path) -> Iterator[Path]:
         for name in sorted([*files, *links]):
             if not is_hidden(name):
                 yield Path(directory, name).relative_to(root)
+
+
+_HIVE_ESCAPES = {
+    code: f"%{code:02X}" for code in (*range(1, 32), 127, *(ord(sign) for sign in "\"#%'*/:=?\\{[]^"))
+}
+
+
+def hive_directory(staged: Path) -> Path:
+    """Partition directories as Hive and Spark spell them. Polars percent-encodes every byte that is not
+    ASCII, which Spark reads back as other letters."""
+    parts = (part.partition("=") for part in staged.parts)
+    return Path(*(f"{_respelled(name)}={_respelled(value)}" for name, _, value in parts))
+
+
+def _respelled(text: str) -> str:
+    return unquote(text, errors="strict").translate(_HIVE_ESCAPES)
 
 
 def _has_room_beside(root: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
 from rayetl.connectors.commit.durable import cannot_exchange, sync
-from rayetl.connectors.commit.layout import Attempt, Layout, data_files
+from rayetl.connectors.commit.layout import Attempt, Layout, data_files, hive_directory
 from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest
 from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.commit.publish import (
@@ -239,12 +239,15 @@ class DirectorySession(LoadSession):
         return tuple(
             DataFile(
                 staged=name.as_posix(),
-                path=(name.parent / f"{stem}-{index:05d}{self.suffix}").as_posix(),
+                path=(self._final_directory(name) / f"{stem}-{index:05d}{self.suffix}").as_posix(),
                 bytes=(attempt.data / name).stat().st_size,
                 rows=counted[index] if counted is not None else None,
             )
             for index, name in enumerate(staged)
         )
+
+    def _final_directory(self, staged: Path) -> Path:
+        return hive_directory(staged.parent) if self.target.partition_by else staged.parent
 
     def _decide(self, attempt: Attempt, manifest: Manifest) -> None:
         """Commit, publish and let go. Past the decision nothing is undone: what fails is completed by the
