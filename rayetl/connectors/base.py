@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -144,6 +145,12 @@ class Load(Model):
     @abstractmethod
     def check(self, schema: Schema) -> Sequence[Problem]:
         """What makes this load impossible for rows of `schema`; paths are relative to the load."""
+
+    def location(self) -> str | None:
+        """The place that is written to, for telling that two loads share one; `None` if that cannot be.
+        By default the load's `path`."""
+        path = getattr(self, "path", None)
+        return str(Path(path).absolute()) if isinstance(path, str) else None
 
     @abstractmethod
     def open(self, epoch: Epoch, schema: Schema) -> LoadSession:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from rayetl.connectors.base import Load, Scan, Source
     from rayetl.quality.base import Checked
-    from rayetl.sql import AnalyzedQuery
+    from rayetl.sql.analyzed import AnalyzedQuery
 
 ROW_FIELD = Field(ROW, LONG)
 

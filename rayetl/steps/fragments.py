@@ -16,7 +16,7 @@ from rayetl.sql.parse import parse_expression, parse_projection, parse_query
 from rayetl.sql.types import Schema
 from rayetl.steps.base import StepContext
 
-Tree = TypeVar("Tree", bound=exp.Expression)
+Tree = TypeVar("Tree", bound=exp.Expr)
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ORDER = re.compile(r"(?:\s+(?P<way>asc|desc))?(?:\s+nulls\s+(?P<nulls>first|last))?\s*\Z", re.IGNORECASE)
@@ -174,9 +174,7 @@ class Reader:
     def query(self, text: str, *field: str | int) -> exp.Query:
         origin = (*self._context.path, *field)
         nothing: exp.Query = exp.select("1")
-        tree = self._read(lambda: parse_query(text, origin), nothing)
-        self._guarded(tree, *field)
-        return tree
+        return self._guarded(self._read(lambda: parse_query(text, origin), nothing), *field)
 
     def scalar(self, text: str, *field: str | int) -> exp.Expression:
         """An expression over single rows: no aggregate and no generator."""
@@ -234,7 +232,7 @@ class Reader:
         """`known` for the visible columns of the main input."""
         return self.known(text, visible(self._context), self._context.main.name, *field)
 
-    def _guarded(self, tree: exp.Expression, *field: str | int) -> exp.Expression:
+    def _guarded(self, tree: Tree, *field: str | int) -> Tree:
         for node in tree.find_all(exp.Identifier):
             if node.name.lower().startswith(PREFIX):
                 message = f"`{node.name}`: names that begin with `{PREFIX}` are kept for rayetl's own columns"

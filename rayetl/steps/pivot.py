@@ -96,7 +96,6 @@ class Pivot(Step):
             return list(self.values)
         query = select([exp.Alias(this=by.copy(), alias=name("value"))], context.main.name)
         query.distinct(copy=False)
-        query.set("order", exp.Order(expressions=[exp.Ordered(this=exp.column("value"), nulls_first=True)]))
         query.set("limit", exp.Limit(expression=exp.Literal.number(MAX_VALUES + 1)))
         found = list(context.found(query) or ())
         if len(found) > MAX_VALUES:
@@ -107,7 +106,7 @@ class Pivot(Step):
                 hint=hint,
             )
             read.check()
-        return found
+        return sorted(found, key=lambda value: (value is not None, value))
 
 
 def _only(tree: exp.Expression, condition: exp.Expression) -> exp.Expression:

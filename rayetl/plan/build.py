@@ -1,0 +1,357 @@
+"""From a config to a plan: every check that can be made before a row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from rayetl import sql
+from rayetl.connectors.base import Scan
+from rayetl.contracts import ContractConfig
+from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError
+from rayetl.names import PREFIX, ROW
+from rayetl.plan.checks import Checking, check_contract, contract_of, promised_schema, visible
+from rayetl.plan.fingerprint import fingerprint
+from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
+from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
+from rayetl.plan.positions import carriers
+from rayetl.plan.warnings import warnings_of
+from rayetl.quality.base import Checked
+from rayetl.sql.analyzed import AnalyzedQuery
+from rayetl.sql.types import Schema
+from rayetl.steps.base import Input, RowEffect, StepContext
+
+if TYPE_CHECKING:
+    from rayetl.config.models import PipelineConfig
+
+Found = Callable[[StepNode, exp.Query], Sequence[Any] | None]
+"""Runs a one-column query over the bindings of a node; `None` when that cannot be done yet."""
+
+TEXT_FORMATS = frozenset({"csv", "json"})
+"""Formats whose single records may be malformed."""
+
+
+class _WaitsError(Exception):
+    """A step needs values that cannot be looked up yet."""
+
+
+def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
+    """The plan of a config.
+
+    `found` looks up the values a `pivot` without `values` turns into columns; without it such steps wait
+    and `Plan.deferred` is true. Nothing else of the data is read than what `Source.describe` reads.
+
+    Raises `ConfigError` with every problem of the whole config.
+    """
+    graph = _graph(config)
+    compiler = _Compiler(graph, config.time_zone, found)
+    compiler.run()
+    problems = [*graph.problems, *compiler.problems]
+    if problems:
+        raise ConfigError(sorted(_distinct(problems), key=_place))
+    plan = Plan(
+        name=config.name,
+        sources=tuple(compiler.sources.values()),
+        steps=tuple(compiler.steps.values()),
+        loads=tuple(compiler.loads),
+        time_zone=config.time_zone,
+        fingerprint="",
+    )
+    mark = fingerprint(plan, {draft.id: draft.step for draft in graph.steps})
+    return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph))
+
+
+def _graph(config: PipelineConfig) -> Graph:
+    return build_graph(
+        {name: (source, ("extract", name)) for name, source in config.extract.items()},
+        [(step, ("transform", index)) for index, step in enumerate(config.transform)],
+        [(load, ("load", index)) for index, load in enumerate(config.load)],
+    )
+
+
+_SECTIONS = {"extract": 0, "transform": 1, "load": 2}
+
+
+def _place(problem: Problem) -> tuple[Any, ...]:
+    section = _SECTIONS.get(str(problem.path[0]), 3) if problem.path else 3
+    rest = tuple((isinstance(part, str), str(part).zfill(6)) for part in problem.path[1:])
+    return (section, rest, problem.offset or 0)
+
+
+def _distinct(problems: Iterable[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+@dataclass(slots=True)
+class _Compiler:
+    """Compiles every node in order. A node whose inputs failed fails in silence."""
+
+    graph: Graph
+    time_zone: str
+    found: Found | None
+    problems: list[Problem] = field(default_factory=list)
+    sources: dict[str, SourceNode] = field(default_factory=dict)
+    steps: dict[str, StepNode] = field(default_factory=dict)
+    loads: list[LoadNode] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
+    recipes: dict[str, Callable[[bool], StepNode | None]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        for source in self.graph.sources:
+            self._add_source(source)
+        for step in self.graph.steps:
+            self._add_step(step)
+        for load in self.graph.loads:
+            self._add_load(load)
+        _check_targets(self.graph.loads, self.problems)
+        if not self.problems:
+            self._add_positions()
+
+    def _add_source(self, draft: SourceDraft) -> None:
+        contract = contract_of(draft.source)
+        try:
+            scan = draft.source.describe(promised_schema(contract) if contract else None)
+        except (SqlError, ConfigError) as error:
+            self._extend(error.problems, draft.path)
+            return
+        except SourceError as error:
+            place = "path" if "path" in type(draft.source).model_fields else "type"
+            self._fault(error.message, (*draft.path, place), error.hint)
+            return
+        schema = visible(scan.schema)
+        if not self._check_columns(scan.schema, draft.path, hidden=False):
+            return
+        self.sources[draft.id] = _source_node(draft, scan, schema)
+        self.outputs[draft.id] = draft.id
+        if contract is not None:
+            self._add_contract(draft.id, draft.id, contract, (*draft.path, "contract"))
+
+    def _add_contract(self, owner: str, name: str, contract: ContractConfig, path: ConfigPath) -> None:
+        """The checked node behind a source, or before a load, and its place in the chain."""
+        node_id = f"{owner}.contract"
+        bindings = (Binding(name, self.outputs[name]),)
+
+        def compile_it(carry: bool) -> StepNode | None:
+            context = self._context((name,), bindings, path, carry)
+            if context is None:
+                return _waiting(
+                    node_id, "contract", bindings, RowEffect.FILTERS, path, self._schemas(bindings)
+                )
+            checked = check_contract(contract, context)
+            return self._checked(node_id, "contract", bindings, context, checked, RowEffect.FILTERS)
+
+        self._compile(node_id, compile_it, path)
+        if owner == name:
+            self.outputs[owner] = node_id
+
+    def _add_step(self, draft: StepDraft) -> None:
+        if any(self.outputs.get(name) is None for name in draft.inputs):
+            return
+        bindings = tuple(Binding(name, self.outputs[name]) for name in dict.fromkeys(draft.inputs))
+
+        def compile_it(carry: bool) -> StepNode | None:
+            return self._compiled_step(draft, bindings, carry)
+
+        self.outputs[draft.id] = draft.id
+        self._compile(draft.id, compile_it, draft.path)
+
+    def _compile(self, node_id: str, recipe: Callable[[bool], StepNode | None], path: ConfigPath) -> None:
+        try:
+            node = recipe(False)
+        except SqlError as error:
+            self._extend(error.problems, path)
+            node = None
+        if node is None or not self._check_node(node, path):
+            self.outputs.pop(node_id, None)
+            self.outputs.pop(node_id.removesuffix(".contract"), None)
+            return
+        self.steps[node_id] = node
+        self.recipes[node_id] = recipe
+
+    def _compiled_step(self, draft: StepDraft, bindings: tuple[Binding, ...], carry: bool) -> StepNode | None:
+        schemas = self._schemas(bindings)
+        waiting = _waiting(draft.id, draft.kind, bindings, draft.step.effect, draft.path, schemas, carry)
+        context = self._context(draft.inputs, bindings, draft.path, carry)
+        if context is None:
+            return waiting
+        if isinstance(draft.step, Checking):
+            checked = draft.step.to_checked(context)
+            return self._checked(draft.id, draft.kind, bindings, context, checked, draft.step.effect)
+        try:
+            query = draft.step.to_query(replace(context, found=self._finder(waiting)))
+        except _WaitsError:
+            return waiting
+        analyzed = self._analyze(query, context)
+        return replace(waiting, query=query, analyzed=analyzed, schema=visible(analyzed.schema))
+
+    def _checked(
+        self,
+        node_id: str,
+        kind: str,
+        bindings: tuple[Binding, ...],
+        context: StepContext,
+        checked: Checked,
+        effect: RowEffect,
+    ) -> StepNode:
+        analyzed = self._analyze(checked.query, context)
+        tables = tuple(self._analyze(check.query, context) for check in checked.tables)
+        node = _waiting(
+            node_id, kind, bindings, effect, context.path, self._schemas(bindings), bool(context.carry)
+        )
+        schema = visible(analyzed.schema)
+        return replace(
+            node, query=checked.query, analyzed=analyzed, schema=schema, checked=checked, tables=tables
+        )
+
+    def _context(
+        self, names: Sequence[str], bindings: tuple[Binding, ...], path: ConfigPath, carry: bool
+    ) -> StepContext | None:
+        """`None` while the columns of an input wait for values found in the data."""
+        known = {
+            binding.name: schema for binding, schema in zip(bindings, self._schemas(bindings), strict=True)
+        }
+        inputs = []
+        for index, name in enumerate(names):
+            schema = known[name]
+            if schema is None:
+                return None
+            inputs.append(Input(name, with_row(schema) if carry and index == 0 else schema))
+        return StepContext(tuple(inputs), path, (ROW,) if carry else ())
+
+    def _schemas(self, bindings: tuple[Binding, ...]) -> tuple[Schema | None, ...]:
+        return tuple(self._node(binding.node).schema for binding in bindings)
+
+    def _node(self, name: str) -> SourceNode | StepNode:
+        return self.sources[name] if name in self.sources else self.steps[name]
+
+    def _analyze(self, query: exp.Query, context: StepContext) -> AnalyzedQuery:
+        schemas: dict[str, Schema] = {}
+        for given in context.inputs:
+            assert given.schema is not None
+            schemas.setdefault(given.name, given.schema)
+        return sql.analyze(query, schemas, time_zone=self.time_zone)
+
+    def _finder(self, node: StepNode) -> Callable[[exp.Query], Sequence[Any] | None]:
+        def look_up(query: exp.Query) -> Sequence[Any]:
+            schemas = {binding.name: schema for binding, schema in node.visible() if schema is not None}
+            sql.analyze(query, schemas, time_zone=self.time_zone)
+            values = self.found(node, query) if self.found else None
+            if values is None:
+                raise _WaitsError
+            return values
+
+        return look_up
+
+    def _add_load(self, draft: LoadDraft) -> None:
+        name = draft.input
+        if self.outputs.get(name) is None:
+            return
+        contract = contract_of(draft.load)
+        node_id = self.outputs[name]
+        if contract is not None:
+            node_id = f"{draft.id}.contract"
+            self._add_contract(draft.id, name, contract, (*draft.path, "contract"))
+            if node_id not in self.steps:
+                return
+        schema = self._node(node_id).schema
+        if schema is not None:
+            self._extend((problem.under(draft.path) for problem in draft.load.check(schema)), ())
+        self.loads.append(LoadNode(draft.id, draft.load, node_id, schema, draft.path))
+
+    def _add_positions(self) -> None:
+        """Compile again what must carry the hidden position, from its source to where rows are refused."""
+        steps = {draft.id: draft.step for draft in self.graph.steps}
+        carrying = carriers(self.sources, self.steps, steps)
+        for name, source in self.sources.items():
+            if name in carrying:
+                self.sources[name] = replace(source, carries_row=True, reads_positions=True)
+        for name in self.steps:
+            if name in carrying:
+                node = self.recipes[name](True)
+                assert node is not None
+                self.steps[name] = node
+
+    def _check_node(self, node: StepNode, path: ConfigPath) -> bool:
+        return node.schema is None or self._check_columns(node.schema, path, hidden=True)
+
+    def _check_columns(self, schema: Schema, path: ConfigPath, *, hidden: bool) -> bool:
+        seen: dict[str, str] = {}
+        good = True
+        for column in schema.names:
+            other = seen.setdefault(column.lower(), column)
+            if not hidden and column.lower().startswith(PREFIX):
+                self._fault(
+                    f"the column `{column}` begins with `{PREFIX}`, which rayetl keeps for itself", path
+                )
+                good = False
+        if len(seen) < len(schema):
+            names = schema.names
+            twice = next(name for i, name in enumerate(names) if name.lower() in map(str.lower, names[:i]))
+            other = seen[twice.lower()]
+            what = (
+                f"`{twice}`" if other == twice else f"`{other}` and `{twice}`, which Spark takes for the same"
+            )
+            self._fault(f"two columns are called {what}", path, "rename or drop one of them")
+            good = False
+        return good
+
+    def _fault(self, message: str, path: ConfigPath, hint: str | None = None) -> None:
+        self.problems.append(Problem("plan", message, path=path, hint=hint))
+
+    def _extend(self, problems: Iterable[Problem], path: ConfigPath) -> None:
+        self.problems.extend(problem if problem.path else problem.under(path) for problem in problems)
+
+
+def _source_node(draft: SourceDraft, scan: Scan, schema: Schema) -> SourceNode:
+    reasons = scan.format in TEXT_FORMATS and scan.mode != "fail"
+    return SourceNode(
+        id=draft.id,
+        source=draft.source,
+        scan=scan,
+        schema=schema,
+        path=draft.path,
+        reads_positions=reasons and scan.mode == "permissive",
+        reads_reasons=reasons,
+    )
+
+
+def _waiting(
+    node_id: str,
+    kind: str,
+    bindings: tuple[Binding, ...],
+    effect: RowEffect,
+    path: ConfigPath,
+    schemas: tuple[Schema | None, ...],
+    carry: bool = False,
+) -> StepNode:
+    """A node whose query is still to come."""
+    return StepNode(
+        id=node_id,
+        kind=kind,
+        bindings=bindings,
+        query=None,
+        analyzed=None,
+        schema=None,
+        effect=effect,
+        path=path,
+        carries_row=carry,
+        schemas=schemas,
+    )
+
+
+def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
+    """Two loads into one place would take each other's rows away."""
+    seen: dict[str, LoadDraft] = {}
+    for draft in loads:
+        target = draft.load.location()
+        if target is None:
+            continue
+        other = seen.setdefault(target, draft)
+        if other is not draft:
+            message = f"`{draft.id}` and `{other.id}` both write to {target}"
+            problems.append(
+                Problem("plan", message, path=(*draft.path, "path"), hint="give each load its own path")
+            )

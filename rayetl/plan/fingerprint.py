@@ -1,0 +1,97 @@
+"""What makes two plans, and two runs of a plan, the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from sqlglot import exp
+
+from rayetl import sql
+from rayetl.model import Model
+from rayetl.plan.nodes import Plan, StepNode
+from rayetl.quality.base import Checked
+from rayetl.steps.base import Step
+
+_NAMES = {"id", "from_", "contract"}
+
+
+def fingerprint(plan: Plan, steps: Mapping[str, Step]) -> str:
+    """A hash (hex, sha256) that is the same for two plans that give the same rows from the same input.
+
+    Ids, the order of independent steps, comments and spelling do not count. A step that waits for values
+    found in the data counts with its config, and so do the steps after it, before and after the values are
+    known.
+    """
+    marks: dict[str, str] = {}
+    waits: set[str] = set()
+    for source in plan.sources:
+        marks[source.id] = _hash(["source", _dump(source.source), str(source.scan.schema), source.scan.mode])
+    for node in plan.steps:
+        step = steps.get(node.id)
+        if (step is not None and step.waits()) or any(name in waits for name in node.inputs):
+            waits.add(node.id)
+        said = _dump(step) if node.id in waits and step is not None else _said(node, node.id in waits)
+        marks[node.id] = _hash([node.kind, said, [marks[binding.node] for binding in node.bindings]])
+    loads = [_hash(["load", _dump(load.load), marks[load.input]]) for load in plan.loads]
+    return _hash([plan.time_zone, loads, sorted(_unloaded(plan, marks))])
+
+
+def run_key(plan: Plan) -> str | None:
+    """The name of the epoch that a batch run of `plan` is: the plan and its exact input.
+
+    `None` when an input cannot be told from what it was an hour ago; then every run is a new epoch.
+    """
+    identities = []
+    for source in sorted(plan.sources, key=lambda node: node.id):
+        identity = source.source.identity(source.scan)
+        if identity is None:
+            return None
+        identities.append([source.id, identity])
+    return _hash([plan.fingerprint, identities])[:32]
+
+
+def _unloaded(plan: Plan, marks: Mapping[str, str]) -> Iterable[str]:
+    """Checks count even where no load reads them: an `abort` rule decides over all loads."""
+    return (marks[step.id] for step in plan.steps if step.checked is not None)
+
+
+def _said(node: StepNode, waiting: bool) -> list[object]:
+    if waiting or node.query is None:
+        return ["contract"]
+    said: list[object] = [_anonymous(node, node.query)]
+    if node.checked is not None:
+        said.append(_checks(node, node.checked))
+    return said
+
+
+def _checks(node: StepNode, checked: Checked) -> list[object]:
+    rows = [repr(replace(check, reason="")) for check in checked.rows]
+    tables = [
+        [check.rule, check.kind, check.field, check.on_failure, _anonymous(node, check.query)]
+        for check in checked.tables
+    ]
+    return [rows, tables]
+
+
+def _anonymous(node: StepNode, query: exp.Query) -> str:
+    """The query with its tables numbered instead of named."""
+    numbers = {binding.name.lower(): f"_{index}" for index, binding in enumerate(node.bindings)}
+    tree = query.copy()
+    for part in tree.find_all(exp.Table, exp.Column):
+        key = "this" if isinstance(part, exp.Table) else "table"
+        name = part.args.get(key)
+        if isinstance(name, exp.Identifier) and name.name.lower() in numbers:
+            part.set(key, exp.to_identifier(numbers[name.name.lower()]))
+    return sql.render(tree)
+
+
+def _dump(model: Model) -> object:
+    return json.loads(model.model_dump_json(exclude=_NAMES))
+
+
+def _hash(parts: object) -> str:
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,37 @@
+"""Which nodes must carry the hidden position of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rayetl.plan.checks import refuses
+from rayetl.plan.nodes import SourceNode, StepNode
+from rayetl.steps.base import Step
+
+
+def carriers(
+    sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, Step]
+) -> set[str]:
+    """Every node on a way from a source to a node that may refuse rows, where the position survives it.
+
+    A refused row whose position is lost on the way, after an aggregation say, has none.
+    """
+    carrying: set[str] = set()
+    for node in nodes.values():
+        if node.checked is not None and refuses(node.checked):
+            carrying |= _way(node.id, sources, nodes, steps)
+    return carrying
+
+
+def _way(
+    name: str, sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, Step]
+) -> set[str]:
+    """The nodes from `name` up to its source; none where a step on the way merges rows."""
+    way = {name}
+    while name not in sources:
+        step = steps.get(name)
+        if nodes[name].query is None or (step is not None and not step.carries()):
+            return set()
+        name = nodes[name].main
+        way.add(name)
+    return way

@@ -1,0 +1,41 @@
+"""Findings about a plan that do not stop a run."""
+
+from __future__ import annotations
+
+from rayetl.errors import Problem
+from rayetl.plan.graph import Graph, StepDraft
+from rayetl.plan.nodes import Plan
+from rayetl.steps.deduplicate import Deduplicate
+from rayetl.steps.rows import Limit, Sort
+
+
+def warnings_of(plan: Plan, graph: Graph) -> tuple[Problem, ...]:
+    """Inputs and steps that nothing reads, and steps whose result is up to chance."""
+    read = graph.readers()
+    checked = {step.id for step in plan.steps if step.checked is not None}
+    found = []
+    for source in graph.sources:
+        if source.id not in read:
+            found.append(_warn(f"nothing reads the source `{source.id}`", source.path))
+    steps = {draft.id: draft for draft in graph.steps}
+    for draft in graph.steps:
+        if draft.id not in read and draft.id not in checked:
+            found.append(_warn(f"nothing reads the step `{draft.id}`", draft.path))
+        found.extend(_chance(draft, steps))
+    return tuple(found)
+
+
+def _chance(draft: StepDraft, steps: dict[str, StepDraft]) -> list[Problem]:
+    if isinstance(draft.step, Limit):
+        before = steps.get(draft.inputs[0])
+        if before is None or not isinstance(before.step, Sort):
+            hint = "put a `sort` directly before it"
+            return [_warn(f"which rows `{draft.id}` keeps is up to chance", draft.path, hint)]
+    if isinstance(draft.step, Deduplicate) and draft.step.keys and not draft.step.order_by:
+        hint = "add `order_by` to choose"
+        return [_warn(f"which row of several `{draft.id}` keeps is up to chance", draft.path, hint)]
+    return []
+
+
+def _warn(message: str, path: tuple[str | int, ...], hint: str | None = None) -> Problem:
+    return Problem("warning", message, path=path, hint=hint)

@@ -1,0 +1,264 @@
+"""What a plan says about a config, and every problem that it finds."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from plan_fakes import DDL, FakeConfig, FakeLoad, FakeSource, config, plan_of, step
+
+from rayetl import sql
+from rayetl.errors import ConfigError, Problem
+from rayetl.names import PREFIX
+from rayetl.plan.build import build_plan
+from rayetl.plan.fingerprint import run_key
+from rayetl.plan.nodes import Plan, StepNode
+
+
+def problems(*steps: dict, **more: object) -> list[Problem]:
+    with pytest.raises(ConfigError) as caught:
+        plan_of(*steps, **more)
+    return list(caught.value.problems)
+
+
+def node(plan: Plan, name: str) -> StepNode:
+    found = plan.nodes[name]
+    assert isinstance(found, StepNode)
+    return found
+
+
+def test_steps_read_the_one_before_and_get_ids_by_position() -> None:
+    plan = plan_of({"type": "filter", "where": "k > 1"}, {"type": "sort", "by": "k"})
+    assert [step.id for step in plan.steps] == ["filter_1", "sort_2"]
+    assert node(plan, "filter_1").inputs == ("src",)
+    assert node(plan, "sort_2").inputs == ("filter_1",)
+    assert plan.loads[0].input == "sort_2"
+    assert str(plan.loads[0].schema) == "struct<k:int,g:string,x:double,day:date>"
+    assert plan.warnings == ()
+
+
+def test_a_load_without_steps_reads_the_source() -> None:
+    assert plan_of().loads[0].input == "src"
+
+
+def test_steps_may_stand_before_what_they_read() -> None:
+    plan = plan_of(
+        {"type": "filter", "where": "k > 1", "from": "late"},
+        {"type": "filter", "where": "k > 2", "from": "src", "id": "late"},
+        load=[FakeLoad.model_validate({"from": "filter_1"})],
+    )
+    assert [step.id for step in plan.steps] == ["late", "filter_1"]
+
+
+def test_every_problem_of_the_config_is_found_at_once() -> None:
+    found = problems(
+        {"type": "filter", "where": "kk > 1"},
+        {"type": "select", "columns": ["nope"]},
+        {"type": "join", "with": "scr", "on": "k", "from": "src"},
+        {"type": "aggregate", "metrics": {"n": "summ(x)"}, "from": "src"},
+        {"type": "limit", "rows": 1, "from": "filtre_1"},
+        load=[FakeLoad(refuse="cannot do that"), FakeLoad.model_validate({"from": "src", "refuse": "no"})],
+    )
+    told = [(problem.path, problem.hint) for problem in found]
+    paths = [path for path, _ in told]
+    assert ("transform", 0, "where") in paths
+    assert ("transform", 1, "columns", 0) not in paths, "columns of a failed step are not guessed at"
+    assert (("transform", 2, "with"), "did you mean `src`?") in told
+    assert ("transform", 3, "metrics", "n") in paths
+    assert (("transform", 4, "from"), "did you mean `filter_1`?") in told
+    assert ("load", 1, "mode") in paths
+    assert paths == sorted(paths, key=lambda path: (["extract", "transform", "load"].index(path[0]), path[1]))
+
+
+def test_a_wrong_column_has_its_offset_in_the_text() -> None:
+    (found,) = problems({"type": "filter", "where": "k > 1 AND gg = 'a'"})
+    assert found.path == ("transform", 0, "where")
+    assert found.offset == 10
+
+
+def test_a_missing_source_is_told_at_its_path() -> None:
+    (found,) = problems({"type": "filter", "where": "whatever"}, sources={"src": ""})
+    assert found.path == ("extract", "src", "path")
+    assert "no file matches" in found.message
+
+
+def test_ids_are_unique_without_regard_to_case() -> None:
+    (found,) = problems({"type": "sort", "by": "k", "id": "Src"})
+    assert found.path == ("transform", 0, "id")
+
+
+def test_the_id_of_the_dead_letters_is_reserved() -> None:
+    (found,) = problems(load=[FakeLoad(id="rejects")])
+    assert found.path == ("load", 0, "id")
+
+
+def test_a_cycle_is_named() -> None:
+    (found,) = problems(
+        {"type": "filter", "where": "k > 1", "id": "a", "from": "b"},
+        {"type": "filter", "where": "k > 1", "id": "b", "from": "a"},
+    )
+    assert "`a` reads `b` reads `a`" in found.message
+
+
+def test_two_loads_into_one_path() -> None:
+    (found,) = problems(load=[FakeLoad(path="out/x"), FakeLoad(path="out/../out/x/".rstrip("/"))][:1] * 2)
+    assert found.path == ("load", 1, "path")
+
+
+def test_two_columns_of_one_name() -> None:
+    (found,) = problems({"type": "select", "columns": ["k", "g AS K"]})
+    assert "`k` and `K`" in found.message
+
+
+def test_a_column_with_our_prefix_is_refused() -> None:
+    (found,) = problems(sources={"src": f"`{PREFIX}row` BIGINT, a INT"})
+    assert found.path == ("extract", "src")
+    (found,) = problems({"type": "select", "columns": [f"k AS {PREFIX}x"]})
+    assert found.offset == 5
+
+
+def test_sql_reads_ids_and_the_step_before() -> None:
+    plan = plan_of(
+        {"type": "filter", "where": "k > 1"},
+        {"type": "sql", "query": "WITH w AS (SELECT * FROM dim) SELECT i.k FROM input i JOIN w ON i.k = w.k"},
+        sources={"src": DDL, "dim": "k INT, name STRING"},
+    )
+    assert node(plan, "sql_2").inputs == ("filter_1", "dim")
+    assert plan.schema("sql_2").names == ("k",)
+
+
+def test_sql_may_ignore_the_step_before() -> None:
+    plan = plan_of(
+        {"type": "sql", "query": "SELECT name FROM Dim"}, sources={"src": DDL, "dim": "name STRING"}
+    )
+    assert node(plan, "sql_1").inputs == ("dim",)
+    assert [warning.message for warning in plan.warnings] == ["nothing reads the source `src`"]
+
+
+def test_an_unknown_table_in_sql_has_its_offset() -> None:
+    (found,) = problems({"type": "sql", "query": "SELECT * FROM scr"})
+    assert (found.path, found.offset, found.hint) == (("transform", 0, "query"), 14, "did you mean `src`?")
+
+
+def test_positions_are_carried_only_where_rows_can_be_refused() -> None:
+    plan = plan_of(
+        {"type": "filter", "where": "k > 1"},
+        {"type": "validate", "check": "x > 0"},
+        {"type": "filter", "where": "k > 2"},
+    )
+    assert [step.carries_row for step in plan.steps] == [True, True, False]
+    assert plan.sources[0].carries_row
+    assert plan.sources[0].reads_positions
+    flagged = node(plan, "validate_2")
+    assert flagged.analyzed.schema.names[-2:] == (f"{PREFIX}row", f"{PREFIX}flag_0")
+    assert flagged.schema.names == ("k", "g", "x", "day")
+    assert node(plan, "filter_1").analyzed.schema.names[-1] == f"{PREFIX}row"
+    assert node(plan, "filter_3").analyzed.schema.names == ("k", "g", "x", "day")
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        {"type": "aggregate", "group_by": ["k"], "metrics": {"x": "sum(x)"}},
+        {"type": "union", "with": "src"},
+        {"type": "sql", "query": "SELECT DISTINCT * FROM input"},
+    ],
+)
+def test_positions_end_where_rows_merge(between: dict) -> None:
+    plan = plan_of(between, {"type": "validate", "check": "x > 0"})
+    assert not any(step.carries_row for step in plan.steps)
+    assert not plan.sources[0].reads_positions
+
+
+def test_a_warning_needs_no_position() -> None:
+    plan = plan_of({"type": "validate", "check": "x > 0", "on_failure": "warn"})
+    assert not plan.steps[0].carries_row
+
+
+def test_malformed_records_of_text_are_found_again() -> None:
+    def source(**fields: str) -> tuple[bool, bool, bool]:
+        plan = build_plan(FakeConfig({"s": FakeSource(ddl=DDL, **fields)}))
+        found = plan.sources[0]
+        return found.reads_reasons, found.reads_positions, found.carries_row
+
+    assert source(format="csv") == (True, True, False)
+    assert source(format="csv", mode="drop") == (True, False, False)
+    assert source(format="json", mode="fail") == (False, False, False)
+    assert source(format="parquet") == (False, False, False)
+
+
+def test_a_pivot_waits_for_its_values_and_all_after_it() -> None:
+    steps = [
+        {"type": "pivot", "group_by": ["k"], "column": "g", "aggregates": {"n": "count(*)"}},
+        {"type": "filter", "where": "a > 1"},
+    ]
+    waiting = plan_of(*steps)
+    assert waiting.deferred
+    assert waiting.loads[0].schema is None
+
+    def found(step: StepNode, query: object) -> list[str | None]:
+        assert step.inputs == ("src",)
+        assert "DISTINCT" in sql.render(query)
+        return ["a", None]
+
+    known = plan_of(*steps, found=found)
+    assert not known.deferred
+    assert known.schema("filter_2").names == ("k", "a", "null")
+    assert known.fingerprint == waiting.fingerprint
+
+
+def test_a_wrong_pivot_column_is_found_before_the_values() -> None:
+    (found,) = problems({"type": "pivot", "column": "gg", "aggregates": {"n": "count(*)"}})
+    assert found.path == ("transform", 0, "column")
+
+
+def test_pivot_takes_found_dates() -> None:
+    plan = plan_of(
+        {"type": "pivot", "column": "day", "aggregates": {"n": "count(*)"}},
+        found=lambda step, query: [datetime.date(2020, 1, 1)],
+    )
+    assert plan.schema("pivot_1").names == ("2020-01-01",)
+
+
+def test_warnings() -> None:
+    plan = plan_of(
+        {"type": "limit", "rows": 1},
+        {"type": "deduplicate", "keys": ["k"], "from": "src"},
+    )
+    assert [warning.message for warning in plan.warnings] == [
+        "nothing reads the step `limit_1`",
+        "which rows `limit_1` keeps is up to chance",
+        "which row of several `deduplicate_2` keeps is up to chance",
+    ]
+
+
+A = {"type": "filter", "where": "k > 1"}
+B = {"type": "select", "add": {"y": "x + 1"}}
+
+
+def test_the_fingerprint_is_that_of_the_rows() -> None:
+    same = plan_of(A, B).fingerprint
+    assert plan_of({**A, "id": "kept"}, B).fingerprint == same
+    assert plan_of({"type": "filter", "where": "k   >  1 -- comment"}, B).fingerprint == same
+    assert plan_of({"type": "sql", "query": "SELECT * FROM input WHERE k > 1"}, B).fingerprint != same
+    assert plan_of({"type": "filter", "where": "k > 2"}, B).fingerprint != same
+    assert plan_of(A, B, load=[FakeLoad(mode="append")]).fingerprint != same
+    assert build_plan(config(A, B, time_zone="Europe/Vienna")).fingerprint != same
+    assert plan_of(A, B, sources={"other": DDL}).fingerprint == same, "the id of a source is only a name"
+
+
+def test_a_check_that_no_load_reads_counts() -> None:
+    check = {"type": "validate", "check": "x > 0", "from": "src", "on_failure": "abort"}
+    load = [FakeLoad.model_validate({"from": "filter_1"})]
+    assert plan_of(A, check, load=load).fingerprint != plan_of(A, load=load).fingerprint
+    assert plan_of(A, check, load=load).warnings == ()
+
+
+def test_the_run_key_knows_the_input() -> None:
+    def key(path: str) -> str | None:
+        source = FakeSource(ddl=DDL, path=path)
+        plan = build_plan(FakeConfig({"src": source}, [step(**A)]))
+        return run_key(plan)
+
+    assert key("a") == key("a")
+    assert key("a") != key("b")
