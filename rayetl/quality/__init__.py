@@ -1,1 +1,5 @@
-"""The quality room of rayetl; see the map in README.md."""
+"""Contracts and rules, as Spark SQL that flags the rows which break them."""
+
+from rayetl.quality.validate import ValidateStep
+
+__all__ = ["ValidateStep"]
