@@ -1,7 +1,292 @@
-"""Functions of this family."""
+"""Arrays and the functions that take lambdas."""
 
 from __future__ import annotations
 
-from rayetl.sql.functions.base import Table
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rayetl.sql import coerce
+from rayetl.sql.expr import Call, Column, Expr, Lambda, Literal
+from rayetl.sql.functions.base import (
+    Table,
+    TypeFault,
+    Typed,
+    array,
+    boolean,
+    check_count,
+    constant,
+    element_type,
+    first_type,
+    fit,
+    of,
+    takes,
+    value_of,
+)
+from rayetl.sql.lazy import LazyModule
+from rayetl.sql.types import BOOLEAN, FRACTIONAL, INT, LONG, NULL, STRING, ArrayType, DataType, MapType
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = LazyModule("polars")
 
 TABLE = Table()
+_int = of(INT)
+
+
+def _make(args: tuple[Expr, ...]) -> Typed:
+    fitted = coerce.unify(args)
+    if fitted is None:
+        raise TypeFault("the items have no common type: " + ", ".join(str(a.type) for a in args))
+    element = fitted[0].type if fitted else NULL
+    return Typed(tuple(fitted), ArrayType(element, any(a.nullable for a in fitted)), False)
+
+
+def _lower_make(ctx: Any, call: Call) -> pl.Expr:
+    from rayetl.sql.interop import polars_type
+
+    dtype = polars_type(call.type)
+    if not call.args:
+        return pl.lit([], dtype=dtype)
+    return pl.concat_list([ctx.expr(a).reshape((-1, 1)).arr.to_list() if isinstance(a.type, ArrayType) else ctx.expr(a) for a in call.args])
+
+
+def _size_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 1, 1)
+    if not isinstance(args[0].type, ArrayType | MapType):
+        raise TypeFault(f"argument 1 must be an array or a map, not {args[0].type}")
+    return Typed(args, INT, False)
+
+
+def _size(ctx: Any, call: Call) -> pl.Expr:
+    value = ctx.expr(call.args[0])
+    count = (value.map if isinstance(call.args[0].type, MapType) else value.list).len().cast(pl.Int32)
+    return count if call.function == "array_size" else count.fill_null(-1)
+
+
+def _with_element(result: Any, nullable: bool | None = None) -> Callable[[tuple[Expr, ...]], Typed]:
+    """A rule for (array, value): both sides meet in the wider element type."""
+
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        check_count(args, 2, 2)
+        values = fit(array, args[0], 0)
+        assert isinstance(values.type, ArrayType)
+        both = coerce.wider_without_strings(values.type.element, args[1].type)
+        if both is None:
+            raise TypeFault(f"a {args[1].type} cannot be in a {values.type}")
+        pair = (coerce.implicit_cast(values, ArrayType(both, values.type.contains_null)), coerce.implicit_cast(args[1], both))
+        null = nullable if nullable is not None else pair[0].nullable or pair[1].nullable or values.type.contains_null
+        return Typed(pair, result if isinstance(result, DataType) else result(pair), null)
+
+    return rule
+
+
+def _contains(values: pl.Expr, item: pl.Expr) -> pl.Expr:
+    """True when it is there; NULL when it is not but a NULL is."""
+    there = values.list.contains(item, nulls_equal=False)
+    holds_null = values.list.eval(pl.element().is_null()).list.any()
+    known = values.is_not_null() & item.is_not_null()
+    return pl.when(known & there).then(True).when(known & ~holds_null).then(False)
+
+
+def _element_at(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, 2)
+    kind = args[0].type
+    if isinstance(kind, MapType):
+        return Typed((args[0], fit(of(kind.key), args[1], 1)), kind.value, True)
+    values = fit(array, args[0], 0)
+    index = fit(_int, args[1], 1)
+    if isinstance(index, Literal) and index.value == 0:
+        raise TypeFault("positions count from 1; 0 is none")
+    return Typed((values, index), element_type((values,)), True)
+
+
+def _lower_element_at(ctx: Any, call: Call) -> pl.Expr:
+    value, key = ctx.expr(call.args[0]), ctx.expr(call.args[1])
+    if isinstance(call.args[0].type, MapType):
+        return value.map.get(key)
+    index = pl.when(key > 0).then(key - 1).when(key < 0).then(key).cast(pl.Int64)
+    return value.list.get(index, null_on_oob=True)
+
+
+def _same_arrays(returns: Any = first_type) -> Callable[[tuple[Expr, ...]], Typed]:
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        check_count(args, 2, 2)
+        fitted = coerce.unify([fit(array, a, i) for i, a in enumerate(args)], strings=False)
+        if fitted is None:
+            raise TypeFault(f"{args[0].type} and {args[1].type} have no common type")
+        kind = returns(tuple(fitted)) if callable(returns) else returns
+        return Typed(tuple(fitted), kind, True if kind == BOOLEAN else any(a.nullable for a in fitted))
+
+    return rule
+
+
+def _distinct(values: pl.Expr) -> pl.Expr:
+    return values.list.unique(maintain_order=True)
+
+
+def _union(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+    found = pl.concat_list([a, b]).list.unique(maintain_order=True)
+    return pl.when(a.is_not_null() & b.is_not_null()).then(found)
+
+
+def _joined(ctx: Any, call: Call) -> pl.Expr:
+    values, mark = ctx.expr(call.args[0]), ctx.expr(call.args[1])
+    if len(call.args) > 2:
+        values = values.list.eval(pl.element().fill_null(pl.lit(value_of(call.args[2]))))
+    return values.list.join(mark, ignore_nulls=True)
+
+
+def _slice(values: pl.Expr, start: pl.Expr, length: pl.Expr) -> pl.Expr:
+    start = start.cast(pl.Int64)
+    size = values.list.len().cast(pl.Int64)
+    first = pl.when(start > 0).then(start - 1).when(start < 0).then(size + start)
+    outside = (first < 0) | (first >= size)
+    found = values.list.slice(pl.max_horizontal(first, pl.lit(0, dtype=pl.Int64)), pl.when(outside).then(0).otherwise(length))
+    known = values.is_not_null() & first.is_not_null() & length.is_not_null()
+    return pl.when(known).then(found)
+
+
+def _sort_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 1, 2)
+    values = fit(array, args[0], 0)
+    if not coerce.is_orderable(values.type):
+        raise TypeFault(f"{values.type} has no order")
+    rest = tuple(fit(constant(boolean), a, 1) for a in args[1:])
+    return Typed((values, *rest), values.type, values.nullable)
+
+
+def _sort(ctx: Any, call: Call) -> pl.Expr:
+    ascending = len(call.args) < 2 or bool(value_of(call.args[1]))
+    return ctx.expr(call.args[0]).list.sort(descending=not ascending, nulls_last=not ascending)
+
+
+def _array_sort_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 1, 2)
+    if len(args) == 2:
+        raise TypeFault("a comparator is not supported in the embedded engine", refused=True)
+    return _sort_rule(args)
+
+
+def _extreme(ctx: Any, call: Call) -> pl.Expr:
+    values = ctx.expr(call.args[0])
+    if call.function == "array_min":
+        return values.list.min()
+    if call.type in FRACTIONAL:
+        return values.list.agg(pl.element().drop_nulls().sort().last())
+    return values.list.max()
+
+
+def _flatten_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 1, 1)
+    kind = args[0].type
+    if not (isinstance(kind, ArrayType) and isinstance(kind.element, ArrayType)):
+        raise TypeFault(f"argument 1 must be an array of arrays, not {kind}")
+    return Typed(args, kind.element, args[0].nullable or kind.contains_null)
+
+
+def _flatten(values: pl.Expr) -> pl.Expr:
+    whole = values.list.eval(pl.element().is_null()).list.any().not_()
+    return pl.when(whole).then(values.list.eval(pl.element().drop_nulls().explode(empty_as_null=False)))
+
+
+def _position(values: pl.Expr, item: pl.Expr) -> pl.Expr:
+    from rayetl.sql.lower.texts import zipped
+
+    def find(row: Any, wanted: Any) -> int:
+        return row.index(wanted) + 1 if wanted in row else 0
+
+    return zipped(values, item, find, pl.Int64)
+
+
+# Lambdas
+
+
+def _element_types(plain: tuple[Expr, ...], before: tuple[Expr, ...], count: int) -> list[tuple[DataType, bool]]:
+    if not plain or not isinstance(plain[0].type, ArrayType):
+        raise TypeFault("argument 1 must be an array")
+    found: list[tuple[DataType, bool]] = [(plain[0].type.element, plain[0].type.contains_null)]
+    return [*found, (INT, False)] if count > 1 else found
+
+
+def _lambda_rule(name: str) -> Callable[[tuple[Expr, ...]], Typed]:
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        check_count(args, 2, 2)
+        values, function = args
+        if not isinstance(values.type, ArrayType) or not isinstance(function, Lambda):
+            raise TypeFault("it takes an array and a lambda function")
+        if any(isinstance(node, Column) for node in function.walk()):
+            raise TypeFault("a lambda that reads other columns is not supported in the embedded engine", refused=True)
+        if len(function.parameters) > 1:
+            raise TypeFault("the index parameter is not supported in the embedded engine", refused=True)
+        if name == "transform":
+            return Typed(args, ArrayType(function.type, function.nullable), values.nullable)
+        if function.type not in (BOOLEAN, NULL):
+            raise TypeFault(f"the lambda must give a boolean, not {function.type}")
+        body = coerce.implicit_cast(function.body, BOOLEAN)
+        fitted = Lambda(BOOLEAN, body.nullable, function.parameters, body)
+        return Typed((values, fitted), values.type if name == "filter" else BOOLEAN, values.nullable or function.nullable)
+
+    return rule
+
+
+def _lambda(ctx: Any, call: Call) -> pl.Expr:
+    values, function = call.args
+    assert isinstance(function, Lambda)
+    lists = ctx.expr(values)
+    body = ctx.bind({function.parameters[0].name.lower(): pl.element()}).expr(function.body)
+    if call.function == "transform":
+        return lists.list.eval(body)
+    if call.function == "filter":
+        return lists.list.eval(pl.element().filter(body.fill_null(False)))
+    tests = lists.list.eval(body)
+    yes, no = tests.list.eval(pl.element().fill_null(False)).list.any(), tests.list.eval(pl.element().fill_null(True)).list.all()
+    if call.function == "exists":
+        some_null = tests.list.eval(pl.element().is_null()).list.any()
+        return pl.when(yes).then(True).when(~some_null).then(False)
+    some_null = tests.list.eval(pl.element().is_null()).list.any()
+    return pl.when(~no).then(False).when(~some_null).then(True)
+
+
+def _sequence(ctx: Any, call: Call) -> pl.Expr:
+    start, stop = (ctx.expr(a).cast(pl.Int64) for a in call.args[:2])
+    from rayetl.sql.interop import polars_type
+
+    dtype = polars_type(call.type)
+    if len(call.args) == 2:
+        return pl.when(stop >= start).then(pl.int_ranges(start, stop + 1)).otherwise(pl.int_ranges(start, stop - 1, -1)).cast(dtype)
+    step = int(value_of(call.args[2]))
+    return pl.int_ranges(start, stop + (1 if step > 0 else -1), step).cast(dtype)
+
+
+def _sequence_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, 3)
+    if any(a.type not in (INT, LONG) for a in args):
+        raise TypeFault("only sequences of int and bigint are supported in the embedded engine", refused=True)
+    fitted = coerce.unify(args)
+    assert fitted is not None
+    rest = tuple(fit(constant(of(LONG, INT)), a, 2) for a in fitted[2:])
+    return Typed((*fitted[:2], *rest), ArrayType(fitted[0].type, False), any(a.nullable for a in fitted))
+
+
+TABLE.add("array", _make, _lower_make, raw=True)
+TABLE.add("size", _size_rule, _size, raw=True, aliases="cardinality")
+TABLE.add("array_size", takes(array, returns=INT), _size, raw=True)
+TABLE.add("array_contains", _with_element(BOOLEAN), _contains)
+TABLE.add("element_at", _element_at, _lower_element_at, raw=True)
+TABLE.add("array_distinct", takes(array, returns=first_type), _distinct)
+TABLE.add("array_union", _same_arrays(), _union)
+TABLE.add("array_intersect", _same_arrays(), lambda a, b: a.list.set_intersection(b))
+TABLE.add("array_except", _same_arrays(), lambda a, b: a.list.set_difference(b))
+TABLE.add("array_position", _with_element(LONG), _position)
+TABLE.add("array_join", takes(of(ArrayType(STRING)), of(STRING), constant(of(STRING)), returns=STRING, required=2), _joined, raw=True)
+TABLE.add("array_min", takes(array, returns=element_type, nullable=True), _extreme, raw=True)
+TABLE.add("array_max", takes(array, returns=element_type, nullable=True), _extreme, raw=True)
+TABLE.add("array_compact", takes(array, returns=lambda a: ArrayType(element_type(a), False)), lambda a: a.list.drop_nulls())
+TABLE.add("slice", takes(array, _int, _int, returns=first_type), _slice)
+TABLE.add("sort_array", _sort_rule, _sort, raw=True)
+TABLE.add("array_sort", _array_sort_rule, lambda a: a.list.sort(nulls_last=True))
+TABLE.add("flatten", _flatten_rule, _flatten)
+TABLE.add("sequence", _sequence_rule, _sequence, raw=True)
+for _name in ("transform", "filter", "exists", "forall"):
+    TABLE.add(_name, _lambda_rule(_name), _lambda, raw=True, lambdas=True, lambda_types=_element_types)

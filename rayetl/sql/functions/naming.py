@@ -39,6 +39,52 @@ from rayetl.sql.types import (
 
 _INFIX = {"+", "-", "*", "/", "%", "div", "=", "<=>", "<", "<=", ">", ">=", "and", "or", "&", "|", "^"}
 _VARIABLE = "namedlambdavariable()"
+_UPPER = frozenset(
+    [
+        "acos",
+        "asin",
+        "atan",
+        "atan2",
+        "cbrt",
+        "ceil",
+        "cos",
+        "cosh",
+        "cot",
+        "csc",
+        "degrees",
+        "e",
+        "exp",
+        "expm1",
+        "floor",
+        "hypot",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "pi",
+        "power",
+        "radians",
+        "sec",
+        "signum",
+        "sin",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+    ]
+)
+_DEFAULTS: dict[str, dict[int, tuple[str, ...]]] = {
+    "round": {1: ("0",)},
+    "bround": {1: ("0",)},
+    "locate": {2: ("1",)},
+    "position": {2: ("1",)},
+    "lpad": {2: (" ",)},
+    "rpad": {2: (" ",)},
+    "substring": {2: ("2147483647",)},
+    "substr": {2: ("2147483647",)},
+    "replace": {2: ("",)},
+    "overlay": {3: ("-1",)},
+}
 _UNIT_MICROS = {"day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000}
 
 
@@ -57,10 +103,14 @@ def _call(expr: Call) -> str:
     written = _SPECIAL.get(expr.function)
     if written is not None:
         return written(args)
+    name = expr.shown.upper() if expr.shown in _UPPER else expr.shown
+    args += _DEFAULTS.get(expr.function, {}).get(len(args), ())
+    if expr.function == "log" and len(args) == 1:
+        args = ["E()", *args]
     if expr.function in _INFIX and len(args) == 2 and expr.shown in (expr.function, expr.function.upper()):
         word = expr.function.upper() if expr.function in ("and", "or") else expr.function
         return f"({args[0]} {word} {args[1]})"
-    return f"{expr.shown}({', '.join(args)})"
+    return f"{name}({', '.join(args)})"
 
 
 def _like(args: list[str], word: str) -> str:
@@ -92,7 +142,8 @@ def _case(expr: Case) -> str:
 def _aggregate(expr: AggregateCall) -> str:
     args = [spark_name(arg) for arg in expr.args] or ["1"]
     distinct = "DISTINCT " if expr.distinct else ""
-    text = f"{expr.shown}({distinct}{', '.join(args)})"
+    name = "collect_list" if expr.shown == "array_agg" else expr.shown
+    text = f"{name}({distinct}{', '.join(args)})"
     if expr.order:
         key = expr.order[0]
         rest = args[1:] or args

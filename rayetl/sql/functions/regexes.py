@@ -1,7 +1,135 @@
-"""Functions of this family."""
+"""LIKE and regular expressions. Patterns are constants, checked when the query is."""
 
 from __future__ import annotations
 
-from rayetl.sql.functions.base import Table
+import re
+from typing import TYPE_CHECKING, Any
+
+from rayetl.sql.expr import Call, Expr
+from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.patterns import java_replacement, like_regex, rust_regex
+from rayetl.sql.lazy import LazyModule
+from rayetl.sql.types import BOOLEAN, INT, STRING, ArrayType
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = LazyModule("polars")
 
 TABLE = Table()
+_string, _int = of(STRING), of(INT)
+_constant_text, _constant_int = constant(_string), constant(_int)
+
+
+def _like_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, 3)
+    fitted = (fit(_string, args[0], 0), *(fit(_constant_text, a, i + 1) for i, a in enumerate(args[1:])))
+    if value_of(fitted[1]) is not None:
+        like_regex(str(value_of(fitted[1])), _escape(fitted))
+    return Typed(fitted, BOOLEAN, any(a.nullable for a in fitted))
+
+
+def _escape(args: tuple[Expr, ...]) -> str:
+    escape = str(value_of(args[2])) if len(args) > 2 else "\\"
+    if len(escape) != 1:
+        raise TypeFault("the escape must be one character")
+    return escape
+
+
+def _like(ctx: Any, call: Call) -> pl.Expr:
+    value, pattern = ctx.expr(call.args[0]), value_of(call.args[1])
+    if pattern is None:
+        return pl.lit(None, dtype=pl.Boolean)
+    escape, ignore_case = _escape(call.args), call.function == "ilike"
+    body = pattern.strip("%")
+    if not ignore_case and not re.search(r"[%_]", body) and escape not in pattern:
+        if pattern == body:
+            return value == pattern
+        if pattern in (body + "%", "%" + body):
+            return value.str.starts_with(body) if pattern.endswith("%") and body else (
+                value.str.ends_with(body) if body else value.is_not_null() | pl.lit(None, dtype=pl.Boolean)
+            )
+        if pattern == f"%{body}%":
+            return value.str.contains(body, literal=True)
+    return value.str.contains(like_regex(pattern, escape, ignore_case))
+
+
+def _checked(*accepts: Any, returns: Any, required: int) -> Any:
+    base = takes(*accepts, returns=returns, required=required)
+
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        typed = base(args)
+        if value_of(typed.args[1]) is not None:
+            rust_regex(str(value_of(typed.args[1])))
+        return typed
+
+    return rule
+
+
+def _pattern(call: Call) -> str:
+    return rust_regex(str(value_of(call.args[1])))
+
+
+def _rlike(ctx: Any, call: Call) -> pl.Expr:
+    if value_of(call.args[1]) is None:
+        return pl.lit(None, dtype=pl.Boolean)
+    return ctx.expr(call.args[0]).str.contains(_pattern(call))
+
+
+def _extract(ctx: Any, call: Call) -> pl.Expr:
+    group = int(value_of(call.args[2])) if len(call.args) > 2 else 1
+    value = ctx.expr(call.args[0])
+    found = value.str.extract(_pattern(call), group)
+    return pl.when(value.is_not_null()).then(found.fill_null(""))
+
+
+def _extract_rule(args: tuple[Expr, ...]) -> Typed:
+    typed = _checked(_string, _constant_text, _constant_int, returns=STRING, required=2)(args)
+    group = int(value_of(typed.args[2]) or 0) if len(typed.args) > 2 else 1
+    groups = len(re.findall(r"(?<!\\)\((?!\?)|\(\?<[A-Za-z]", str(value_of(typed.args[1]))))
+    if not 0 <= group <= groups:
+        raise TypeFault(f"the pattern has {groups} groups, group {group} is asked for")
+    return typed
+
+
+def _replace(ctx: Any, call: Call) -> pl.Expr:
+    return ctx.expr(call.args[0]).str.replace_all(_pattern(call), java_replacement(str(value_of(call.args[2]))))
+
+
+def _split(ctx: Any, call: Call) -> pl.Expr:
+    """Java's split: a limit keeps the rest in the last part; -1 keeps empty parts at the end."""
+    limit = int(value_of(call.args[2])) if len(call.args) > 2 else -1
+    value, pattern = ctx.expr(call.args[0]), str(value_of(call.args[1]))
+    plain = re.sub(r"\\([.|*+?^$()\[\]{}\\])", "", pattern)
+    literal = plain == re.sub(r"[.|*+?^$()\[\]{}\\]", "", plain)
+    by = re.sub(r"\\(.)", r"\1", pattern) if literal else rust_regex(pattern)
+    if limit > 0:
+        if not literal:
+            raise NotImplementedError(pattern)
+        return value.str.splitn(by, limit).pipe(lambda s: pl.concat_list([s.struct.field(f"field_{i}") for i in range(limit)]).list.drop_nulls())
+    return value.str.split(by, literal=literal)
+
+
+def _split_rule(args: tuple[Expr, ...]) -> Typed:
+    typed = _checked(_string, _constant_text, _constant_int, returns=ArrayType(STRING, False), required=2)(args)
+    pattern = str(value_of(typed.args[1]))
+    special = re.sub(r"\\.", "", pattern)
+    if pattern == "" or re.fullmatch(rust_regex(pattern), ""):
+        raise TypeFault("a separator that matches nothing is not supported in the embedded engine", refused=True)
+    if len(typed.args) > 2 and int(value_of(typed.args[2]) or 0) > 0 and re.search(r"[.|*+?^$()\[\]{}]", special):
+        raise TypeFault("a limit with a regular expression is not supported in the embedded engine", refused=True)
+    return typed
+
+
+def _count(ctx: Any, call: Call) -> pl.Expr:
+    return ctx.expr(call.args[0]).str.count_matches(_pattern(call)).cast(pl.Int32)
+
+
+_two = _checked(_string, _constant_text, returns=BOOLEAN, required=2)
+TABLE.add("like", _like_rule, _like, raw=True)
+TABLE.add("ilike", _like_rule, _like, raw=True)
+TABLE.add("rlike", _two, _rlike, raw=True, aliases="regexp_like regexp")
+TABLE.add("regexp_extract", _extract_rule, _extract, raw=True)
+TABLE.add("regexp_replace", _checked(_string, _constant_text, _constant_text, returns=STRING, required=3), _replace, raw=True)
+TABLE.add("regexp_count", _checked(_string, _constant_text, returns=INT, required=2), _count, raw=True)
+TABLE.add("split", _split_rule, _split, raw=True)

@@ -233,3 +233,16 @@ def _round_float(value: float, text: str, digits: int, even: bool) -> float:
     with localcontext() as context:
         context.prec = 800
         return float(exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN if even else ROUND_HALF_UP))
+
+
+def zipped(left: pl.Expr, right: pl.Expr, function: Callable[[Any, Any], Any], dtype: Any) -> pl.Expr:
+    """A Python function of two columns, for the rare that Polars has no form of; NULL in, NULL out."""
+
+    def run(series: Any) -> pl.Series:
+        one, two = series
+        height = max(len(one), len(two)) if len(one) and len(two) else 0
+        one, two = (s.new_from_index(0, height) if len(s) == 1 else s.head(height) for s in (one, two))
+        pairs = zip(one.to_list(), two.to_list(), strict=True)
+        return pl.Series([None if a is None or b is None else function(a, b) for a, b in pairs], dtype=dtype)
+
+    return pl.map_batches([left, right], run, return_dtype=dtype, is_elementwise=True)

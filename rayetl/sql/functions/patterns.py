@@ -1,0 +1,125 @@
+"""Spark's date patterns and Java's regular expressions, turned into what Polars understands.
+
+Whatever has no exact counterpart is refused when the query is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from rayetl.sql.functions.base import TypeFault
+
+_FIELDS = {
+    "yyyy": "%Y", "y": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S",
+    "hh": "%I", "a": "%p", "DDD": "%j", "SSS": "%3f", "SSSSSS": "%6f", "SSSSSSSSS": "%9f",
+}  # fmt: skip
+_PRINTED = {
+    **_FIELDS, "yy": "%y", "M": "%-m", "d": "%-d", "H": "%-H", "m": "%-M", "s": "%-S", "h": "%-I", "D": "%-j",
+    "MMM": "%b", "MMMM": "%B", "E": "%a", "EEE": "%a", "EE": "%a", "EEEE": "%A", "u": "%Y",
+}  # fmt: skip
+
+
+@cache
+def polars_format(pattern: str, parse: bool) -> str:
+    """The strftime form of a Spark pattern. Raises TypeFault for letters without an exact counterpart."""
+    known = _FIELDS if parse else _PRINTED
+    found = []
+    for quoted, letters, other in _pieces(pattern):
+        if letters:
+            if letters not in known:
+                raise TypeFault(f"the date pattern letters {letters} are not supported in the embedded engine", refused=True)
+            found.append(known[letters])
+        else:
+            text = "'" if quoted == "''" else quoted[1:-1].replace("''", "'") if quoted else other
+            found.append(text.replace("%", "%%"))
+    return "".join(found)
+
+
+def _pieces(pattern: str) -> list[tuple[str, str, str]]:
+    tokens = re.compile(r"('(?:[^']|'')*')|((?P<c>[A-Za-z])(?P=c)*)|([^A-Za-z'])")
+    pieces, at = [], 0
+    while at < len(pattern):
+        found = tokens.match(pattern, at)
+        if found is None:
+            raise TypeFault(f"the date pattern {pattern!r} has an open quote")
+        if found[4] in ("[", "]", "{", "}", "#"):
+            raise TypeFault(f"{found[4]} in a date pattern is not supported in the embedded engine", refused=True)
+        pieces.append((found[1] or "", found[2] or "", found[4] or ""))
+        at = found.end()
+    return pieces
+
+
+_REFUSED = (
+    (r"\(\?<?[=!]", "lookahead and lookbehind"),
+    (r"\(\?>", "atomic groups"),
+    (r"[*+?}]\+", "possessive quantifiers"),
+    (r"\\[1-9]|\\k<", "back references"),
+    (r"\\[GZXRhHvV]", "this escape"),
+    (r"&&", "intersections of character classes"),
+    (r"\\p\{java", "Java's character classes"),
+)
+
+
+def rust_regex(pattern: str) -> str:
+    """A Java pattern for Rust's engine, meaning the same. Raises TypeFault where it cannot."""
+    bare = re.sub(r"\\\\", "  ", pattern)
+    bare = re.sub(r"\\Q.*?\\E", "", bare)
+    for refused, what in _REFUSED:
+        if re.search(refused, bare):
+            raise TypeFault(f"the pattern uses {what}, which the embedded engine lacks", refused=True)
+    found = re.sub(r"\\Q(.*?)\\E", lambda m: re.escape(m[1]), pattern)
+    return _ascii_classes(found)
+
+
+def _ascii_classes(pattern: str) -> str:
+    """In Java \\d, \\w, \\s, \\b know ASCII only; in Rust they know Unicode."""
+    out, at, depth = [], 0, 0
+    inner = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \\t\\n\\x0B\\f\\r"}
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "\\" and at + 1 < len(pattern):
+            code = pattern[at + 1]
+            low = code.lower()
+            if low in inner:
+                negated = "^" if code != low else ""
+                if depth and not negated:
+                    out.append(inner[low])
+                else:
+                    out.append(f"[{negated}{inner[low]}]")
+            elif low == "b" and not depth:
+                out.append(f"(?-u:\\{code})")
+            else:
+                out.append(char + code)
+            at += 2
+            continue
+        if char == "[":
+            out.append("\\[" if depth and not pattern.startswith("[:", at) else char)
+            depth = 1
+        else:
+            depth = 0 if char == "]" and depth and pattern[at - 1] != "[" else depth
+            out.append(char)
+        at += 1
+    return "".join(out)
+
+
+def java_replacement(text: str) -> str:
+    """`$1` and `\\$` of Java as Rust writes them."""
+    found = re.sub(r"\\(.)", lambda m: "$$" if m[1] == "$" else m[1], text)
+    return re.sub(r"(?<!\$)\$(\d)", r"${\1}", found)
+
+
+def like_regex(pattern: str, escape: str, ignore_case: bool = False) -> str:
+    """LIKE as an anchored regular expression."""
+    out, at = [], 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == escape:
+            if at + 1 >= len(pattern) or pattern[at + 1] not in ("%", "_", escape):
+                raise TypeFault(f"in the pattern '{pattern}' the escape character must stand before %, _ or itself")
+            out.append(re.escape(pattern[at + 1]))
+            at += 1
+        else:
+            out.append({"%": ".*", "_": "."}.get(char) or re.escape(char))
+        at += 1
+    return f"(?s{'i' if ignore_case else ''})^{''.join(out)}$"
