@@ -90,16 +90,24 @@ def is_comparable(type: DataType) -> bool:  # noqa: A002
 
 
 def implicit_cast(expr: Expr, target: DataType) -> Expr:
-    """The expression as `target`, unchanged when it has the type already; literals convert at once."""
+    """The expression as `target`, unchanged when it has the type already."""
     if expr.type == target:
         return expr
     if isinstance(expr, Literal) and expr.value is None:
         return Literal(target, True, None)
     if isinstance(expr, Literal) and isinstance(expr.value, int) and expr.type in INTEGRAL:
-        folded = _folded_number(expr.value, target)
-        if folded is not None:
-            return folded
+        fits = _folded_number(expr.value, target) is not None
+        return Cast(target, not fits and cast_nullable(expr, target), expr, implicit=True)
     return Cast(target, cast_nullable(expr, target), expr, implicit=True)
+
+
+def folded(expr: Expr) -> Expr:
+    """A cast of a whole number that was written out, as the literal it makes; all else unchanged. (The
+    cast stays in the plan, because Spark names the column after the number as written.)"""
+    if not isinstance(expr, Cast) or not isinstance(expr.child, Literal) or expr.child.type not in INTEGRAL:
+        return expr
+    value = expr.child.value
+    return (_folded_number(value, expr.type) if isinstance(value, int) else None) or expr
 
 
 def _folded_number(value: int, target: DataType) -> Literal | None:

@@ -16,7 +16,16 @@ from rayetl.sql.analyze.query import limited, ordinal_of, sort_key
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.source import from_clause, generate
 from rayetl.sql.analyze.subquery import attached, filtered, on_subquery, predicate
-from rayetl.sql.expr import Column, Expr, GeneratorCall, GetField, SortKey, WindowCall, contains_aggregate
+from rayetl.sql.expr import (
+    Cast,
+    Column,
+    Expr,
+    GeneratorCall,
+    GetField,
+    SortKey,
+    WindowCall,
+    contains_aggregate,
+)
 from rayetl.sql.faults import fault, raise_all, take, unsupported
 from rayetl.sql.functions.naming import spark_name
 from rayetl.sql.relations import Distinct, Project, Relation, Sort, Window
@@ -114,6 +123,8 @@ def _own_name(item: exp.Expression, expr: Expr) -> str:
         return item.expression.name
     if isinstance(item, exp.Subquery):
         return "scalarsubquery()"
+    if isinstance(expr, Cast) and isinstance(expr.child, Column):
+        return expr.child.name
     return str(spark_name(expr))
 
 

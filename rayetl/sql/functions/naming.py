@@ -40,38 +40,25 @@ from rayetl.sql.types import (
 _INFIX = {"+", "-", "*", "/", "%", "div", "=", "<=>", "<", "<=", ">", ">=", "and", "or", "&", "|", "^"}
 _VARIABLE = "namedlambdavariable()"
 _UPPER = frozenset(
-    [
-        "acos",
-        "asin",
-        "atan",
-        "atan2",
-        "cbrt",
-        "ceil",
-        "cos",
-        "cosh",
-        "cot",
-        "csc",
-        "degrees",
-        "e",
-        "exp",
-        "expm1",
-        "floor",
-        "hypot",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "pi",
-        "power",
-        "radians",
-        "sec",
-        "signum",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-    ]
+    (
+        *(
+            "acos",
+            "asin",
+            "atan",
+            "atan2",
+            "cbrt",
+            "ceil",
+            "cos",
+            "cosh",
+            "cot",
+            "csc",
+            "degrees",
+            "e",
+            "exp",
+        ),
+        *("expm1", "floor", "hypot", "log", "log10", "log1p", "log2", "pi", "power", "radians", "sec"),
+        *("signum", "sin", "sinh", "sqrt", "tan", "tanh"),
+    )
 )
 _DEFAULTS: dict[str, dict[int, tuple[str, ...]]] = {
     "round": {1: ("0",)},

@@ -43,7 +43,7 @@ _SECOND = 1_000_000
 def cast(ctx: Any, child: Expr, target: DataType) -> pl.Expr:
     """`child` as `target`, in column form."""
     if isinstance(child, Literal) and isinstance(child.type, DecimalType) and target in FRACTIONAL:
-        exact = None if child.value is None else int(child.value) / 10**child.type.scale
+        exact = child.value / 10**child.type.scale if isinstance(child.value, int) else None
         return pl.lit(exact, dtype=polars_type(target))
     if isinstance(target, DecimalType):
         return decimals.to_column(to_scaled(ctx, child, target), target)

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from rayetl.sql import coerce
 from rayetl.sql.expr import (
     AggregateCall,
     Call,
@@ -27,7 +28,7 @@ from rayetl.sql.expr import (
 from rayetl.sql.functions.table import function
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower import casts, decimals
-from rayetl.sql.types import DATE, NULL, TIMESTAMP, TIMESTAMP_NTZ, ArrayType, DecimalType
+from rayetl.sql.types import DATE, TIMESTAMP, TIMESTAMP_NTZ, ArrayType, DecimalType
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ class Lowering:
 
     def expr(self, node: Expr) -> pl.Expr:
         """The value in its column form (see `interop`)."""
+        node = coerce.folded(node)
         if isinstance(node.type, DecimalType) and decimals.is_computed(node):
             return decimals.to_column(decimals.scaled(self, node), node.type)
         return _LOWER[type(node)](self, node)
 
     def scaled(self, node: Expr) -> pl.Expr:
         """A decimal as its unscaled Int128."""
-        return decimals.scaled(self, node)
+        return decimals.scaled(self, coerce.folded(node))
 
     def bind(self, values: dict[str, pl.Expr]) -> Lowering:
         return Lowering(self.time_zone, {**self.variables, **values})

@@ -1,0 +1,80 @@
+"""Queries over tables in memory, and the plans they become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import rayetl
+from rayetl import sql
+from rayetl.errors import SqlError, Terminal
+from rayetl.sql.interop import from_polars
+
+T = pl.DataFrame({"id": [1, 2, 3, None], "g": ["a", "a", None, "b"], "x": [1.0, float("nan"), -0.0, 0.0]})
+
+
+def rows(query: str, **tables: pl.DataFrame) -> list[tuple[object, ...]]:
+    found = rayetl.query(query, {"t": T, **tables})
+    return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+def test_arrow_and_polars_tables_give_the_same() -> None:
+    query = "SELECT id, x FROM t ORDER BY id"
+    frames = (T, T.lazy(), T.to_arrow())
+    assert len({str(rayetl.query(query, {"t": frame}).to_pydict()) for frame in frames}) == 1
+
+
+def test_result_is_an_arrow_table_with_sparks_types() -> None:
+    found = rayetl.query("SELECT id, g, count(*) OVER () AS n FROM t", {"t": T})
+    assert found.schema.types == [pa.int64(), pa.string(), pa.int64()]
+
+
+def test_two_columns_may_have_one_name_in_arrow_but_not_in_a_frame() -> None:
+    assert rayetl.query("SELECT id, id FROM t", {"t": T}).schema.names == ["id", "id"]
+    analyzed = sql.analyze("SELECT id, id FROM t", {"t": from_polars(T.schema)})
+    with pytest.raises(SqlError, match="are called id"):
+        sql.lower(analyzed, {"t": T.lazy()})
+
+
+def test_a_scalar_subquery_of_two_rows_fails_while_it_runs() -> None:
+    with pytest.raises(Terminal, match="failed while it ran"):
+        rayetl.query("SELECT (SELECT id FROM t) AS x", {"t": T})
+
+
+def test_not_in_with_a_null_keeps_nothing() -> None:
+    assert rows("SELECT id FROM t WHERE id NOT IN (SELECT id FROM u)", u=pl.DataFrame({"id": [7, None]})) == []
+
+
+def test_not_in_nothing_keeps_everything() -> None:
+    none = pl.DataFrame({"id": []}, schema={"id": pl.Int64})
+    assert len(rows("SELECT id FROM t WHERE id NOT IN (SELECT id FROM u)", u=none)) == 4
+
+
+def test_minus_zero_and_nan_group_as_in_spark() -> None:
+    found = rows("SELECT x, count(*) AS c FROM t GROUP BY x ORDER BY x")
+    assert [str(x) for x, _ in found] == ["0.0", "1.0", "nan"]
+    assert [c for _, c in found] == [2, 1, 1]
+
+
+def test_an_aggregate_over_nothing_is_one_row() -> None:
+    assert rows("SELECT count(*), max(id) FROM t WHERE id > 99") == [(0, None)]
+
+
+def test_filters_and_columns_reach_the_scan(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    T.write_parquet(path)
+    scan = pl.scan_parquet(path)
+    analyzed = sql.analyze("SELECT id, x * 0.5 AS half FROM t WHERE x > 0.25", {"t": from_polars(T.schema)})
+    plan = sql.lower(analyzed, {"t": scan}).explain()
+    assert 'SELECTION: col("x") > 0.25' in plan
+    assert "PROJECT 2/3 COLUMNS" in plan
+
+
+def test_comma_joins_become_hash_joins_without_a_product() -> None:
+    query = "SELECT a.id FROM t a, t b, t c WHERE a.id = c.id AND b.id = c.id AND a.x > 0"
+    plan = sql.lower(sql.analyze(query, {"t": from_polars(T.schema)}), {"t": T.lazy()}).explain()
+    assert "CROSS" not in plan
+    assert plan.count("INNER JOIN:") == 2
