@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rayetl.config.models import PipelineConfig
-    from rayetl.connectors.dead_letters import DeadLetterFiles
+    from rayetl.connectors.dead_letters import DeadLetters
     from rayetl.engines.base import Engine
 
 
@@ -60,9 +60,9 @@ class Pipeline:
         return self._loaded.config
 
     @property
-    def dead_letters(self) -> DeadLetterFiles:
+    def dead_letters(self) -> DeadLetters:
         """The store that takes this pipeline's rejects."""
-        return self.config.resilience.dead_letter
+        return self.config.resilience.dead_letter.of(self.config.name)
 
     def check(self) -> None:
         """Find everything wrong with the config that can be found without reading rows.
@@ -165,7 +165,7 @@ class Pipeline:
         """
         from rayetl.runs.replay import replay
 
-        return replay(self, ids, progress or Silent())
+        return replay(self.plan(), self.config, self.dead_letters, self._engine(), ids, progress or Silent())
 
     def _engine(self) -> Engine:
         from rayetl.engines.polars import PolarsEngine

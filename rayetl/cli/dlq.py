@@ -131,7 +131,7 @@ def replay(
 
 
 def _store(pipeline: Pipeline) -> DeadLetters:
-    return pipeline.dead_letters.of(pipeline.config.name)
+    return pipeline.dead_letters
 
 
 def _row(letter: Letter) -> tuple[str, ...]:

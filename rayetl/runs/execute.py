@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
-from rayetl.connectors.dead_letters import DeadLetterFiles
+from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.engines.base import Engine, Job, Measured
 from rayetl.errors import RayetlError
 from rayetl.observability.progress import ProgressListener
@@ -43,12 +43,13 @@ class Run:
 
     plan: Plan
     engine: Engine
-    dead_letters: DeadLetterFiles
+    dead_letters: DeadLetters
     key: str
     id: str
     directory: Path
     progress: ProgressListener
     max_reject_share: float | None = None
+    places: rejects.Places = rejects.as_scanned
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     stages: list[StageTime] = field(default_factory=list)
     sessions: dict[str, LoadSession] = field(default_factory=dict)
@@ -121,10 +122,10 @@ class Run:
 
     def _commit(self) -> None:
         assert self.measured is not None
-        if any(self.measured.refused.values()):
+        if any(self.measured.refused[node] for node in self.measured.rejects):
             with self.stage("rejects"):
                 self.refused = rejects.write(
-                    self.plan, self.measured, self.dead_letters, self._epoch(REJECTS)
+                    self.plan, self.measured, self.dead_letters, self._epoch(REJECTS), self.places
                 )
         with self.stage("commit"):
             for load in self.targets:
@@ -189,7 +190,7 @@ class Run:
         result = self.results.get(load.id)
         columns = books.columns(load.schema)
         if result is None:
-            mode, path = getattr(load.load, "mode", ""), getattr(load.load, "path", "")
+            mode, path = load.load.mode, load.load.path
             return LoadReport(
                 load.id,
                 load.load.type,

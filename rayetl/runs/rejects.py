@@ -7,29 +7,24 @@ saw it, as JSON.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from rayetl.connectors.base import Epoch
-from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetterFiles
+from rayetl.connectors.commit import DirectorySession
+from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetters, letter_id
 from rayetl.connectors.formats import fetch_records
-from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Measured
 from rayetl.names import BAD, ROW
 from rayetl.observability.report import RejectReason
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.quality.base import RowCheck
 from rayetl.sql import interop
-
-if TYPE_CHECKING:
-    from rayetl.connectors.base import LoadSession
 
 BATCH = 50_000
 """Dead letters that are put together at a time."""
@@ -43,72 +38,70 @@ class Written:
     reasons: tuple[RejectReason, ...] = ()
 
 
-def write(plan: Plan, measured: Measured, store: DeadLetterFiles, epoch: Epoch) -> Written:
-    """Commit the refused rows of a run to the dead letter store, once for the epoch."""
-    session = store.open(epoch)
+def write(plan: Plan, measured: Measured, store: DeadLetters, epoch: Epoch, places: Places) -> Written:
+    """Commit the refused rows of a run to the dead letter store, once for the epoch.
+
+    `places` says where the records of a source really lie, for sources that stand in for others.
+    """
     reasons: Counter[tuple[str, str, str | None, str]] = Counter()
-    rows = sum(measured.refused[node] for node in measured.rejects)
+    letters = _letters(plan, measured, epoch, reasons, places)
+    session = store.open(epoch)
     if session.committed() is None:
-        _commit(session, _letters(plan, measured, epoch, reasons), rows)
+        _commit(session, store, letters)
     else:
-        for batch in _letters(plan, measured, epoch, reasons):
+        for batch in letters:
             del batch
     found = (RejectReason(*reason, rows=count) for reason, count in reasons.most_common())
-    return Written(rows, tuple(found))
+    return Written(sum(measured.refused[node] for node in measured.rejects), tuple(found))
 
 
-def _commit(session: LoadSession, letters: Iterator[pl.DataFrame], rows: int) -> None:
-    target = session.begin()
-    assert target is not None
+def _commit(session: DirectorySession, store: DeadLetters, letters: Iterator[pl.DataFrame]) -> None:
+    session.begin()
     try:
-        sink_files(_lazy(letters), target).collect()
+        rows = store.write(session, letters)
     except BaseException:
         session.abort()
         raise
     session.commit(rows)
 
 
-def _lazy(batches: Iterator[pl.DataFrame]) -> pl.LazyFrame:
-    """The batches as a scan that holds one of them at a time."""
-    schema = interop.to_polars(DEAD_LETTER)
-
-    def read(
-        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        del rows, size
-        for batch in batches:
-            shown = batch if columns is None else batch.select(columns)
-            yield shown if predicate is None else shown.filter(predicate)
-
-    return pl.io.plugins.register_io_source(read, schema=schema)
-
-
 def _letters(
-    plan: Plan, measured: Measured, epoch: Epoch, reasons: Counter[tuple[str, str, str | None, str]]
+    plan: Plan,
+    measured: Measured,
+    epoch: Epoch,
+    reasons: Counter[tuple[str, str, str | None, str]],
+    places: Places,
 ) -> Iterator[pl.DataFrame]:
     for node, path in measured.rejects.items():
         if not measured.refused[node]:
             continue
         for batch in pl.scan_ipc(path).collect_batches(chunk_size=BATCH):
-            yield from _letters_of(plan, plan.nodes[node], batch, epoch, reasons)
+            yield _letters_of(plan, _checking(plan, node), batch, epoch, reasons, places)
+
+
+def _checking(plan: Plan, node: str) -> SourceNode | StepNode:
+    found = plan.nodes[node]
+    assert isinstance(found, SourceNode | StepNode)
+    return found
 
 
 def _letters_of(
     plan: Plan,
-    node: Any,
+    node: SourceNode | StepNode,
     batch: pl.DataFrame,
     epoch: Epoch,
     reasons: Counter[tuple[str, str, str | None, str]],
-) -> Iterator[pl.DataFrame]:
+    places: Places,
+) -> pl.DataFrame:
     source = _source(plan, node)
     told = reasons_of(node, batch)
     for reason in (each for row in told for each in row):
-        reasons[node.id, reason["rule"], reason["field"], reason["reason"]] += 1
+        reasons[node.id, str(reason["rule"]), reason["field"], str(reason["reason"])] += 1
     letters = [
-        _letter(position, record, seen, node.id, epoch, source)
+        _letter(position, record, seen, node.id, epoch, source, places)
         for (position, record), seen in zip(_records(node, source, batch), told, strict=True)
     ]
-    yield pl.DataFrame(letters, schema=interop.to_polars(DEAD_LETTER), orient="row")
+    return pl.DataFrame(letters, schema=interop.to_polars(DEAD_LETTER), orient="row")
 
 
 def _source(plan: Plan, node: SourceNode | StepNode) -> SourceNode | None:
@@ -172,12 +165,13 @@ def _letter(
     step: str,
     epoch: Epoch,
     source: SourceNode | None,
+    places: Places,
 ) -> dict[str, Any]:
-    file, row = (None, None) if position is None or source is None else _place(source, position)
-    where = f"{file}:{row}".encode() if file is not None else record
-    identity = b"\0".join((epoch.pipeline.encode(), epoch.key.encode(), step.encode(), where))
+    file, row, place = None, None, record.decode("utf-8", "surrogateescape")
+    if position is not None and source is not None:
+        file, row, place = places(source, position)
     return {
-        "id": hashlib.sha256(identity).hexdigest()[:24],
+        "id": letter_id(epoch.pipeline, step, source.id if source else None, place),
         "pipeline": epoch.pipeline,
         "run": epoch.run,
         "epoch": epoch.key,
@@ -188,16 +182,17 @@ def _letter(
         "row": row,
         "record": record,
         "record_format": source.scan.format if source else "row",
+        "contract_fingerprint": None,
         "time": datetime.now(UTC),
+        "trace_id": None,
     }
 
 
-def _place(source: SourceNode, position: int) -> tuple[str, int]:
+Places = Callable[[SourceNode, int], tuple[str, int, str]]
+"""From a source and a position in its scan to file, row, and a text that names the record for good."""
+
+
+def as_scanned(source: SourceNode, position: int) -> tuple[str, int, str]:
+    """The file and row of the scan itself."""
     file, row = source.scan.locate(position)
-    return file.path, row
-
-
-def clear(directory: Path) -> None:
-    """Remove the engine's files of refused rows."""
-    for path in directory.glob("*.arrow"):
-        path.unlink()
+    return file.path, row, f"{file.path}:{row}"
