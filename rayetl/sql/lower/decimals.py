@@ -293,7 +293,7 @@ _SCALED: dict[str, Callable[[Any, Call], pl.Expr]] = {
     "/": _divide,
     "%": _truncated("%"),
     "pmod": _truncated("pmod"),
-    "negative": lambda ctx, call: -scaled(ctx, call.args[0]),
+    "negative": lambda ctx, call: pl.lit(0, dtype=pl.Int128) - scaled(ctx, call.args[0]),
     "positive": lambda ctx, call: scaled(ctx, call.args[0]),
     "abs": lambda ctx, call: scaled(ctx, call.args[0]).abs(),
     "round": _round,

@@ -27,8 +27,14 @@ def problems(query: str) -> list[tuple[str, int | None, str | None]]:
     ("query", "schema"),
     [
         ("SELECT id, n + 1 AS m FROM t", "struct<id:bigint,m:int>"),
-        ("SELECT price * price, price / 3 FROM t", "struct<(price * price):decimal(21,4),(price / 3):decimal(13,5)>"),
-        ("SELECT count(*), avg(n), sum(price) FROM t", "struct<count(1):bigint,avg(n):double,sum(price):decimal(20,2)>"),
+        (
+            "SELECT price * price, price / 3 FROM t",
+            "struct<(price * price):decimal(21,4),(price / 3):decimal(14,6)>",
+        ),
+        (
+            "SELECT count(*), avg(n), sum(price) FROM t",
+            "struct<count(1):bigint,avg(n):double,sum(price):decimal(20,2)>",
+        ),
         ("SELECT s.a, s.* FROM t", "struct<a:int,a:int,b:string>"),
         ("SELECT n FROM t UNION ALL SELECT y FROM u", "struct<n:double>"),
         ("SELECT g, row_number() OVER (ORDER BY g) AS r FROM t", "struct<g:string,r:int>"),
@@ -50,7 +56,9 @@ def test_inputs_are_those_that_are_read() -> None:
 
 
 def test_nullability_follows_outer_joins() -> None:
-    fields = sql.analyze("SELECT a.c, b.c AS d FROM (SELECT 1 AS c) a LEFT JOIN (SELECT 1 AS c) b ON a.c = b.c", {}).schema
+    fields = sql.analyze(
+        "SELECT a.c, b.c AS d FROM (SELECT 1 AS c) a LEFT JOIN (SELECT 1 AS c) b ON a.c = b.c", {}
+    ).schema
     assert [field.nullable for field in fields] == [False, True]
 
 

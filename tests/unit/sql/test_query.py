@@ -45,7 +45,9 @@ def test_a_scalar_subquery_of_two_rows_fails_while_it_runs() -> None:
 
 
 def test_not_in_with_a_null_keeps_nothing() -> None:
-    assert rows("SELECT id FROM t WHERE id NOT IN (SELECT id FROM u)", u=pl.DataFrame({"id": [7, None]})) == []
+    assert (
+        rows("SELECT id FROM t WHERE id NOT IN (SELECT id FROM u)", u=pl.DataFrame({"id": [7, None]})) == []
+    )
 
 
 def test_not_in_nothing_keeps_everything() -> None:
