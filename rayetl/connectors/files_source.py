@@ -58,8 +58,8 @@ class FilesSource(Source):
     )
     mode: Literal["permissive", "drop", "fail"] = Field(
         default="permissive",
-        description="What a malformed record does: `permissive` sends its source bytes to the rejects, `drop` "
-        "leaves it out and counts it, `fail` stops the run.",
+        description="What a malformed record does: `permissive` sends its source bytes to the rejects, "
+        "`drop` leaves it out and counts it, `fail` stops the run.",
     )
     options: ReadOptions | None = Field(
         default=None, description="How the format is read, with the names of Spark's options."
@@ -75,6 +75,7 @@ class FilesSource(Source):
     @field_validator("options", mode="wrap")
     @classmethod
     def _of_format(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        del handler  # It would try all models; the format says which one is meant.
         if value is None:
             return None
         name = _settled_format(info.data.get("format"), info.data.get("path", ()))

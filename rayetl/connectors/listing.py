@@ -18,11 +18,24 @@ from rayetl.errors import SourceError
 from rayetl.sql.types import DATE, DOUBLE, INT, LONG, STRING, TIMESTAMP, DataType, DecimalType, Field
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".snappy": "snappy", ".bz2": "bz2", ".deflate": "deflate"}
+COMPRESSIONS = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".snappy": "snappy",
+    ".bz2": "bz2",
+    ".deflate": "deflate",
+}
 _FORMATS = {
-    ".parquet": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json",
-    ".ndjson": "json", ".avro": "avro",
-}  # fmt: skip
+    ".parquet": "parquet",
+    ".parq": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".avro": "avro",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,11 @@ def _roots(path: str) -> list[str]:
         return [expanded]
     found = sorted(item for pattern in _braces(expanded) for item in glob.glob(pattern, recursive=True))
     if not found:
-        what = "no file fits the pattern" if glob.has_magic(expanded) or "{" in expanded else "there is no file or directory"
+        what = (
+            "no file fits the pattern"
+            if glob.has_magic(expanded) or "{" in expanded
+            else "there is no file or directory"
+        )
         raise SourceError(f"{what} {path}", hint=f"paths are relative to {os.getcwd()}")
     return found
 
@@ -84,7 +101,9 @@ def _files_of(root: str, options: ListingOptions) -> Iterator[InputFile]:
     yield from _walk(root, options, ())
 
 
-def _walk(directory: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]) -> Iterator[InputFile]:
+def _walk(
+    directory: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]
+) -> Iterator[InputFile]:
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except OSError as error:
@@ -106,7 +125,9 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def _kept(path: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]) -> Iterator[InputFile]:
+def _kept(
+    path: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]
+) -> Iterator[InputFile]:
     if options.path_glob_filter and not any(
         fnmatch.fnmatchcase(os.path.basename(path), pattern) for pattern in _braces(options.path_glob_filter)
     ):

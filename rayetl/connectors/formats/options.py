@@ -15,7 +15,9 @@ def _known_encoding(name: str) -> str:
     try:
         codecs.lookup(name)
     except LookupError:
-        raise ValueError(f"{name!r} is not a known encoding; for example UTF-8, ISO-8859-1, UTF-16LE") from None
+        raise ValueError(
+            f"{name!r} is not a known encoding; for example UTF-8, ISO-8859-1, UTF-16LE"
+        ) from None
     return name
 
 
@@ -73,7 +75,8 @@ class ListingOptions(Model):
             "column_name_of_corrupt_record",
         }:
             raise ValueError(
-                "columnNameOfCorruptRecord is not used: malformed records go to the rejects with their source bytes"
+                "columnNameOfCorruptRecord is not used: "
+                "malformed records go to the rejects with their source bytes"
             )
         return value
 

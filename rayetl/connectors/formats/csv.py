@@ -1,0 +1,321 @@
+"""CSV in chunks: columnar where a chunk is provably plain, record by record where it is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+import pyarrow as pa
+
+from rayetl.connectors.formats.csv_lines import Tokenizer, Unfinished
+from rayetl.connectors.formats.options import CsvOptions
+from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, utf8_pieces
+from rayetl.connectors.formats.values import typed
+from rayetl.errors import SourceError
+from rayetl.names import BAD
+from rayetl.sql.interop import polars_type
+from rayetl.sql.types import FRACTIONAL, INTEGRAL, Schema
+from rayetl.sql.types import Field as Column
+
+_BLANK = "".join(map(chr, range(33)))
+_MISSING = "the record has {} fields, {} were expected"
+
+
+@dataclass(frozen=True)
+class CsvReader:
+    """Reads the files of one scan. `schema` has the columns of the files, no partition columns."""
+
+    schema: Schema
+    options: CsvOptions
+    tokenizer: Tokenizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokenizer", Tokenizer(self.options))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [str(index) for index in range(len(self.schema))]
+
+    @cached_property
+    def _columns(self) -> tuple[Column, ...]:
+        """The columns under safe names: those of users may be empty or there twice."""
+        return tuple(Column(name, column.type) for name, column in zip(self._names, self.schema, strict=True))
+
+    @cached_property
+    def _fast_schema(self) -> dict[str, pl.DataType]:
+        direct = (*INTEGRAL, *FRACTIONAL)
+        return {c.name: polars_type(c.type) if c.type in direct else pl.String() for c in self._columns}
+
+    @cached_property
+    def _text_schema(self) -> dict[str, pl.DataType]:
+        return {name: pl.String() for name in self._names}
+
+    # Chunks
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """The records of a file without header, each chunk whole records ended by a line feed."""
+        options = self.options
+        source = (
+            self._record_chunks(path)
+            if options.multi_line
+            else line_chunks(path, options.encoding, options.line_sep)
+        )
+        headed = options.header
+        for chunk in source:
+            if headed:
+                chunk = self._without_header(chunk)
+                headed = len(chunk) == 0
+            if chunk:
+                yield chunk
+
+    def _without_header(self, chunk: bytes) -> bytes:
+        """`chunk` after its first record that is neither blank nor a comment."""
+        at = 0
+        while at < len(chunk):
+            end = self._record_end(chunk, at)
+            record = chunk[at:end]
+            at = end
+            if self.counts(record.decode("utf-8", "replace")):
+                break
+        return chunk[at:]
+
+    def _record_end(self, chunk: bytes, at: int) -> int:
+        if not self.options.multi_line:
+            return chunk.index(b"\n", at) + 1
+        text = chunk[at:].decode("utf-8", "replace")
+        _, used = self.tokenizer.parse(text, 0, final=True, line_end="\n")
+        return at + len(text[:used].encode())
+
+    def counts(self, line: str) -> bool:
+        """Whether a line holds a record: it is neither blank nor a comment."""
+        bare = line.strip(_BLANK)
+        return bool(bare) and not (self.options.comment and bare.startswith(self.options.comment))
+
+    def _record_chunks(self, path: str) -> Iterator[bytes]:
+        """Chunks that end where a record ends, for records that span lines."""
+        rest = b""
+        pieces = utf8_pieces(path, self.options.encoding)
+        for piece in pieces:
+            rest = _line_feeds(rest + piece, self.options.line_sep)
+            cut = self._last_record_end(rest)
+            if cut:
+                yield rest[:cut]
+                rest = rest[cut:]
+            if len(rest) > MAX_RECORD:
+                raise SourceError(
+                    f"the file {path} has a record over {MAX_RECORD >> 20} MiB: is a quote not closed?"
+                )
+        if rest:
+            yield rest if rest.endswith(b"\n") else rest + b"\n"
+
+    def _last_record_end(self, data: bytes) -> int:
+        quote = self.options.quote.encode()
+        held = data[:-1] if data.endswith(b"\r") else data
+        if not quote or quote not in held:
+            return held.rfind(b"\n") + 1
+        plain = self._reduced(held)
+        if plain is not None:
+            # All quotes pair up; cut after the last line feed that no quote is open at.
+            tail = held.rfind(b"\n") + 1
+            while tail and held.count(quote, 0, tail) % 2:
+                tail = held.rfind(b"\n", 0, tail - 1) + 1
+            return tail
+        return self._slow_record_end(held)
+
+    def _slow_record_end(self, data: bytes) -> int:
+        text = data.decode("utf-8", "surrogateescape")
+        at = 0
+        try:
+            while at < len(text):
+                _, at = self.tokenizer.parse(text, at, final=False, line_end="\n")
+        except Unfinished:
+            pass
+        return len(text[:at].encode("utf-8", "surrogateescape"))
+
+    # Plain or not
+
+    def _reduced(self, data: bytes) -> pl.Series | None:
+        """Lines of `data` with the insides of quoted fields taken out; None where that is not safe."""
+        quote, escape = self.options.quote, self.options.escape
+        if escape.encode() in data and escape != quote:
+            return None
+        text = pl.Series([data.decode("utf-8", "replace")])
+        found = text.str.replace_all(f"{re.escape(quote)}[^{re.escape(quote)}]*{re.escape(quote)}", quote * 2)
+        body = found.item()
+        return (
+            None
+            if body.count(quote) % 2
+            else pl.Series(body.split("\n")[:-1] if body.endswith("\n") else body.split("\n"))
+        )
+
+    def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
+        """The typed rows of a chunk, columns named by place, and for each why it is malformed or NULL."""
+        found = self._plain(chunk)
+        if found is not None:
+            return typed(found, self._columns, self.options, None, self.schema.names)
+        texts, bad = self._mixed(chunk)
+        return typed(texts, self._columns, self.options, bad, self.schema.names)
+
+    @cached_property
+    def _may_be_plain(self) -> bool:
+        options = self.options
+        return (
+            len(options.sep.encode()) == 1
+            and len(options.quote.encode()) <= 1
+            and options.sep not in "\n\r"
+            and len(self.schema) > 0
+        )
+
+    def _plain(self, chunk: bytes) -> pl.DataFrame | None:
+        """The chunk by the columnar reader, if every line has all fields and no quote is in it."""
+        options = self.options
+        quote = options.quote.encode()
+        if not self._may_be_plain or (quote and quote in chunk) or b"\0" in chunk:
+            return None
+        if options.comment and options.comment.encode() in chunk:
+            return None
+        if len(self.schema) == 1 and _has_blank_line(chunk):
+            return None
+        codes = pl.Series(pa.UInt8Array.from_buffers(pa.uint8(), len(chunk), [None, pa.py_buffer(chunk)]))
+        if (codes == ord(options.sep)).sum() != (codes == 10).sum() * (len(self.schema) - 1):
+            return None
+        if options.ignore_leading_white_space or options.ignore_trailing_white_space:
+            return self._trimmed(self._read(chunk, self._text_schema, quoted=False))
+        found = self._read(chunk, self._fast_schema, quoted=False)
+        if found is not None and self._exact(found, chunk):
+            return found
+        return self._read(chunk, self._text_schema, quoted=False)
+
+    def _exact(self, found: pl.DataFrame, chunk: bytes) -> bool:
+        """Whether the columnar reader can have read no number otherwise than Spark."""
+        names = [c.name for c in self._columns if c.type in FRACTIONAL]
+        finite = all(found[name].is_finite().all() for name in names)
+        numbers = len(names) + sum(c.type in INTEGRAL for c in self._columns)
+        return finite and (numbers == 0 or not _blank_beside(chunk, self.options.sep.encode()))
+
+    def _read(self, chunk: bytes, schema: dict[str, pl.DataType], *, quoted: bool) -> pl.DataFrame | None:
+        nulls = [self.options.null_value] if self.options.null_value else None
+        try:
+            found = pl.read_csv(
+                chunk,
+                has_header=False,
+                schema=schema,
+                separator=self.options.sep,
+                quote_char=self.options.quote if quoted else None,
+                null_values=nulls,
+                empty_string_is_null=True,
+                raise_if_empty=False,
+            )
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return None
+        return found
+
+    def _trimmed(self, found: pl.DataFrame | None) -> pl.DataFrame | None:
+        if found is None:
+            return None
+        text = pl.all()
+        if self.options.ignore_leading_white_space:
+            text = text.str.strip_chars_start(_BLANK)
+        if self.options.ignore_trailing_white_space:
+            text = text.str.strip_chars_end(_BLANK)
+        trimmed = found.select(text)
+        nulls = {"", self.options.null_value}
+        return trimmed.select(pl.when(~pl.all().is_in(list(nulls))).then(pl.all()))
+
+    # Record by record, where it must be
+
+    def records(self, chunk: bytes) -> list[str]:
+        """The texts of the records of a chunk, in order, without blanks and comments."""
+        text = chunk.decode("utf-8", "replace")
+        if not self.options.multi_line:
+            return [line for line in text.split("\n") if self.counts(line)]
+        found, at = [], 0
+        while at < len(text):
+            _, end = self.tokenizer.parse(text, at, final=True, line_end="\n")
+            record = text[at:end].removesuffix("\n")
+            if self.counts(record):
+                found.append(record)
+            at = end
+        return found
+
+    def _mixed(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
+        """The chunk's texts: simple records by the columnar reader, odd ones by the tokenizer."""
+        records = pl.Series("r", self.records(chunk), dtype=pl.String)
+        simple = self._simple_records(records)
+        if simple.any():
+            plain = self._read(
+                ("\n".join(records.filter(simple)) + "\n").encode(), self._text_schema, quoted=True
+            )
+            if plain is None or plain.height != simple.sum():
+                simple = pl.Series([False]).new_from_index(0, len(records))
+        if not simple.any():
+            return self._tokenized(records)
+        assert plain is not None
+        plain = self._values(plain)
+        if simple.all():
+            return plain, pl.Series(BAD, [None], dtype=pl.String).new_from_index(0, len(records))
+        odd, bad = self._tokenized(records.filter(~simple))
+        none = pl.lit(None, dtype=pl.String).alias(BAD)
+        place = pl.concat([simple.arg_true(), (~simple).arg_true()]).alias("\0")
+        united = pl.concat([plain.with_columns(none), odd.with_columns(bad)]).with_columns(place).sort("\0")
+        return united.select(self._names), united[BAD]
+
+    def _simple_records(self, records: pl.Series) -> pl.Series:
+        """Which records have all fields, each without quotes or wholly within one pair of them."""
+        none = pl.Series([False]).new_from_index(0, len(records))
+        options = self.options
+        if not self._may_be_plain or not options.quote or options.ignore_leading_white_space:
+            return none
+        if options.ignore_trailing_white_space or not 1 <= len(self.schema) <= 500 or not len(records):
+            return none
+        quote, sep = re.escape(options.quote), re.escape(options.sep)
+        bar = (
+            quote
+            if options.escape == options.quote or not options.escape
+            else quote + re.escape(options.escape)
+        )
+        each = f"(?:{quote}[^{bar}\\x00]*{quote}|[^{quote}{sep}\\x00\\n]*)"
+        return records.str.contains(f"^{each}(?:{sep}{each}){{{len(self.schema) - 1}}}$").fill_null(False)
+
+    def _values(self, plain: pl.DataFrame) -> pl.DataFrame:
+        """Quoted empty fields, which came as empty texts, with their value, or NULL where that is NULL."""
+        options = self.options
+        text = pl.all()
+        if options.empty_value:
+            text = text.replace({"": options.empty_value})
+        return plain.select(pl.when(text != options.null_value).then(text))
+
+    def _tokenized(self, records: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+        width = len(self.schema)
+        null = self.options.null_value
+        rows: list[list[str | None]] = []
+        bad: list[str | None] = []
+        for record in records:
+            fields = self.tokenizer.fields(record)
+            bad.append(None if len(fields) == width else _MISSING.format(len(fields), width))
+            fields = fields[:width] + [None] * (width - len(fields))
+            rows.append([None if text == null else text for text in fields])
+        return pl.DataFrame(rows, schema=self._text_schema, orient="row"), pl.Series(
+            BAD, bad, dtype=pl.String
+        )
+
+
+def _line_feeds(data: bytes, line_sep: str | None) -> bytes:
+    if line_sep is not None and line_sep != "\n":
+        return data.replace(line_sep.encode(), b"\n")
+    if b"\r" not in data:
+        return data
+    end = b"\r" if data.endswith(b"\r") else b""
+    return data[: len(data) - len(end)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + end
+
+
+def _has_blank_line(chunk: bytes) -> bool:
+    return re.search(rb"(?:^|\n)[\x00-\x20]*\n", chunk) is not None
+
+
+def _blank_beside(chunk: bytes, sep: bytes) -> bool:
+    """Whether a field begins or ends with a blank, which Java's number parsers refuse."""
+    return any(mark in chunk for mark in (sep + b" ", b" " + sep, b"\n ", b" \n")) or chunk.startswith(b" ")

@@ -1,0 +1,204 @@
+"""JSON text to values that still know how they were written, with the leniences Spark's reader has."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from rayetl.connectors.formats.options import JsonOptions
+
+
+class JsonFault(ValueError):
+    """The text is not JSON; says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it was written."""
+
+    text: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was written without point and exponent."""
+        return not any(sign in self.text for sign in ".eENI")
+
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_LOOSE_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+_NAN = re.compile(r"[+-]?(?:NaN|Infinity|INF)")
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)
+MAX_DEPTH = 500
+
+
+def read_json(text: str, options: JsonOptions) -> Any:
+    """The first value of `text`; what follows it is not looked at, as Spark does. Raises JsonFault."""
+    start = len(text) - len(text.lstrip())
+    try:
+        value, _ = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return _Lenient(text, options).value(0, 0)[0]
+    if "NaN" in text or "Infinity" in text:
+        return _Lenient(text, options).value(0, 0)[0]
+    return value
+
+
+class _Lenient:
+    """A reader for what the plain one refuses: single quotes, NaN, comments, bare names as allowed."""
+
+    def __init__(self, text: str, options: JsonOptions) -> None:
+        self._text = text
+        self._options = options
+
+    def _fault(self, at: int) -> JsonFault:
+        what = repr(self._text[at]) if at < len(self._text) else "the end"
+        return JsonFault(f"the text is not JSON: unexpected {what} at character {at + 1}")
+
+    def _skip(self, at: int) -> int:
+        text = self._text
+        while at < len(text):
+            if text[at] in " \t\r\n":
+                at += 1
+            elif self._options.allow_comments and text.startswith("/*", at):
+                end = text.find("*/", at + 2)
+                if end < 0:
+                    raise self._fault(len(text))
+                at = end + 2
+            elif self._options.allow_comments and text.startswith("//", at):
+                end = text.find("\n", at)
+                at = len(text) if end < 0 else end
+            else:
+                return at
+        return at
+
+    def value(self, at: int, depth: int) -> tuple[Any, int]:
+        at = self._skip(at)
+        if depth > MAX_DEPTH or at >= len(self._text):
+            raise self._fault(at)
+        sign = self._text[at]
+        if sign == "{":
+            return self._object(at + 1, depth)
+        if sign == "[":
+            return self._array(at + 1, depth)
+        if sign == '"' or (sign == "'" and self._options.allow_single_quotes):
+            return self._string(at + 1, sign)
+        for word, found in (("true", True), ("false", False), ("null", None)):
+            if (
+                self._text.startswith(word, at)
+                and not self._text[at + len(word) : at + len(word) + 1].isalnum()
+            ):
+                return found, at + len(word)
+        return self._number(at)
+
+    def _number(self, at: int) -> tuple[Number, int]:
+        strange = _NAN.match(self._text, at)
+        if strange is not None and self._options.allow_non_numeric_numbers:
+            return Number(strange.group()), strange.end()
+        pattern = _LOOSE_NUMBER if self._options.allow_numeric_leading_zeros else _NUMBER
+        match = pattern.match(self._text, at)
+        if match is None or self._text[match.end() : match.end() + 1].isalnum():
+            raise self._fault(at if match is None else match.end())
+        return Number(match.group()), match.end()
+
+    def _string(self, at: int, quote: str) -> tuple[str, int]:
+        parts: list[str] = []
+        text = self._text
+        while at < len(text):
+            sign = text[at]
+            if sign == quote:
+                return "".join(parts), at + 1
+            if sign == "\\":
+                part, at = self._escape(at + 1)
+                parts.append(part)
+            elif sign < " ":
+                raise self._fault(at)
+            elif match := _PLAIN.match(text, at) if quote == '"' else None:
+                parts.append(match.group())
+                at = match.end()
+            else:
+                parts.append(sign)
+                at += 1
+        raise self._fault(at)
+
+    def _escape(self, at: int) -> tuple[str, int]:
+        sign = self._text[at : at + 1]
+        if sign in _ESCAPES and sign:
+            return _ESCAPES[sign], at + 1
+        if sign == "'" and self._options.allow_single_quotes:
+            return sign, at + 1
+        code = self._text[at + 1 : at + 5]
+        if sign == "u" and re.fullmatch(r"[0-9a-fA-F]{4}", code):
+            return self._surrogate(int(code, 16), at + 5)
+        raise self._fault(at)
+
+    def _surrogate(self, code: int, at: int) -> tuple[str, int]:
+        low = re.match(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})", self._text[at : at + 6])
+        if 0xD800 <= code < 0xDC00 and low is not None:
+            return chr(0x10000 + ((code - 0xD800) << 10) + int(low.group(1), 16) - 0xDC00), at + 6
+        return chr(code), at
+
+    def _array(self, at: int, depth: int) -> tuple[list[Any], int]:
+        found: list[Any] = []
+        at = self._skip(at)
+        if self._text[at : at + 1] == "]":
+            return found, at + 1
+        while True:
+            item, at = self.value(at, depth + 1)
+            found.append(item)
+            at = self._skip(at)
+            sign = self._text[at : at + 1]
+            at += 1
+            if sign == "]":
+                return found, at
+            if sign != ",":
+                raise self._fault(at - 1)
+
+    def _object(self, at: int, depth: int) -> tuple[dict[str, Any], int]:
+        found: dict[str, Any] = {}
+        at = self._skip(at)
+        if self._text[at : at + 1] == "}":
+            return found, at + 1
+        while True:
+            name, at = self._name(self._skip(at))
+            at = self._skip(at)
+            if self._text[at : at + 1] != ":":
+                raise self._fault(at)
+            found[name], at = self.value(at + 1, depth + 1)
+            at = self._skip(at)
+            sign = self._text[at : at + 1]
+            at += 1
+            if sign == "}":
+                return found, at
+            if sign != ",":
+                raise self._fault(at - 1)
+
+    def _name(self, at: int) -> tuple[str, int]:
+        sign = self._text[at : at + 1]
+        if sign == '"' or (sign == "'" and self._options.allow_single_quotes):
+            return self._string(at + 1, sign)
+        match = _WORD.match(self._text, at)
+        if match is None or not self._options.allow_unquoted_field_names:
+            raise self._fault(at)
+        return match.group(), match.end()
+
+
+def write_json(value: Any) -> str:
+    """A value as compact JSON text: what a STRING column gets from a value that is no string."""
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ",".join(
+                f"{json.dumps(key, ensure_ascii=False)}:{write_json(item)}" for key, item in value.items()
+            )
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ",".join(write_json(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

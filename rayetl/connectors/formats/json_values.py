@@ -1,0 +1,216 @@
+"""JSON values to the types of a schema, record by record, as Spark's JSON reader converts them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import struct
+from collections.abc import Callable, Iterator
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from typing import Any
+
+import polars as pl
+
+from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, write_json
+from rayetl.connectors.formats.options import JsonOptions
+from rayetl.connectors.formats.values import parse
+from rayetl.sql.types import (
+    BINARY,
+    BOOLEAN,
+    BYTE,
+    DATE,
+    DOUBLE,
+    FLOAT,
+    INT,
+    LONG,
+    NULL,
+    SHORT,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    ArrayType,
+    DataType,
+    DecimalType,
+    MapType,
+    Schema,
+    StructType,
+)
+
+_BITS: dict[DataType, int] = {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}
+_WORDS = {"NaN": math.nan, "+INF": math.inf, "INF": math.inf, "Infinity": math.inf, "+Infinity": math.inf,
+          "-INF": -math.inf, "-Infinity": -math.inf}  # fmt: skip
+_EXACT = Context(prec=100)
+
+Row = tuple[Any, ...]
+
+
+class Mismatch(ValueError):
+    """A value that cannot be of its column's type."""
+
+
+class JsonConverter:
+    """Turns the texts of records into rows of one schema."""
+
+    def __init__(self, schema: Schema, options: JsonOptions) -> None:
+        self._schema = schema
+        self._options = options
+        self._atoms: dict[DataType, Callable[[Any], Any]] = {
+            STRING: _string,
+            BOOLEAN: _boolean,
+            BINARY: _binary,
+            DATE: self._moment(DATE),
+            TIMESTAMP: self._moment(TIMESTAMP),
+            TIMESTAMP_NTZ: self._moment(TIMESTAMP_NTZ),
+            FLOAT: lambda value: _single(_double(value)),
+            DOUBLE: _double,
+            NULL: lambda _: None,
+        }
+        self._known: dict[tuple[DataType, str], Any] = {}
+
+    def rows(self, record: str) -> Iterator[tuple[Row, str | None]]:
+        """The rows of one record, each with why it is malformed or None; an array gives a row an element."""
+        try:
+            value = read_json(record, self._options)
+        except JsonFault as fault:
+            yield self._nothing(), str(fault)
+            return
+        if isinstance(value, list):
+            for item in value:
+                yield self._row(item)
+        elif value is not None or record.strip() == "null":
+            yield self._row(value)
+
+    def _nothing(self) -> Row:
+        return (None,) * len(self._schema)
+
+    def _row(self, value: Any) -> tuple[Row, str | None]:
+        if value is None:
+            return self._nothing(), None
+        if not isinstance(value, dict):
+            return self._nothing(), "the record is not a JSON object"
+        row: list[Any] = []
+        reasons: list[str] = []
+        for column in self._schema:
+            try:
+                row.append(self.convert(value.get(column.name), column.type))
+            except Mismatch as fault:
+                row.append(None)
+                reasons.append(f"column {column.name}: {fault}")
+        return tuple(row), "; ".join(reasons) or None
+
+    def convert(self, value: Any, kind: DataType) -> Any:
+        """One value as `kind`. Raises Mismatch."""
+        if value is None:
+            return None
+        match kind:
+            case StructType():
+                return self._struct(value, kind)
+            case ArrayType():
+                return self._array(value, kind)
+            case MapType():
+                if not isinstance(value, dict):
+                    raise _mismatch(value, kind)
+                return [(key, self.convert(item, kind.value)) for key, item in value.items()]
+            case DecimalType():
+                return _decimal(value, kind)
+        if kind in _BITS:
+            return _integer(value, kind)
+        try:
+            return self._atoms[kind](value)
+        except Mismatch:
+            raise _mismatch(value, kind) from None
+
+    def _struct(self, value: Any, kind: StructType) -> Any:
+        if not isinstance(value, dict):
+            raise _mismatch(value, kind)
+        return {field.name: self.convert(value.get(field.name), field.type) for field in kind}
+
+    def _array(self, value: Any, kind: ArrayType) -> Any:
+        if not isinstance(value, list):
+            raise _mismatch(value, kind)
+        return [self.convert(item, kind.element) for item in value]
+
+    def _moment(self, kind: DataType) -> Callable[[Any], Any]:
+        def convert(value: Any) -> Any:
+            if isinstance(value, Number) and value.whole and kind == TIMESTAMP:
+                return int(value.text) * 1_000_000
+            if not isinstance(value, str):
+                raise Mismatch
+            key = (kind, value)
+            if key not in self._known:
+                if len(self._known) > 10_000:
+                    self._known.clear()
+                self._known[key] = parse(pl.Series("v", [value]), kind, self._options).item()
+            if self._known[key] is None:
+                raise Mismatch
+            return self._known[key]
+
+        return convert
+
+
+def _mismatch(value: Any, kind: DataType) -> Mismatch:
+    return Mismatch(f"{_class(value)} is not a valid {str(kind).upper()}")
+
+
+def _class(value: Any) -> str:
+    if isinstance(value, Number):
+        return "the number" if value.whole else "the number with a fraction"
+    names = {bool: "the boolean", str: "the text", dict: "the object", list: "the array"}
+    return names[type(value)]
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return write_json(value)
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Mismatch
+
+
+def _binary(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise Mismatch
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise Mismatch from None
+
+
+def _integer(value: Any, kind: DataType) -> int:
+    limit = 1 << (_BITS[kind] - 1)
+    if isinstance(value, Number) and value.whole and -limit <= int(value.text) < limit:
+        return int(value.text)
+    raise _mismatch(value, kind)
+
+
+def _double(value: Any) -> float:
+    if isinstance(value, Number):
+        return _WORDS[value.text] if value.text in _WORDS else float(value.text)
+    if isinstance(value, str) and value in _WORDS:
+        return _WORDS[value]
+    raise Mismatch
+
+
+def _single(value: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _decimal(value: Any, kind: DecimalType) -> Decimal:
+    if not isinstance(value, Number | str) or (isinstance(value, Number) and value.text in _WORDS):
+        raise _mismatch(value, kind)
+    text = value if isinstance(value, str) else value.text
+    try:
+        found = Decimal(text.replace(",", "")).quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP, _EXACT)
+    except InvalidOperation:
+        raise _mismatch(value, kind) from None
+    if not found.is_finite() or len(found.as_tuple().digits) > max(kind.precision, kind.scale):
+        raise _mismatch(value, kind)
+    return found

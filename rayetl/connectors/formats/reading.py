@@ -1,0 +1,168 @@
+"""Scans to lazy frames: one way in for the engine, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from rayetl.connectors.base import FilesScan, InputFile
+from rayetl.connectors.formats import avro, parquet
+from rayetl.connectors.formats.csv import CsvReader
+from rayetl.connectors.formats.json import JsonReader
+from rayetl.connectors.formats.options import CsvOptions, JsonOptions
+from rayetl.connectors.formats.streams import reading
+from rayetl.connectors.formats.values import partition_value
+from rayetl.errors import SourceError
+from rayetl.names import BAD, ROW, ROW_BITS
+from rayetl.sql.interop import to_polars
+from rayetl.sql.types import DataType, Schema
+
+TextReader = CsvReader | JsonReader
+Batches = Iterator[tuple[pl.DataFrame, pl.Series | None]]
+
+
+def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = False) -> pl.LazyFrame:
+    """See `rayetl.connectors.formats.scan_files`."""
+    if scan.format == "parquet":
+        found = parquet.scan_native(scan, position=position)
+        if found is not None:
+            return _without_reasons(found, malformed)
+    schema = to_polars(scan.schema)
+    if position:
+        schema[ROW] = pl.Int64()
+    if malformed:
+        schema[BAD] = pl.String()
+
+    def batches(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        del size
+        names = list(schema) if columns is None else columns
+        for frame in _frames(scan, names, malformed):
+            found = frame if predicate is None else frame.filter(predicate)
+            found = found.select(names)
+            if rows is not None:
+                found = found.head(rows)
+                rows -= found.height
+            yield found
+            if rows == 0:
+                return
+
+    return register_io_source(batches, schema=schema, is_pure=True)
+
+
+def _without_reasons(frame: pl.LazyFrame, malformed: bool) -> pl.LazyFrame:
+    return frame.with_columns(pl.lit(None, dtype=pl.String).alias(BAD)) if malformed else frame
+
+
+def _frames(scan: FilesScan, names: Sequence[str], malformed: bool) -> Iterator[pl.DataFrame]:
+    """Frames with at least the columns `names` plus whatever a predicate may ask for."""
+    for index, file in enumerate(scan.files):
+        start = 0
+        for frame, bad in _file_batches(scan, file, names):
+            height = frame.height
+            row = pl.int_range(height, dtype=pl.Int64) + ((index << ROW_BITS) + start)
+            parts = [partition_value(text, kind).alias(name) for name, text, kind in _partition(scan, file)]
+            made = frame.with_columns(*parts, row.alias(ROW))
+            start += height
+            yield _judged(scan, file, made, bad, malformed, start - height)
+
+
+def _judged(
+    scan: FilesScan, file: InputFile, made: pl.DataFrame, bad: pl.Series | None, malformed: bool, start: int
+) -> pl.DataFrame:
+    if bad is None or bad.null_count() == len(bad):
+        return made.with_columns(pl.lit(None, dtype=pl.String).alias(BAD)) if malformed else made
+    if scan.mode == "fail":
+        at = int(bad.is_not_null().arg_true()[0])
+        raise SourceError(
+            f"{file.path}, record {start + at + 1}: {bad[at]}",
+            hint="`mode: permissive` sends such records to the rejects, `drop` leaves them out",
+        )
+    if malformed:
+        return made.with_columns(bad.alias(BAD))
+    return made.filter(bad.is_null()) if scan.mode == "drop" else made
+
+
+def _partition(scan: FilesScan, file: InputFile) -> Iterator[tuple[str, str | None, DataType]]:
+    for name, text in file.partition:
+        column = scan.schema.get(name)
+        if column is not None:
+            yield column.name, text, column.type
+
+
+def data_schema(scan: FilesScan) -> Schema:
+    """The columns that are in the files themselves."""
+    spelled = {name.lower() for file in scan.files[:1] for name, _ in file.partition}
+    return Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
+
+
+def text_reader(scan: FilesScan) -> TextReader:
+    """The reader of a CSV or JSON scan."""
+    if isinstance(scan.options, CsvOptions):
+        return CsvReader(data_schema(scan), scan.options)
+    assert isinstance(scan.options, JsonOptions)
+    return JsonReader(data_schema(scan), scan.options)
+
+
+def _file_batches(scan: FilesScan, file: InputFile, names: Sequence[str]) -> Batches:
+    if scan.format == "parquet":
+        yield from ((frame, None) for frame in parquet.batches(file, data_schema(scan), names))
+    elif scan.format == "avro":
+        yield from ((frame, None) for frame in avro.batches(file, data_schema(scan)))
+    else:
+        reader = text_reader(scan)
+        renamed = {str(place): name for place, name in enumerate(data_schema(scan).names)}
+        with reading(file.path):
+            for chunk in reader.chunks(file.path):
+                frame, bad = reader.frame(chunk)
+                yield (frame.rename(renamed) if isinstance(reader, CsvReader) else frame), bad
+
+
+def fetch_records(scan: FilesScan, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """See `rayetl.connectors.formats.fetch_records`."""
+    wanted: dict[int, list[int]] = {}
+    for position in sorted(set(positions)):
+        wanted.setdefault(position >> ROW_BITS, []).append(position & ((1 << ROW_BITS) - 1))
+    for index, rows in wanted.items():
+        fetch = _fetch_text if scan.format in ("csv", "json") else _fetch_rows
+        for row, record in fetch(scan, scan.files[index], rows):
+            yield (index << ROW_BITS) + row, record
+
+
+def _fetch_text(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    reader = text_reader(scan)
+    start = at = 0
+    encoding = scan.options.encoding or "utf-8" if isinstance(scan.options, CsvOptions | JsonOptions) else ""
+    with reading(file.path):
+        for chunk in reader.chunks(file.path):
+            records = reader.records(chunk)
+            while at < len(rows) and rows[at] < start + len(records):
+                yield rows[at], records[rows[at] - start].encode(encoding, "replace")
+                at += 1
+            if at == len(rows):
+                return
+            start += len(records)
+
+
+def _fetch_rows(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    start = at = 0
+    for frame, _ in _file_batches(scan, file, data_schema(scan).names):
+        while at < len(rows) and rows[at] < start + frame.height:
+            yield rows[at], frame.slice(rows[at] - start, 1).write_ndjson().encode().rstrip(b"\n")
+            at += 1
+        if at == len(rows):
+            return
+        start += frame.height
+
+
+def count_rows(scan: FilesScan) -> int | None:
+    """See `rayetl.connectors.formats.count_rows`."""
+    if scan.format != "parquet":
+        return None
+    return sum(parquet.row_count(file) for file in scan.files)
+
+
+__all__ = ["count_rows", "fetch_records", "scan_files"]

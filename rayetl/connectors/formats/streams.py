@@ -1,0 +1,205 @@
+"""Bytes of text files in bounded pieces: decompressed, as UTF-8, cut where a line ends."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from rayetl.connectors.listing import compression_of
+from rayetl.errors import SourceError
+
+CHUNK = 8 << 20
+"""Bytes read at a time."""
+
+MAX_RECORD = 256 << 20
+"""A record longer than this many bytes is refused: it would not fit a bounded memory."""
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turns what the operating system and the decompressors raise into one sentence naming the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SourceError(f"the file {path} is not there any more") from error
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise SourceError(f"the file {path} is damaged: its compressed data is cut off or broken") from error
+    except OSError as error:
+        cause = error.strerror or "its compressed data is cut off or broken"
+        raise SourceError(f"the file {path} cannot be read: {cause}") from error
+
+
+def open_bytes(path: str) -> Any:
+    """The decompressed bytes of a file."""
+    codec = compression_of(path)
+    if codec is None:
+        return open(path, "rb", buffering=0)
+    raw = open(path, "rb")  # noqa: SIM115
+    return _OPENERS[codec](raw)
+
+
+def _gzip(raw: BinaryIO) -> Any:
+    return gzip.GzipFile(fileobj=raw)
+
+
+def _bz2(raw: BinaryIO) -> Any:
+    return bz2.BZ2File(raw)
+
+
+def _zstd(raw: BinaryIO) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(raw, "zstd")
+
+
+def _snappy(raw: BinaryIO) -> Any:
+    return io.BufferedReader(_Pieces(_snappy_blocks(raw)))
+
+
+def _deflate(raw: BinaryIO) -> Any:
+    return io.BufferedReader(_Pieces(_inflated(raw)))
+
+
+class _Pieces(io.RawIOBase):
+    """A readable over an iterator of byte strings."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def _inflated(raw: BinaryIO) -> Iterator[bytes]:
+    engine = zlib.decompressobj()
+    while piece := raw.read(1 << 20):
+        while piece:
+            yield engine.decompress(piece, 1 << 20)
+            piece = engine.unconsumed_tail
+    if not engine.eof:
+        raise EOFError
+    yield engine.flush()
+
+
+def _snappy_blocks(raw: BinaryIO) -> Iterator[bytes]:
+    """Hadoop's framing: the length of a block, then pieces, each with its compressed length before it."""
+    import pyarrow as pa
+
+    while header := raw.read(4):
+        left = int.from_bytes(header, "big")
+        while left > 0:
+            length = int.from_bytes(_exactly(raw, 4), "big")
+            piece = _exactly(raw, length)
+            size = _snappy_size(piece)
+            if size > left or size > MAX_RECORD:
+                raise EOFError
+            try:
+                yield pa.decompress(piece, size, codec="snappy", asbytes=True)
+            except pa.ArrowException as error:
+                raise EOFError from error
+            left -= size
+
+
+def _exactly(raw: BinaryIO, size: int) -> bytes:
+    if size > MAX_RECORD:
+        raise EOFError
+    found = raw.read(size)
+    if len(found) < size:
+        raise EOFError
+    return found
+
+
+def _snappy_size(piece: bytes) -> int:
+    size = shift = 0
+    for byte in piece[:5]:
+        size |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return size
+    raise EOFError
+
+
+_OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
+    "gzip": _gzip,
+    "bz2": _bz2,
+    "zstd": _zstd,
+    "snappy": _snappy,
+    "deflate": _deflate,
+}
+
+
+def utf8_pieces(path: str, encoding: str | None, size: int = CHUNK) -> Iterator[bytes]:
+    """The text of a file as UTF-8, without byte order mark, in pieces of about `size` bytes."""
+    with reading(path), open_bytes(path) as stream:
+        name = codecs.lookup(encoding).name if encoding else "utf-8"
+        decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)("replace")
+        first = True
+        while piece := _full(stream, size):
+            if decoder is not None:
+                piece = decoder.decode(piece).encode("utf-8", "replace")
+            if first:
+                piece = piece.removeprefix(codecs.BOM_UTF8)
+                first = False
+            yield piece
+        if decoder is not None:
+            yield decoder.decode(b"", True).encode("utf-8", "replace")
+
+
+def _full(stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes, or what is left: decompressors give less than asked for."""
+    found = stream.read(size)
+    if not found or len(found) >= size:
+        return found
+    parts, length = [found], len(found)
+    while length < size and (found := stream.read(size - length)):
+        parts.append(found)
+        length += len(found)
+    return b"".join(parts)
+
+
+def line_chunks(path: str, encoding: str | None, line_sep: str | None, size: int = CHUNK) -> Iterator[bytes]:
+    """Whole lines, each ended by one `\\n`, in pieces of about `size` bytes.
+
+    With `line_sep` given, a `\\n` that is no line end is handed on as U+2028, which no line end is made of.
+    """
+    rest = b""
+    for piece in utf8_pieces(path, encoding, size):
+        data = rest + piece
+        held = b"\r" if line_sep is None and data.endswith(b"\r") else b""
+        data = _normal(data[: len(data) - len(held)], line_sep)
+        cut = data.rfind(b"\n") + 1
+        rest = data[cut:] + held
+        if len(rest) > MAX_RECORD:
+            raise SourceError(f"the file {path} has a line of more than {MAX_RECORD >> 20} MiB")
+        if cut:
+            yield data[:cut]
+    rest = _normal(rest, line_sep)
+    if rest:
+        yield rest if rest.endswith(b"\n") else rest + b"\n"
+
+
+def _normal(data: bytes, line_sep: str | None) -> bytes:
+    if line_sep is None:
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+    if line_sep == "\n":
+        return data
+    return data.replace(b"\n", "\u2028".encode()).replace(line_sep.encode(), b"\n")
