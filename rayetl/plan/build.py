@@ -13,16 +13,18 @@ from rayetl.connectors.base import Scan
 from rayetl.contracts import ContractConfig
 from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError
 from rayetl.names import PREFIX, ROW
-from rayetl.plan.checks import Checking, check_contract, contract_of, promised_schema, visible
+from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.fingerprint import fingerprint
 from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
 from rayetl.plan.warnings import warnings_of
 from rayetl.quality.base import Checked
+from rayetl.quality.contract import check_contract, promised_schema
+from rayetl.quality.validate import ValidateStep
 from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.types import Schema
-from rayetl.steps.base import Input, RowEffect, StepContext
+from rayetl.stepping import Input, RowEffect, StepContext
 
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
@@ -112,13 +114,15 @@ class _Compiler:
 
     def _add_source(self, draft: SourceDraft) -> None:
         contract = contract_of(draft.source)
+        place = "path" if "path" in type(draft.source).model_fields else "type"
+        promised = None
         try:
-            scan = draft.source.describe(promised_schema(contract) if contract else None)
-        except (SqlError, ConfigError) as error:
-            self._extend(error.problems, draft.path)
+            promised = promised_schema(contract) if contract else None
+            scan = draft.source.describe(promised)
+        except SqlError as error:
+            self._extend(error.problems, (*draft.path, "schema" if promised or not contract else "contract"))
             return
         except SourceError as error:
-            place = "path" if "path" in type(draft.source).model_fields else "type"
             self._fault(error.message, (*draft.path, place), error.hint)
             return
         schema = visible(scan.schema)
@@ -177,7 +181,7 @@ class _Compiler:
         context = self._context(draft.inputs, bindings, draft.path, carry)
         if context is None:
             return waiting
-        if isinstance(draft.step, Checking):
+        if isinstance(draft.step, ValidateStep):
             checked = draft.step.to_checked(context)
             return self._checked(draft.id, draft.kind, bindings, context, checked, draft.step.effect)
         try:

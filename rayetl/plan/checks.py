@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 from rayetl.connectors.base import Load, Source
 from rayetl.contracts import ContractConfig
 from rayetl.names import PREFIX
 from rayetl.quality.base import Checked, OnFailure
+from rayetl.quality.validate import ValidateStep
 from rayetl.sql.types import Schema
-from rayetl.steps.base import StepContext
+from rayetl.steps.base import Step
 
 REFUSING = frozenset({OnFailure.ABORT, OnFailure.QUARANTINE})
 
 
-@runtime_checkable
-class Checking(Protocol):
-    """A step that flags rows instead of changing them."""
-
-    def to_checked(self, context: StepContext) -> Checked:
-        """The flagged query. Raises `SqlError` with every fault found on the way."""
+PlanStep = Step | ValidateStep
+"""A step of a plan: a verb, or the one that flags rows instead of changing them."""
 
 
 def contract_of(owner: Source | Load) -> ContractConfig | None:
     """The contract that is to be kept, if one is set and switched on."""
     contract = getattr(owner, "contract", None)
     return contract if isinstance(contract, ContractConfig) and contract.enabled else None
-
-
-def promised_schema(contract: ContractConfig) -> Schema:
-    """The columns that a contract promises."""
-    from rayetl.quality import contract as quality
-
-    return quality.promised_schema(contract)
-
-
-def check_contract(contract: ContractConfig, context: StepContext) -> Checked:
-    """A contract over `context.main`."""
-    from rayetl.quality import contract as quality
-
-    return quality.check_contract(contract, context)
 
 
 def refuses(checked: Checked) -> bool:

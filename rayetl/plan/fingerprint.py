@@ -11,14 +11,14 @@ from sqlglot import exp
 
 from rayetl import sql
 from rayetl.model import Model
+from rayetl.plan.checks import PlanStep
 from rayetl.plan.nodes import Plan, StepNode
 from rayetl.quality.base import Checked
-from rayetl.steps.base import Step
 
 _NAMES = {"id", "from_", "contract"}
 
 
-def fingerprint(plan: Plan, steps: Mapping[str, Step]) -> str:
+def fingerprint(plan: Plan, steps: Mapping[str, PlanStep]) -> str:
     """A hash (hex, sha256) that is the same for two plans that give the same rows from the same input.
 
     Ids, the order of independent steps, comments and spelling do not count. A step that waits for values
@@ -85,6 +85,7 @@ def _anonymous(node: StepNode, query: exp.Query) -> str:
         name = part.args.get(key)
         if isinstance(name, exp.Identifier) and name.name.lower() in numbers:
             part.set(key, exp.to_identifier(numbers[name.name.lower()]))
+    assert isinstance(tree, exp.Expression)
     return sql.render(tree)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath, Problem
-from rayetl.steps.base import Step
+from rayetl.plan.checks import PlanStep
 from rayetl.steps.fragments import nearest
 
 RESERVED = frozenset({"rejects"})
@@ -27,7 +27,7 @@ class StepDraft:
 
     id: str
     kind: str
-    step: Step
+    step: PlanStep
     path: ConfigPath
     inputs: tuple[str, ...]
 
@@ -60,7 +60,7 @@ class _Builder:
     def __init__(
         self,
         sources: Mapping[str, tuple[Source, ConfigPath]],
-        steps: Sequence[tuple[Step, ConfigPath]],
+        steps: Sequence[tuple[PlanStep, ConfigPath]],
         loads: Sequence[tuple[Load, ConfigPath]],
     ) -> None:
         self.graph = Graph()
@@ -127,7 +127,7 @@ class _Builder:
         return found
 
     def _step(
-        self, index: int, name: str, step: Step, path: ConfigPath, names: list[str]
+        self, index: int, name: str, step: PlanStep, path: ConfigPath, names: list[str]
     ) -> StepDraft | None:
         others = [
             self._resolve(other, (*path, *place), step.offset_of(other))
@@ -145,7 +145,7 @@ class _Builder:
         known = tuple(item for item in inputs if item is not None)
         return StepDraft(name, _kind(step), step, path, known) if len(known) == len(inputs) else None
 
-    def _main_of_query(self, step: Step, path: ConfigPath, others: list[str | None]) -> str | None:
+    def _main_of_query(self, step: PlanStep, path: ConfigPath, others: list[str | None]) -> str | None:
         if step.from_ is not None:
             main = self._resolve(step.from_, (*path, "from"))
             if main is not None and main not in others:
@@ -204,13 +204,13 @@ class _Builder:
         self.problem(f"these steps wait for each other: {text}", by_id[circle[0]].path, "change one `from`")
 
 
-def _kind(step: Step) -> str:
+def _kind(step: PlanStep) -> str:
     return str(getattr(step, "type", type(step).__name__.lower()))
 
 
 def build_graph(
     sources: Mapping[str, tuple[Source, ConfigPath]],
-    steps: Sequence[tuple[Step, ConfigPath]],
+    steps: Sequence[tuple[PlanStep, ConfigPath]],
     loads: Sequence[tuple[Load, ConfigPath]],
 ) -> Graph:
     """Ids and references settled; never raises, all faults are in `Graph.problems`."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from rayetl.errors import ConfigPath, Problem
 from rayetl.names import ROW
 from rayetl.sql.types import LONG, Field, Schema
-from rayetl.steps.base import RowEffect
+from rayetl.stepping import RowEffect
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rayetl.plan.checks import refuses
+from rayetl.plan.checks import PlanStep, refuses
 from rayetl.plan.nodes import SourceNode, StepNode
-from rayetl.steps.base import Step
 
 
 def carriers(
-    sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, Step]
+    sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, PlanStep]
 ) -> set[str]:
     """Every node on a way from a source to a node that may refuse rows, where the position survives it.
 
@@ -24,7 +23,7 @@ def carriers(
 
 
 def _way(
-    name: str, sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, Step]
+    name: str, sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, PlanStep]
 ) -> set[str]:
     """The nodes from `name` up to its source; none where a step on the way merges rows."""
     way = {name}

@@ -63,7 +63,7 @@ class Deduplicate(Step):
             exp.Ordered(this=column(key), nulls_first=True) for key in keys[:1]
         ]
         rank = exp.Window(
-            this=exp.Anonymous(this="row_number"),
+            this=exp.Anonymous(this="row_number", expressions=[]),
             partition_by=columns(keys),
             order=exp.Order(expressions=[_reversed(o) for o in order] if self.keep == "last" else order),
         )

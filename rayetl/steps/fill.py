@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, StrictBool, StrictInt
 from sqlglot import exp
 
 from rayetl.model import ColumnName
-from rayetl.sql.types import DATE, FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, DataType
+from rayetl.sql.types import DATE, FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, DataType, DecimalType
 from rayetl.sql.types import Field as TypedField
 from rayetl.steps.base import RowEffect, Step, StepContext
 from rayetl.steps.fragments import Reader, aliased, column, columns, select, visible
@@ -79,7 +80,8 @@ def _filled(field: TypedField, value: FillValue) -> exp.Expression:
     present: exp.Expression = column(field.name)
     if field.type in FRACTIONAL:
         present = exp.Anonymous(this="nanvl", expressions=[present, _cast(exp.null(), field.type)])
-    new = literal(value)
+    exact = isinstance(field.type, DecimalType) and isinstance(value, float)
+    new = literal(Decimal(repr(value)) if exact else value)
     if not (isinstance(value, bool) or field.type == STRING):
         new = _cast(new, field.type)
     return aliased(exp.Anonymous(this="coalesce", expressions=[present, new]), field.name)

@@ -85,5 +85,9 @@ class Window(Step):
             ):
                 hint = "use `avg(...)`, `row_number()`, `lag(...)` and the like, or a `select` step"
                 read.fault("there is no aggregate or ranking function in this", "columns", name, hint=hint)
+            for node in tree.find_all(exp.Filter):
+                hint = "put the condition inside: `sum(CASE WHEN ... THEN x END)`"
+                offset = node.meta.get("start")
+                read.fault("Spark has no FILTER in windows", "columns", name, hint=hint, offset=offset)
             added.append(aliased(replaced(tree, _FUNCTIONS, over), name))
         return read.done(select(everything(context, added), context.main.name))

@@ -8,18 +8,16 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from rayetl.config.models import AnyStep
 from rayetl.connectors.base import Epoch, FilesScan, InputFile, Load, LoadSession, Source
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem, SourceError
 from rayetl.model import Model
 from rayetl.plan import nodes
 from rayetl.plan.build import Found, build_plan
-from rayetl.quality.base import Checked, OnFailure, RowCheck
 from rayetl.sql.interop import parse_ddl
-from rayetl.sql.parse import parse_query
 from rayetl.sql.types import Schema
-from rayetl.steps import AnyStep, Step
-from rayetl.steps.base import RowEffect, StepContext
+from rayetl.steps import Step
 
 
 class NoOptions(Model):
@@ -58,24 +56,6 @@ class FakeLoad(Load):
         raise NotImplementedError
 
 
-class FakeValidate(Step):
-    """Flags rows where `check` is false."""
-
-    type: Literal["validate"] = "validate"
-    check: str
-    on_failure: OnFailure = OnFailure.QUARANTINE
-
-    effect = RowEffect.FILTERS
-
-    def to_query(self, context: StepContext) -> Any:
-        return self.to_checked(context).query
-
-    def to_checked(self, context: StepContext) -> Checked:
-        text = f"SELECT *, NOT ({self.check}) <=> TRUE AS _rayetl_flag_0 FROM `{context.main.name}`"
-        check = RowCheck("r", "check", None, "wrong", "_rayetl_flag_0", self.on_failure)
-        return Checked(parse_query(text, (*context.path, "check")), (check,))
-
-
 @dataclass
 class FakeConfig:
     extract: Mapping[str, Source]
@@ -90,8 +70,13 @@ DDL = "k INT, g STRING, x DOUBLE, day DATE"
 
 
 def step(**fields: Any) -> Step:
-    if fields["type"] == "validate":
-        return FakeValidate.model_validate(fields)
+    if fields["type"] == "validate" and "check" in fields:
+        rule = {
+            "name": "r",
+            "check": fields.pop("check"),
+            "on_failure": fields.pop("on_failure", "quarantine"),
+        }
+        fields["rules"] = [rule]
     return _STEP.validate_python(fields)  # type: ignore[no-any-return]
 
 

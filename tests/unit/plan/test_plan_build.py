@@ -150,7 +150,8 @@ def test_positions_are_carried_only_where_rows_can_be_refused() -> None:
     assert plan.sources[0].carries_row
     assert plan.sources[0].reads_positions
     flagged = node(plan, "validate_2")
-    assert flagged.analyzed.schema.names[-2:] == (f"{PREFIX}row", f"{PREFIX}flag_0")
+    assert flagged.analyzed.schema.names[-2] == f"{PREFIX}row"
+    assert flagged.analyzed.schema.names[-1] == flagged.checked.rows[0].flag
     assert flagged.schema.names == ("k", "g", "x", "day")
     assert node(plan, "filter_1").analyzed.schema.names[-1] == f"{PREFIX}row"
     assert node(plan, "filter_3").analyzed.schema.names == ("k", "g", "x", "day")
@@ -203,7 +204,7 @@ def test_a_pivot_waits_for_its_values_and_all_after_it() -> None:
 
     known = plan_of(*steps, found=found)
     assert not known.deferred
-    assert known.schema("filter_2").names == ("k", "a", "null")
+    assert known.schema("filter_2").names == ("k", "null", "a"), "sorted, as Spark sorts them"
     assert known.fingerprint == waiting.fingerprint
 
 
@@ -262,3 +263,54 @@ def test_the_run_key_knows_the_input() -> None:
 
     assert key("a") == key("a")
     assert key("a") != key("b")
+
+
+CONTRACT = {
+    "type": "record",
+    "name": "Row",
+    "fields": [{"name": "k", "type": "int"}, {"name": "g", "type": ["null", "string"], "default": None}],
+}
+
+
+def contracted(**fields: object) -> FakeSource:
+    return FakeSource(ddl=DDL, contract={"schema": CONTRACT, **fields})
+
+
+def test_a_contract_of_a_source_is_a_step_behind_it() -> None:
+    plan = build_plan(FakeConfig({"src": contracted(extra_fields="drop")}, [step(**A)]))
+    assert [found.id for found in plan.steps] == ["src.contract", "filter_1"]
+    checked = node(plan, "src.contract")
+    assert checked.kind == "contract"
+    assert checked.carries_row
+    assert checked.schema.names == ("k", "g")
+    following = node(plan, "filter_1")
+    assert [(b.name, b.node) for b in following.bindings] == [("src", "src.contract")]
+    assert not following.carries_row
+
+
+def test_a_contract_that_is_switched_off_is_not_there() -> None:
+    assert build_plan(FakeConfig({"src": contracted(enabled=False)})).steps == ()
+
+
+def test_a_contract_of_a_load_is_a_step_before_it() -> None:
+    load = FakeLoad.model_validate({"id": "out", "contract": {"schema": CONTRACT, "extra_fields": "drop"}})
+    plan = plan_of(A, load=[load, FakeLoad(path="elsewhere")])
+    assert plan.nodes["out"].input == "out.contract"
+    assert plan.nodes["load_2"].input == "filter_1"
+    assert plan.schema("out").names == ("k", "g")
+    assert [found.carries_row for found in plan.steps] == [True, True]
+
+
+def test_a_contract_that_no_row_can_keep_is_a_problem() -> None:
+    source = FakeSource(ddl="g STRING", contract={"schema": CONTRACT})
+    with pytest.raises(ConfigError) as caught:
+        build_plan(FakeConfig({"src": source}, [step(type="filter", where="whatever")]))
+    (found,) = caught.value.problems
+    assert found.path == ("extract", "src", "contract", "schema")
+
+
+def test_a_contract_file_that_is_missing_is_a_problem() -> None:
+    source = FakeSource(ddl="g STRING", contract={"schema": "nowhere.avsc"})
+    with pytest.raises(ConfigError) as caught:
+        build_plan(FakeConfig({"src": source}))
+    assert caught.value.problems[0].path[:3] == ("extract", "src", "contract")
