@@ -135,13 +135,14 @@ class Pipeline:
         listener = progress or Silent()
         listener.stage_started("plan")
         plan = self.plan()
-        key = run_key or self.config.run_key or key_of(plan)
+        named = run_key or self.config.run_key or key_of(plan)
+        key = named if named and not force else f"{named or 'run'}#{run}"
         state = Path(self.config.state)
         execution = Run(
             plan=plan,
             engine=self._engine(),
             dead_letters=self.dead_letters,
-            key=f"{key}#{run}" if force else key,
+            key=key,
             id=run,
             directory=state / "runs" / run,
             progress=listener,

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from rayetl.errors import Problem
-from rayetl.model import Model
+from rayetl.model import Identifier, Model
 from rayetl.names import ROW_BITS
 from rayetl.sql.types import Schema
 
@@ -135,8 +135,10 @@ class LoadSession(ABC):
 class Load(Model):
     """The sink side of a pipeline."""
 
-    id: str | None = Field(default=None, description="Name of the load, in the report and the ledger.")
-    from_: str | None = Field(
+    type: str
+    mode: str
+    id: Identifier | None = Field(default=None, description="Name of the load, in the report and the ledger.")
+    from_: Identifier | None = Field(
         default=None,
         alias="from",
         description="Id of the source or step to load; by default the last step.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rayetl.observability.progress import ProgressListener, Silent
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
     from rayetl.connectors.base import FilesTarget
@@ -79,7 +80,7 @@ class Engine(Protocol):
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
         """The visible rows of a source or step, the first `limit` of them."""
 
-    def rejected(self, plan: Plan, node: str) -> pa.Table:
+    def rejected(self, plan: Plan, node: str) -> pl.DataFrame:
         """The refused rows of a source or checked step with their flag columns."""
 
     def finder(self, plan: Plan) -> Callable[..., Sequence[Any] | None]:

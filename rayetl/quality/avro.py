@@ -111,7 +111,7 @@ def _read(path: str) -> Any:
 def _fingerprint(document: Mapping[str, Any]) -> str:
     from fastavro.schema import to_parsing_canonical_form
 
-    return hashlib.sha256(to_parsing_canonical_form(document).encode()).hexdigest()
+    return hashlib.sha256(to_parsing_canonical_form(dict(document)).encode()).hexdigest()
 
 
 def _struct(fields: Sequence[Promise]) -> t.Schema:

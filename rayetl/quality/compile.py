@@ -43,7 +43,7 @@ class Flags:
         """A check; `fails` is TRUE for a row that fails and never NULL."""
         flag = f"{PREFIX}f{len(self.checks)}"
         condition = sql.parse_expression(fails) if isinstance(fails, str) else fails
-        self.columns.append(exp.alias_(condition, flag, quoted=True))
+        self.columns.append(exp.Alias(this=condition, alias=exp.to_identifier(flag, quoted=True)))
         self.checks.append(RowCheck(rule, kind, column, reason, flag, on_failure, max_share))
 
     def checked(self, query: exp.Select, tables: Sequence[TableCheck] = ()) -> Checked:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from rayetl.contracts import Share
-from rayetl.model import ColumnName, Duration, Identifier, Model, SqlText
+from rayetl.model import ColumnName, Duration, Identifier, Model, OneOrMany, SqlText
 from rayetl.quality.base import OnFailure
 
 
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Columns = Annotated[tuple[ColumnName, ...], BeforeValidator(_listed), Field(min_length=1)]
+Columns = Annotated[tuple[ColumnName, ...], OneOrMany(), Field(min_length=1)]
 Bound = int | float | str
 
 

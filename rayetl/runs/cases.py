@@ -20,7 +20,7 @@ from rayetl.errors import RayetlError
 from rayetl.observability.diff import diff_rows
 from rayetl.observability.report import CaseResult, TableDiff, TestReport
 from rayetl.plan.build import build_plan
-from rayetl.plan.nodes import Plan
+from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.runs import books, verdict
 from rayetl.sql.types import Schema
 
@@ -45,7 +45,8 @@ def run_cases(loaded: LoadedConfig, names: Sequence[str], engine: Engine) -> Tes
 
 def _run_case(config: PipelineConfig, test: PipelineTest, engine: Engine) -> CaseResult:
     started = time.perf_counter()
-    error, diffs = None, ()
+    error: str | None = None
+    diffs: tuple[TableDiff, ...] = ()
     with tempfile.TemporaryDirectory(prefix="rayetl-test-") as directory:
         try:
             diffs = _Case(config, test, engine, Path(directory)).diffs()
@@ -132,13 +133,15 @@ class _Case:
         scan: FilesScan = replace(source.describe(schema), schema=schema)
         from rayetl.connectors.formats import scan_files
 
-        return scan_files(scan).collect().to_arrow().to_pylist()
+        rows_read: list[Row] = scan_files(scan).collect().to_arrow().to_pylist()
+        return rows_read
 
     def _rejects(self, plan: Plan) -> list[dict[str, Any]]:
         from rayetl.runs.rejects import reasons_of
 
         found = []
-        for node in (*plan.sources, *plan.steps):
+        nodes: tuple[SourceNode | StepNode, ...] = (*plan.sources, *plan.steps)
+        for node in nodes:
             if getattr(node, "reads_reasons", False) or getattr(node, "checked", None) is not None:
                 refused = self._engine.rejected(plan, node.id)
                 for row, reasons in zip(refused.to_dicts(), reasons_of(node, refused), strict=True):

@@ -190,7 +190,7 @@ class Run:
         result = self.results.get(load.id)
         columns = books.columns(load.schema)
         if result is None:
-            mode, path = load.load.mode, load.load.path
+            mode, path = load.load.mode, load.load.location() or ""
             return LoadReport(
                 load.id,
                 load.load.type,
@@ -224,7 +224,16 @@ class Run:
 def _ignored(load: LoadNode, epoch: Epoch, session: LoadSession) -> LoadResult:
     session.abort()
     return LoadResult(
-        load.id, load.load.type, load.load.path, load.load.mode, "ignored", 0, 0, 0, 0.0, epoch.key
+        load.id,
+        load.load.type,
+        load.load.location() or "",
+        load.load.mode,
+        "ignored",
+        0,
+        0,
+        0,
+        0.0,
+        epoch.key,
     )
 
 

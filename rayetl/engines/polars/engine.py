@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
+    from rayetl.connectors.base import FilesTarget
     from rayetl.sql.types import Schema
 
 Take = Callable[[pl.DataFrame], None]
@@ -79,7 +80,7 @@ class PolarsEngine:
         needed = _needed(job.plan, job.targets)
         query = _Query(Frames(job.plan), Classes(job.plan, needed, job.targets))
         for load, target in job.targets.items():
-            self._add_load(query, job, load, lambda frame, target=target: sink_files(frame, target))
+            self._add_load(query, job, load, target)
         for node in needed:
             query.frames.add(node)
             self._add_checks(query, job, node)
@@ -91,7 +92,7 @@ class PolarsEngine:
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
         frames = Frames(plan)
         with _told_plainly():
-            frame = frames.add(node) and frames.visible(node)
+            frame = frames.visible(node)
             return _to_arrow(frame if limit is None else frame.head(limit), plan.schema(node))
 
     def rejected(self, plan: Plan, node: str) -> pl.DataFrame:
@@ -114,9 +115,7 @@ class PolarsEngine:
 
         return found
 
-    def _add_load(
-        self, query: _Query, job: Job, load: str, sink: Callable[[pl.LazyFrame], pl.LazyFrame]
-    ) -> None:
+    def _add_load(self, query: _Query, job: Job, load: str, target: FilesTarget) -> None:
         query.staged[load] = 0
         lock = threading.Lock()
 
@@ -129,7 +128,7 @@ class PolarsEngine:
             return batch
 
         frame = query.frames.add(load)
-        query.sinks.append(sink(frame.map_batches(count, streamable=True)))
+        query.sinks.append(sink_files(frame.map_batches(count, streamable=True), target))
         query.classes.will_take(load_key(load))
 
     def _add_checks(self, query: _Query, job: Job, node: str) -> None:
@@ -161,14 +160,15 @@ class PolarsEngine:
             query.measures.append((query.frames.good[node].select(pl.len()), taker))
 
 
-def _needed(plan: Plan, loads: Any) -> list[str]:
+def _needed(plan: Plan, loads: Container[str]) -> list[str]:
     """The sources and steps behind the loads, and every check, each after what it reads."""
     wanted = {load.input for load in plan.loads if load.id in loads}
     wanted |= {step.id for step in plan.steps if step.checked is not None}
     for step in reversed(plan.steps):
         if step.id in wanted:
             wanted.update(step.inputs)
-    return [node.id for node in (*plan.sources, *plan.steps) if node.id in wanted]
+    nodes: tuple[SourceNode | StepNode, ...] = (*plan.sources, *plan.steps)
+    return [node.id for node in nodes if node.id in wanted]
 
 
 def _refused(frames: Frames, plan: Plan, node: str) -> pl.LazyFrame:
@@ -195,11 +195,11 @@ def _flag_counts(query: _Query, node: Any) -> tuple[pl.LazyFrame, Take]:
     )
 
     def take(counted: pl.DataFrame) -> None:
-        rows, refused, *failing = counted.row(0)
+        rows, set_aside, *failed = counted.row(0)
         query.classes.take(input_key(node.id), rows)
-        query.classes.take(node.id, rows - refused)
-        query.refused[node.id] = refused
-        query.failing[node.id] = tuple(failing)
+        query.classes.take(node.id, rows - set_aside)
+        query.refused[node.id] = set_aside
+        query.failing[node.id] = tuple(failed)
 
     return counts, take
 
@@ -217,8 +217,8 @@ def _count_taker(query: _Query, node: str) -> Take:
 
 
 def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
-    for load, rows in query.staged.items():
-        query.classes.take(load_key(load), rows)
+    for load, staged in query.staged.items():
+        query.classes.take(load_key(load), staged)
     rows = {node: query.classes.rows(node) for node in needed}
     read = {}
     for source in plan.sources:
