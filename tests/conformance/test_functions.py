@@ -1,0 +1,98 @@
+"""Every function against real Spark: the value in every row, the type and the column name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rayetl.sql import interop
+from rayetl.sql.analyzed import analyze
+from rayetl.sql.lower.relations import lower_relation
+from tests.conformance.cases.functions_scalar import AGGREGATES, EXPRESSIONS, ROWS
+
+pytest.importorskip("pyspark")
+
+
+def _split(text: str) -> list[str]:
+    return [item.strip() for line in text.strip().splitlines() for item in line.split("; ") if item.strip()]
+
+
+QUERIES = [f"SELECT {e} FROM t" for e in _split(EXPRESSIONS)] + [
+    f"SELECT {e} FROM t{where}"
+    for e in _split(AGGREGATES)
+    for where in ("", " WHERE false")
+]
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").config("spark.driver.memory", "1g")
+    for key, value in {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.parser.escapedStringLiterals": "false",
+    }.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    session.sql(ROWS).coalesce(1).cache().createOrReplaceTempView("t")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def table(spark: Any) -> pl.LazyFrame:
+    import pyarrow as pa
+
+    batches = spark.table("t")._collect_as_arrow()
+    frame = pl.from_arrow(pa.Table.from_batches(batches))
+    assert isinstance(frame, pl.DataFrame)
+    schema = interop.parse_ddl(spark.table("t").schema.simpleString())
+    return frame.cast(interop.to_polars(schema)).lazy()  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN"
+        return 0.0 if value == 0 else float(f"{value:.12g}")
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return bytes(value) if isinstance(value, bytearray) else value
+
+
+def outcome(spark: Any, table: pl.LazyFrame, query: str) -> tuple[Any, Any]:
+    """Name, type and values by Spark, then by us."""
+    import pyarrow as pa
+
+    answer = spark.sql(query)
+    expected_schema = answer.schema
+    batches = answer._collect_as_arrow()
+    expected = [r[0] for r in pa.Table.from_batches(batches).rename_columns(["c"]).to_pydict().items() if False]
+    column = pa.Table.from_batches(batches).column(0).to_pylist() if batches else []
+    kind = expected_schema[0].dataType.simpleString()
+    schema = interop.parse_ddl(spark.table("t").schema.simpleString())
+    analyzed = analyze(query, {"t": schema})
+    ids = [f"c{i}" for i in range(len(analyzed.schema))]
+    found = lower_relation(analyzed.plan, {"t": table}, ids, "UTC").collect()
+    assert found.schema == pl.Schema(dict(zip(ids, interop.to_polars(analyzed.schema).values(), strict=True)))
+    values = found.to_arrow(compat_level=pl.CompatLevel.oldest()).column(0).to_pylist()
+    field = analyzed.schema.fields[0]
+    del expected
+    return (expected_schema[0].name, kind, _plain(column)), (field.name, str(field.type), _plain(values))
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_same_as_spark(spark: Any, table: pl.LazyFrame, query: str) -> None:
+    expected, found = outcome(spark, table, query)
+    assert found == expected
