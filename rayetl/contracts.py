@@ -32,10 +32,11 @@ Share = Annotated[
     Field(ge=0, le=1, allow_inf_nan=False),
     WithJsonSchema(
         {
+            "title": "Share",
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 1},
                 {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
-            ]
+            ],
         }
     ),
 ]

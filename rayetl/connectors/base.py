@@ -137,11 +137,14 @@ class Load(Model):
 
     type: str
     mode: str
-    id: Identifier | None = Field(default=None, description="Name of the load, in the report and the ledger.")
+    id: Identifier | None = Field(
+        default=None, description="Name of the load, in the report and the ledger.", examples=["daily_files"]
+    )
     from_: Identifier | None = Field(
         default=None,
         alias="from",
         description="Id of the source or step to load; by default the last step.",
+        examples=["daily"],
     )
 
     @abstractmethod

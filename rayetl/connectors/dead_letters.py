@@ -63,7 +63,10 @@ class DeadLetterFiles(Model):
 
     type: Literal["files"] = ConfigField(default="files", description="The kind of store.")
     path: str = ConfigField(
-        default=".rayetl/rejects", min_length=1, description="The directory; one below it for each pipeline."
+        default=".rayetl/rejects",
+        min_length=1,
+        description="The directory; one below it for each pipeline.",
+        examples=["out/rejects"],
     )
 
     def of(self, pipeline: str) -> DeadLetters:

@@ -50,20 +50,27 @@ class WriteOptions(Model):
         min_length=1,
         max_length=1,
         description="CSV: the character between two fields; `delimiter` is the same option.",
+        examples=[";"],
     )
-    quote: str = Field(default='"', min_length=1, max_length=1, description="CSV: the quote character.")
+    quote: str = Field(
+        default='"', min_length=1, max_length=1, description="CSV: the quote character.", examples=["'"]
+    )
     escape: str = Field(
         default="\\",
         min_length=1,
         max_length=1,
         description="CSV: what stands before a quote inside a quoted field.",
+        examples=['"'],
     )
     quote_all: bool = Field(default=False, description="CSV: quote every field that is not NULL.")
-    null_value: str = Field(default="", description="CSV: what stands for NULL, never quoted.")
+    null_value: str = Field(
+        default="", description="CSV: what stands for NULL, never quoted.", examples=["NULL"]
+    )
     line_sep: Literal["\n", "\r\n"] = Field(default="\n", description="CSV: the end of a line.")
     compression: str | None = Field(
         default=None,
         description="The codec; the same as the field `compression` of the load.",
+        examples=["gzip"],
     )
 
     @model_validator(mode="before")
@@ -78,7 +85,9 @@ class FilesLoad(Load):
     """Writes Parquet, CSV, JSON lines or Avro files into a local directory."""
 
     type: Literal["files"]
-    path: str = Field(min_length=1, description="The directory; it is made if it does not exist.")
+    path: str = Field(
+        min_length=1, description="The directory; it is made if it does not exist.", examples=["out/daily"]
+    )
     format: FileFormat = Field(default="parquet", description="Format of the files.")
     mode: SaveMode = Field(
         default=SaveMode.ERROR_IF_EXISTS,
@@ -94,16 +103,23 @@ class FilesLoad(Load):
         examples=[["year", "month"]],
     )
     max_file_size: Size | None = Field(
-        default=None, description="Begin a new file after about this much data, measured in memory."
+        default=None,
+        description="Begin a new file after about this much data, measured in memory.",
+        examples=["128MiB"],
     )
     compression: str | None = Field(
         default=None,
         description="Codec. Parquet: zstd (default), snappy, gzip, lz4, brotli, uncompressed. CSV and JSON: "
         "uncompressed (default), gzip, zstd. Avro: snappy (default), deflate, zstd, bzip2, xz, uncompressed.",
+        examples=["zstd"],
     )
-    options: WriteOptions = Field(default=WriteOptions(), description="How CSV is written.")
+    options: WriteOptions = Field(
+        default=WriteOptions(), description="How CSV is written.", examples=[{"header": False, "sep": ";"}]
+    )
     contract: ContractConfig | None = Field(
-        default=None, description="The Avro schema that loaded rows must satisfy."
+        default=None,
+        description="The Avro schema that loaded rows must satisfy.",
+        examples=["schemas/daily.avsc"],
     )
 
     @model_validator(mode="after")

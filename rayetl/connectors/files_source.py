@@ -21,7 +21,7 @@ from rayetl.sql.types import Schema
 class ColumnSpec(Model):
     """One column of a schema."""
 
-    name: str = Field(min_length=1, description="Name of the column.")
+    name: str = Field(min_length=1, description="Name of the column.", examples=["price"])
     type: str = Field(description="Its type as Spark's DDL writes it.", examples=["DECIMAL(10,2)"])
 
 
@@ -54,7 +54,9 @@ class FilesSource(Source):
         examples=["id BIGINT, price DECIMAL(10,2)"],
     )
     contract: ContractConfig | None = Field(
-        default=None, description="The Avro schema that the rows must satisfy."
+        default=None,
+        description="The Avro schema that the rows must satisfy.",
+        examples=["schemas/flight.avsc"],
     )
     mode: Literal["permissive", "drop", "fail"] = Field(
         default="permissive",
@@ -62,7 +64,9 @@ class FilesSource(Source):
         "`drop` leaves it out and counts it, `fail` stops the run.",
     )
     options: ReadOptions | None = Field(
-        default=None, description="How the format is read, with the names of Spark's options."
+        default=None,
+        description="How the format is read, with the names of Spark's options.",
+        examples=[{"header": True, "sep": ";"}],
     )
 
     @field_validator("schema_")

@@ -19,12 +19,13 @@ class Step(Model):
     """Fields that every step has."""
 
     id: Identifier | None = Field(
-        default=None, description="Name of the step; other steps and loads refer to it."
+        default=None, description="Name of the step; other steps and loads refer to it.", examples=["daily"]
     )
     from_: Identifier | None = Field(
         default=None,
         alias="from",
         description="Id of the source or step to read; by default the step before this one.",
+        examples=["flights"],
     )
 
     effect: ClassVar[RowEffect]

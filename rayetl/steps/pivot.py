@@ -143,8 +143,12 @@ class Unpivot(Step):
         description="The columns to keep beside them; by default all others.",
         examples=[["carrier", "flight"]],
     )
-    name: ColumnName = Field(default="name", description="Name of the column with the columns' names.")
-    value: ColumnName = Field(default="value", description="Name of the column with their values.")
+    name: ColumnName = Field(
+        default="name", description="Name of the column with the columns' names.", examples=["month"]
+    )
+    value: ColumnName = Field(
+        default="value", description="Name of the column with their values.", examples=["amount"]
+    )
     drop_nulls: bool = Field(default=False, description="Leave out the rows whose value is NULL.")
 
     effect: ClassVar[RowEffect] = RowEffect.EXPANDS

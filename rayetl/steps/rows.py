@@ -41,7 +41,9 @@ class Limit(Step):
 
     type: Literal["limit"] = Field(default="limit", description="Keep the first rows.")
     rows: int = Field(ge=0, le=2**31 - 1, description="How many rows to keep at most.", examples=[1000])
-    offset: int = Field(default=0, ge=0, le=2**31 - 1, description="How many rows to leave out before them.")
+    offset: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="How many rows to leave out before them.", examples=[100]
+    )
 
     effect: ClassVar[RowEffect] = RowEffect.LIMITS
 

@@ -103,19 +103,29 @@ class TextOptions(ListingOptions):
         min_length=1,
         max_length=2,
         description="The end of a line; by default any of \\n, \\r\\n and \\r.",
+        examples=["\n"],
     )
     date_format: DatePattern | None = Field(
         default=None, description="Java pattern of dates.", examples=["dd/MM/yyyy"]
     )
-    timestamp_format: DatePattern | None = Field(default=None, description="Java pattern of timestamps.")
+    timestamp_format: DatePattern | None = Field(
+        default=None, description="Java pattern of timestamps.", examples=["yyyy-MM-dd HH:mm:ss"]
+    )
     timestamp_ntz_format: DatePattern | None = Field(
         default=None,
         validation_alias=AliasChoices("timestamp_ntz_format", "timestampNTZFormat", "timestampNtzFormat"),
         description="Java pattern of timestamps without time zone.",
+        examples=["yyyy-MM-dd'T'HH:mm:ss"],
     )
-    time_zone: TimeZone = Field(default="UTC", description="Time zone of timestamps that name none.")
+    time_zone: TimeZone = Field(
+        default="UTC", description="Time zone of timestamps that name none.", examples=["Europe/Vienna"]
+    )
     sampling_ratio: float = Field(
-        default=1.0, gt=0, le=1, description="Share of the records that types are inferred from."
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the records that types are inferred from.",
+        examples=[0.1],
     )
 
 
@@ -127,23 +137,37 @@ class CsvOptions(TextOptions):
         default=",",
         validation_alias=AliasChoices("sep", "delimiter"),
         description="What stands between two fields; one character or several.",
+        examples=[";"],
     )
-    quote: Character = Field(default='"', description="The quote character; empty: fields are not quoted.")
+    quote: Character = Field(
+        default='"', description="The quote character; empty: fields are not quoted.", examples=["'"]
+    )
     escape: Character = Field(
-        default="\\", description="The character that stands before a quote inside a quoted field."
+        default="\\",
+        description="The character that stands before a quote inside a quoted field.",
+        examples=['"'],
     )
     comment: Character | None = Field(
-        default=None, description="Lines that begin with this character are left out."
+        default=None, description="Lines that begin with this character are left out.", examples=["#"]
     )
-    null_value: str = Field(default="", description="The text that stands for NULL.")
-    empty_value: str = Field(default="", description='What a quoted empty field (`""`) is read as.')
-    nan_value: str = Field(default="NaN", description="The text that stands for not-a-number.")
-    positive_inf: str = Field(default="Inf", description="The text that stands for infinity.")
-    negative_inf: str = Field(default="-Inf", description="The text that stands for negative infinity.")
+    null_value: str = Field(default="", description="The text that stands for NULL.", examples=["NA"])
+    empty_value: str = Field(
+        default="", description='What a quoted empty field (`""`) is read as.', examples=["-"]
+    )
+    nan_value: str = Field(
+        default="NaN", description="The text that stands for not-a-number.", examples=["nan"]
+    )
+    positive_inf: str = Field(
+        default="Inf", description="The text that stands for infinity.", examples=["inf"]
+    )
+    negative_inf: str = Field(
+        default="-Inf", description="The text that stands for negative infinity.", examples=["-inf"]
+    )
     encoding: Encoding = Field(
         default="UTF-8",
         validation_alias=AliasChoices("encoding", "charset"),
         description="Character encoding of the files.",
+        examples=["ISO-8859-1"],
     )
     ignore_leading_white_space: bool = Field(default=False, description="Cut blanks before a field.")
     ignore_trailing_white_space: bool = Field(default=False, description="Cut blanks after a field.")
@@ -164,6 +188,7 @@ class JsonOptions(TextOptions):
         default=None,
         validation_alias=AliasChoices("encoding", "charset"),
         description="Character encoding of the files; found out by default.",
+        examples=["ISO-8859-1"],
     )
     primitives_as_string: bool = Field(default=False, description="Infer STRING for every plain value.")
     prefers_decimal: bool = Field(default=False, description="Infer DECIMAL for numbers with a point.")
