@@ -99,7 +99,7 @@ class _Compiler:
     steps: dict[str, StepNode] = field(default_factory=dict)
     loads: list[LoadNode] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
-    recipes: dict[str, Callable[[bool], StepNode | None]] = field(default_factory=dict)
+    recipes: dict[str, Callable[[bool], StepNode]] = field(default_factory=dict)
 
     def run(self) -> None:
         for source in self.graph.sources:
@@ -120,7 +120,7 @@ class _Compiler:
             promised = promised_schema(contract) if contract else None
             scan = draft.source.describe(promised)
         except SqlError as error:
-            self._extend(error.problems, (*draft.path, "schema" if promised or not contract else "contract"))
+            self._extend(error.problems, (*draft.path, "contract") if promised is None else draft.path)
             return
         except SourceError as error:
             self._fault(error.message, (*draft.path, place), error.hint)
@@ -138,7 +138,7 @@ class _Compiler:
         node_id = f"{owner}.contract"
         bindings = (Binding(name, self.outputs[name]),)
 
-        def compile_it(carry: bool) -> StepNode | None:
+        def compile_it(carry: bool) -> StepNode:
             context = self._context((name,), bindings, path, carry)
             if context is None:
                 return _waiting(
@@ -147,35 +147,41 @@ class _Compiler:
             checked = check_contract(contract, context)
             return self._checked(node_id, "contract", bindings, context, checked, RowEffect.FILTERS)
 
-        self._compile(node_id, compile_it, path)
+        good = self._compile(node_id, compile_it, path)
         if owner == name:
-            self.outputs[owner] = node_id
+            self._put_out(owner, node_id, good)
 
     def _add_step(self, draft: StepDraft) -> None:
         if any(self.outputs.get(name) is None for name in draft.inputs):
             return
         bindings = tuple(Binding(name, self.outputs[name]) for name in dict.fromkeys(draft.inputs))
 
-        def compile_it(carry: bool) -> StepNode | None:
+        def compile_it(carry: bool) -> StepNode:
             return self._compiled_step(draft, bindings, carry)
 
-        self.outputs[draft.id] = draft.id
-        self._compile(draft.id, compile_it, draft.path)
+        good = self._compile(draft.id, compile_it, draft.path)
+        self._put_out(draft.id, draft.id, good)
 
-    def _compile(self, node_id: str, recipe: Callable[[bool], StepNode | None], path: ConfigPath) -> None:
+    def _put_out(self, name: str, node_id: str, good: bool) -> None:
+        """Readers of `name` get the rows of a node; none if it failed, and then they stay silent."""
+        if good:
+            self.outputs[name] = node_id
+        else:
+            self.outputs.pop(name, None)
+
+    def _compile(self, node_id: str, recipe: Callable[[bool], StepNode], path: ConfigPath) -> bool:
         try:
             node = recipe(False)
         except SqlError as error:
             self._extend(error.problems, path)
-            node = None
-        if node is None or not self._check_node(node, path):
-            self.outputs.pop(node_id, None)
-            self.outputs.pop(node_id.removesuffix(".contract"), None)
-            return
+            return False
+        if not self._check_node(node, path):
+            return False
         self.steps[node_id] = node
         self.recipes[node_id] = recipe
+        return True
 
-    def _compiled_step(self, draft: StepDraft, bindings: tuple[Binding, ...], carry: bool) -> StepNode | None:
+    def _compiled_step(self, draft: StepDraft, bindings: tuple[Binding, ...], carry: bool) -> StepNode:
         schemas = self._schemas(bindings)
         waiting = _waiting(draft.id, draft.kind, bindings, draft.step.effect, draft.path, schemas, carry)
         context = self._context(draft.inputs, bindings, draft.path, carry)
@@ -274,9 +280,7 @@ class _Compiler:
                 self.sources[name] = replace(source, carries_row=True, reads_positions=True)
         for name in self.steps:
             if name in carrying:
-                node = self.recipes[name](True)
-                assert node is not None
-                self.steps[name] = node
+                self.steps[name] = self.recipes[name](True)
 
     def _check_node(self, node: StepNode, path: ConfigPath) -> bool:
         return node.schema is None or self._check_columns(node.schema, path, hidden=True)
@@ -306,7 +310,12 @@ class _Compiler:
         self.problems.append(Problem("plan", message, path=path, hint=hint))
 
     def _extend(self, problems: Iterable[Problem], path: ConfigPath) -> None:
-        self.problems.extend(problem if problem.path else problem.under(path) for problem in problems)
+        self.problems.extend(_below(problem, path) for problem in problems)
+
+
+def _below(problem: Problem, path: ConfigPath) -> Problem:
+    """A problem whose path may still be relative to `path`."""
+    return problem if problem.path[: len(path)] == path else problem.under(path)
 
 
 def _source_node(draft: SourceDraft, scan: Scan, schema: Schema) -> SourceNode:

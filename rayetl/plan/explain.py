@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sqlglot import exp
+
 from rayetl.contracts import ContractConfig
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
@@ -162,7 +164,7 @@ def _statements(plan: Plan) -> Iterator[str]:
         yield "\n".join([*_comments(step), _statement(step)])
         if step.checked is not None:
             for check in step.checked.tables:
-                yield f"-- {step.id}, rule {check.rule} over all rows\n{render(check.query)};"
+                yield f"-- {step.id}, rule {check.rule} over all rows\n{_text(check.query)};"
 
 
 def _comments(step: StepNode) -> Iterator[str]:
@@ -177,4 +179,9 @@ def _comments(step: StepNode) -> Iterator[str]:
 def _statement(step: StepNode) -> str:
     if step.query is None:
         return "-- known when the values have been looked up in the data"
-    return f"{render(step.query)};"
+    return f"{_text(step.query)};"
+
+
+def _text(query: exp.Query) -> str:
+    assert isinstance(query, exp.Expression)
+    return render(query)

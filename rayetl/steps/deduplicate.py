@@ -79,4 +79,4 @@ class Deduplicate(Step):
 
 def _reversed(order: exp.Ordered) -> exp.Ordered:
     nulls_first = not order.args.get("nulls_first")
-    return exp.Ordered(this=order.this, desc=not order.args.get("desc"), nulls_first=nulls_first)
+    return exp.Ordered(this=order.this, desc=not order.args.get("desc") or None, nulls_first=nulls_first)

@@ -202,7 +202,7 @@ class Reader:
         tree = self.expression(text[: found.start()] or text, *field)
         descending = (found["way"] or "asc").lower() == "desc"
         first = found["nulls"].lower() == "first" if found["nulls"] else not descending
-        return exp.Ordered(this=tree, desc=descending, nulls_first=first)
+        return exp.Ordered(this=tree, desc=descending or None, nulls_first=first)
 
     def order(self, texts: Sequence[str], *field: str | int) -> list[exp.Ordered]:
         return [self.ordered(text, *field, index) for index, text in enumerate(texts)]

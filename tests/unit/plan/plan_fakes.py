@@ -27,6 +27,7 @@ class NoOptions(Model):
 class FakeSource(Source):
     """A source whose schema is given in DDL; an empty one is missing."""
 
+    type: str = "fake"
     path: str = "in.parquet"
     ddl: str = ""
     format: str = "parquet"
@@ -44,6 +45,7 @@ class FakeSource(Source):
 
 
 class FakeLoad(Load):
+    type: str = "fake"
     path: str = "out"
     mode: str = "overwrite"
     refuse: str | None = None

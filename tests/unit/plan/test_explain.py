@@ -43,7 +43,7 @@ steps
     columns unchanged
 
 loads
-  load_1: out overwrite from limit_5
+  load_1: fake out overwrite from limit_5
     2 columns: d: date, n: bigint not null
 
 warnings
