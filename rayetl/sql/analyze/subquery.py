@@ -181,13 +181,15 @@ def attached(relation: Relation, expr: Expr, context: Context) -> tuple[Relation
     state = [relation]
 
     def swap(node: Expr) -> Expr | None:
-        if not isinstance(node, Subquery):
+        inner = node.args[0] if isinstance(node, Call) and node.function == "not" else node
+        if not isinstance(inner, Subquery) or (inner is not node and inner.kind != "in"):
             return None
         args = []
-        for arg in node.args:
+        for arg in inner.args:
             state[0], done = attached(state[0], arg, context)
             args.append(done)
-        state[0], value = _ATTACH[node.kind](state[0], replace(node, args=tuple(args)), context)
+        attach = _ATTACH[inner.kind] if inner is node else _attach_not_in
+        state[0], value = attach(state[0], replace(inner, args=tuple(args)), context)
         return value
 
     found = expr.transform(swap)
@@ -294,16 +296,14 @@ def _marked(relation: Relation, node: Subquery, context: Context) -> tuple[Relat
     return joined, Call(BOOLEAN, False, "isnotnull", (mark,), "isnotnull")
 
 
-def _attach_in(relation: Relation, node: Subquery, context: Context) -> tuple[Relation, Expr]:
-    """Three-valued IN: NULL where nothing matches but a NULL on either side might have."""
+def _attach_not_in(relation: Relation, node: Subquery, context: Context) -> tuple[Relation, Expr]:
+    """Where a NULL on either side might have matched, Spark takes NOT IN as false (and IN as well)."""
     assert isinstance(node.plan, Plan)
     if node.plan.ties:
-        raise unsupported(
-            node.plan.node, "a correlated IN is supported only alone in WHERE", hint="use EXISTS"
-        )
+        raise unsupported(node.plan.node, "a correlated NOT IN is not supported", hint="use NOT EXISTS")
     if len(node.args) != 1:
         raise unsupported(
-            node.plan.node, "IN with several values is supported only alone in WHERE", hint="use EXISTS"
+            node.plan.node, "NOT IN with several values is not supported", hint="use NOT EXISTS"
         )
     relation, matched = _marked(relation, node, context)
     column = node.plan.relation.columns[0]
@@ -319,12 +319,11 @@ def _attach_in(relation: Relation, node: Subquery, context: Context) -> tuple[Re
     some_null = Call(BOOLEAN, False, ">", (nulls, zero), ">")
     unknown = Call(BOOLEAN, False, "or", (left_null, some_null), "or")
     empty = Call(BOOLEAN, False, "=", (rows, zero), "=")
-    branches = ((matched, TRUE), (empty, FALSE), (unknown, null(BOOLEAN)))
-    return relation, Case(BOOLEAN, True, branches, FALSE)
+    return relation, Case(BOOLEAN, False, ((matched, FALSE), (empty, TRUE), (unknown, FALSE)), TRUE)
 
 
 _ATTACH: dict[str, Callable[[Relation, Subquery, Context], tuple[Relation, Expr]]] = {
     "scalar": _attach_scalar,
     "exists": _attach_exists,
-    "in": _attach_in,
+    "in": _marked,
 }

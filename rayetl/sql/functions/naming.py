@@ -71,6 +71,12 @@ _DEFAULTS: dict[str, dict[int, tuple[str, ...]]] = {
     "substr": {2: ("2147483647",)},
     "replace": {2: ("",)},
     "overlay": {3: ("-1",)},
+    "regexp_replace": {3: ("1",)},
+    "split": {2: ("-1",)},
+    "months_between": {2: ("true",)},
+    "unix_timestamp": {1: ("yyyy-MM-dd HH:mm:ss",)},
+    "from_unixtime": {1: ("yyyy-MM-dd HH:mm:ss",)},
+    "sort_array": {1: ("true",)},
 }
 _UNIT_MICROS = {"day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000}
 
@@ -108,6 +114,9 @@ _SPECIAL: dict[str, Callable[[list[str]], str]] = {
     "not": lambda args: f"(NOT {args[0]})",
     "negative": lambda args: f"(- {args[0]})",
     "positive": lambda args: f"(+ {args[0]})",
+    "rank": lambda _: "RANK()",
+    "dense_rank": lambda _: "DENSE_RANK()",
+    "percent_rank": lambda _: "PERCENT_RANK()",
     "~": lambda args: f"~{args[0]}",
     "isnull": lambda args: f"({args[0]} IS NULL)",
     "isnotnull": lambda args: f"({args[0]} IS NOT NULL)",
@@ -116,6 +125,9 @@ _SPECIAL: dict[str, Callable[[list[str]], str]] = {
     "ilike": lambda args: f"ilike({args[0]}, {args[1]})",
     "rlike": lambda args: f"RLIKE({args[0]}, {args[1]})",
     "getitem": lambda args: f"{args[0]}[{args[1]}]",
+    "nullif": lambda args: f"nullif({', '.join(args[-2:])})",
+    "extract": lambda args: f"extract({args[0]} FROM {args[1]})",
+    "trim_from": lambda args: f"TRIM(BOTH {args[1]} FROM {args[0]})",
     "if": lambda args: f"(IF({', '.join(args)}))",
 }
 
@@ -145,9 +157,18 @@ def _window(expr: WindowCall) -> str:
         parts.append("PARTITION BY " + ", ".join(spark_name(key) for key in expr.partition))
     if expr.order:
         parts.append("ORDER BY " + ", ".join(_sort_key(key) for key in expr.order))
-    parts.append(_frame(expr.frame))
+    parts.append(_offset_frame(expr) or _frame(expr.frame))
     ignore = " IGNORE NULLS" if expr.function.ignore_nulls and isinstance(expr.function, Call) else ""
     return f"{spark_name(expr.function)}{ignore} OVER ({' '.join(parts)})"
+
+
+def _offset_frame(expr: WindowCall) -> str | None:
+    """lag and lead show the one row they look at."""
+    call = expr.function
+    if call.function not in ("lag", "lead") or not isinstance(call.args[1], Literal):
+        return None
+    row = f"{'-' if call.function == 'lag' else ''}{call.args[1].value} FOLLOWING"
+    return f"ROWS BETWEEN {row} AND {row}"
 
 
 def _sort_key(key: SortKey) -> str:
