@@ -1,0 +1,85 @@
+"""The house as tests: who imports whom, what an import costs, how long files and functions are."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = (
+    "ray",
+    "pyspark",
+    "polars",
+    "pyarrow",
+    "sqlglot",
+    "pydantic",
+    "numpy",
+    "pandas",
+    "fastavro",
+    "duckdb",
+)
+
+TABLES = {"rayetl/sql/resolve.py"}
+"""Files that are long because they handle one construct after another."""
+
+
+def sources() -> list[Path]:
+    return sorted((ROOT / "rayetl").rglob("*.py"))
+
+
+def functions() -> list[tuple[int, str]]:
+    found = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                found.append((node.end_lineno - node.lineno + 1, f"{path}:{node.name}"))
+    return found
+
+
+def test_import_contracts_hold() -> None:
+    command = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("code", ["import rayetl", "from rayetl.cli import main; main(['--help'])"])
+def test_a_first_import_brings_nothing_heavy(code: str) -> None:
+    check = f"import sys, atexit; heavy = {HEAVY}\natexit.register(lambda: print('HEAVY', sorted(set(heavy) & set(sys.modules))))\n{code}"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_run_imports_no_driver(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("a,b\n1,x\n")
+    (tmp_path / "p.yaml").write_text(
+        "name: p\nextract: {type: files, path: in.csv, options: {header: true}}\n"
+        "load: {type: files, path: out, format: parquet}\n"
+    )
+    code = (
+        "import sys\nfrom rayetl import Pipeline\nPipeline.load('p.yaml').run()\n"
+        "print(sorted({'ray', 'pyspark', 'duckdb', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_files_and_functions_are_short() -> None:
+    files = [
+        len(path.read_text().splitlines())
+        for path in sources()
+        if path.relative_to(ROOT).as_posix() not in TABLES
+    ]
+    lengths = [length for length, _ in functions()]
+    assert statistics.median(files) <= 200
+    assert statistics.quantiles(files, n=10)[-1] <= 400
+    assert max(files) <= 600
+    assert statistics.median(lengths) <= 10
+    assert statistics.quantiles(lengths, n=10)[-1] <= 30
