@@ -167,7 +167,7 @@ def _offset_frame(expr: WindowCall) -> str | None:
     call = expr.function
     if call.function not in ("lag", "lead") or not isinstance(call.args[1], Literal):
         return None
-    row = f"{'-' if call.function == 'lag' else ''}{call.args[1].value} FOLLOWING"
+    row = f"{'-' if call.function == 'lag' else ''}{spark_name(call.args[1])} FOLLOWING"
     return f"ROWS BETWEEN {row} AND {row}"
 
 

@@ -191,7 +191,7 @@ SELECT id FROM people WHERE (id, grp) IN (SELECT id, grp FROM orders)
 SELECT id FROM people p WHERE id IN (SELECT id FROM orders o WHERE o.grp = p.grp)
 SELECT id FROM people WHERE id IN (SELECT id FROM orders) OR n < 0
 SELECT id FROM people WHERE id NOT IN (SELECT id FROM orders) OR n > 20
-SELECT id, id NOT IN (SELECT id FROM orders) AS a, id NOT IN (SELECT oid FROM orders) AS b, id IN (SELECT id FROM orders) IS NULL AS c FROM people
+SELECT id, id NOT IN (SELECT id FROM orders) AS a, id NOT IN (SELECT oid FROM orders) AS b, (id IN (SELECT id FROM orders)) IS NULL AS c FROM people
 SELECT id, id NOT IN (SELECT id FROM empty) AS a FROM people
 SELECT id, EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id) AS e FROM people p
 SELECT id, (SELECT n FROM empty) AS nothing FROM people
