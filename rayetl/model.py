@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import (
@@ -71,8 +72,8 @@ _BYTE_UNITS: dict[str, int] = {
     **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
 }
-_AMOUNT = r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)"
-_DURATION = re.compile(r"\d{1,15}(?:\.\d{1,9})?|(?:\s*\d{1,15}(?:\.\d{1,9})?\s*[A-Za-z]+)+", re.ASCII)
+_AMOUNT = r"(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)"
+_DURATION = re.compile(r"\d{1,18}(?:\.\d{1,9})?|(?:\s*\d{1,18}(?:\.\d{1,9})?\s*[A-Za-z]+)+", re.ASCII)
 _PART = re.compile(_AMOUNT, re.ASCII)
 _LONGEST = timedelta(days=36_500)
 _LARGEST = 2**63 - 1
@@ -91,16 +92,16 @@ def parse_duration(value: object) -> timedelta:
     text = str(value).strip()
     if len(text) > 100 or not _DURATION.fullmatch(text):
         raise ValueError(f"{text[:100]!r} is not a duration; {allowed}")
-    total = 0.0
+    total = Decimal(0)
     for amount, unit in _PART.findall(text):
         if not unit:
             raise ValueError(f"the duration {text} has no unit; write {text}s for seconds or {text}ms")
         if unit.lower() not in _TIME_UNITS:
             raise ValueError(f"{unit!r} in {text!r} is not a unit of time; allowed: us, ms, s, m, h, d")
-        total += float(amount) * _TIME_UNITS[unit.lower()]
-    if total > _LONGEST / timedelta(microseconds=1):
+        total += Decimal(amount) * _TIME_UNITS[unit.lower()]
+    if total > _LONGEST // timedelta(microseconds=1):
         raise ValueError(f"the duration {text!r} is longer than 100 years")
-    return timedelta(microseconds=total)
+    return timedelta(microseconds=round(total))
 
 
 def parse_size(value: object) -> int:
@@ -123,7 +124,7 @@ def parse_size(value: object) -> int:
         raise ValueError(f"{unit!r} in {text!r} is not a unit of size; allowed: {units}")
     if "." in amount and factor == 1:
         raise ValueError(f"{text!r} is not a whole number of bytes")
-    size = int(amount) * factor if amount.isdigit() else round(float(amount) * factor)
+    size = int(amount) * factor if amount.isdigit() else round(Decimal(amount) * factor)
     if size > _LARGEST:
         raise ValueError(f"the size {text!r} is larger than {_LARGEST} bytes")
     return size
@@ -131,7 +132,7 @@ def parse_size(value: object) -> int:
 
 def format_duration(value: timedelta) -> str:
     """The shortest spelling that `parse_duration` reads back as the same length."""
-    whole = round(value / timedelta(microseconds=1))
+    whole = value // timedelta(microseconds=1)
     unit = next(unit for unit, size in reversed(_MICROSECONDS.items()) if whole % size == 0)
     return f"{whole // _MICROSECONDS[unit]}{unit}" if whole else "0s"
 

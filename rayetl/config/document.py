@@ -16,6 +16,9 @@ from pydantic.alias_generators import to_camel, to_snake
 from rayetl.config.offsets import Piece, source_index
 from rayetl.errors import ConfigPath, Problem
 
+ONLY_SOURCE = "source"
+"""The id of a source that is given without one."""
+
 MAX_BYTES = 1 << 20
 """Longest config, in bytes. A hand-written one is a few kilobytes."""
 
@@ -131,8 +134,11 @@ class Document:
 
     def _index(self, problem: Problem) -> int:
         node = self.at(problem.path)
-        if isinstance(node, Scalar) and problem.offset is not None:
-            return source_index(self.text, node, problem.offset)
+        if isinstance(node, Scalar):
+            if problem.offset is not None:
+                return source_index(self.text, node, problem.offset)
+            if node.start == node.end and not node.style:
+                return self.key_index(problem.path)
         return node.start
 
 

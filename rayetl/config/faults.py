@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from difflib import get_close_matches
-
 
 _LONG_LIST = 16
 
@@ -22,7 +22,12 @@ class FormError(Exception):
 
 def quoted(names: Iterable[object]) -> str:
     """`a`, `b` and `c` as they are shown in messages."""
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(f"`{visible(str(name))}`" for name in names)
+
+
+def visible(text: str) -> str:
+    """A text with line breaks and the like as escapes."""
+    return text if text.isprintable() else json.dumps(text)[1:-1]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
@@ -32,10 +37,48 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
+_OTHER_WORDS = {
+    "groupby": "aggregate",
+    "group_by": "aggregate",
+    "group": "aggregate",
+    "agg": "aggregate",
+    "where": "filter",
+    "project": "select",
+    "map": "select",
+    "rename": "select",
+    "drop": "select",
+    "cast": "select",
+    "with_column": "select",
+    "distinct": "deduplicate",
+    "dedup": "deduplicate",
+    "dedupe": "deduplicate",
+    "explode": "flatten",
+    "unnest": "flatten",
+    "orderby": "sort",
+    "order_by": "sort",
+    "concat": "union",
+    "append": "union",
+    "fillna": "fill",
+    "melt": "unpivot",
+    "stack": "unpivot",
+    "query": "sql",
+    "head": "limit",
+    "expect": "validate",
+    "check": "validate",
+}
+"""What other systems call our steps."""
+
+
+def other_word(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed word for what is called `name` elsewhere."""
+    word = _OTHER_WORDS.get(name.lower())
+    return word if word in set(allowed) else None
+
+
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """`did you mean ...?` when something is near enough, else the whole list."""
     names = list(allowed)
-    near = nearest(name, names)
+    near = other_word(name, names) or nearest(name, names)
     listed = f"allowed: {quoted(names)}" if names else "nothing is allowed here"
     if near and len(names) > _LONG_LIST:
         return f"did you mean `{near}`?"

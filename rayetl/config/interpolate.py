@@ -18,6 +18,7 @@ from rayetl.config.offsets import Piece, source_index
 from rayetl.config.resolve import resolve
 from rayetl.errors import Problem
 
+_MOST = {"too_large": 1}
 _REFERENCE = re.compile(r"\$\$|\$\{(?P<body>[^{}]*)(?P<close>\}?)")
 _BODY = re.compile(r"\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<default>:-(?P<text>.*))?", re.DOTALL)
 _SECRET_WORDS = frozenset(
@@ -151,7 +152,7 @@ class Interpolation:
         return bool(words & _KEY_WORDS) and name not in self.variables and name not in self.given
 
     def _fault(self, code: str, message: str, hint: str | None, match: re.Match[str], scalar: Scalar) -> str:
-        if sum(problem.code.endswith(code) for problem in self.problems) < 100:
+        if sum(problem.code.endswith(code) for problem in self.problems) < _MOST.get(code, 100):
             index = source_index(self.document.text, scalar, match.start())
             self.problems.append(self.document.pin(Problem(f"config.{code}", message, (), hint), index))
         return match.group()

@@ -29,6 +29,14 @@ def read_json(text: str) -> TreeBuilder:
     return reader.builder
 
 
+def _string_fault(message: str) -> str:
+    if "control character" in message:
+        return "a line break or control character stands in a text; JSON wants an escape like `\\n`"
+    if "escape" in message:
+        return "this is not an escape that JSON knows; a backslash itself is written `\\\\`"
+    return 'the text is not closed: `"` is expected'
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -93,7 +101,7 @@ class _Reader:
         try:
             value, self.index = _DECODER.raw_decode(self.text, start)
         except JSONDecodeError as error:
-            raise FormError("syntax", f"not a JSON text: {error.msg.lower()}", error.pos) from None
+            raise FormError("syntax", _string_fault(error.msg), error.pos) from None
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise FormError("character", "half of a surrogate pair is not a character", start)
         self.builder.add(Scalar(start, self.index, value, value, '"'))

@@ -11,7 +11,7 @@ from typing import Any
 from rayetl.config import document as tree
 from rayetl.config.checked import Loaded, check_document, load_text
 from rayetl.config.document import Document
-from rayetl.config.faults import FormError
+from rayetl.config.faults import FormError, suggestion
 from rayetl.config.json_reader import read_json
 from rayetl.config.models import PipelineConfig
 from rayetl.config.reading import read_text
@@ -27,7 +27,7 @@ def load_config(path: str | Path, *, variables: Mapping[str, str] | None = None)
     problems in the order of the file.
     """
     name = str(path)
-    return load_text(read_text(Path(path)), PipelineConfig, file=name, variables=variables)
+    return _with_known_ids(load_text(read_text(Path(path)), PipelineConfig, file=name, variables=variables))
 
 
 def from_mapping(mapping: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> LoadedConfig:
@@ -42,7 +42,29 @@ def from_mapping(mapping: Mapping[str, Any], variables: Mapping[str, str] | None
     except FormError as error:
         raise ConfigError([Problem(f"config.{error.code}", error.message, (), error.hint)]) from None
     assert root is not None
-    return check_document(Document("", None, _unplaced(root)), PipelineConfig, [], variables or {})
+    document = Document("", None, _unplaced(root))
+    return _with_known_ids(check_document(document, PipelineConfig, [], variables or {}))
+
+
+def _with_known_ids(loaded: LoadedConfig) -> LoadedConfig:
+    """Refuses tests that give rows to what is no source."""
+    sources = loaded.config.extract
+    problems = [
+        Problem(
+            "config.unknown_id",
+            f"there is no source `{name}` to give rows to",
+            ("tests", index, "given", name),
+            suggestion(name, sources),
+        )
+        for index, test in enumerate(loaded.config.tests)
+        for name in test.given
+        if name not in sources
+    ]
+    if problems:
+        raise ConfigError(
+            [loaded.document.pin(each, loaded.document.key_index(each.path)) for each in problems]
+        )
+    return loaded
 
 
 def _unplaced(node: tree.Node) -> tree.Node:

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from rayetl.config.document import ONLY_SOURCE
 from rayetl.connectors import LOADS, SOURCES
 from rayetl.connectors.base import Load, Source
 from rayetl.connectors.dead_letters import DeadLetterFiles
@@ -25,9 +26,6 @@ from rayetl.contracts import Share
 from rayetl.model import Identifier, Model, OneOrMany
 from rayetl.quality import ValidateStep
 from rayetl.steps import Verb
-
-ONLY_SOURCE = "source"
-"""The id of a source that is given without one."""
 
 
 def _one_of(models: tuple[type[Model], ...]) -> Any:

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from rayetl.config.models import PipelineConfig
 from rayetl.config.schema import json_schema
-from rayetl.config.shape import Shape, describe, shape_of, spellings, type_tags
+from rayetl.config.shape import Shape, choices, describe, shape_of, spellings, type_tags
 from rayetl.connectors.base import Load, Source
 from rayetl.model import format_duration
 from rayetl.steps.base import Step
@@ -138,8 +138,17 @@ def _field(model: type[BaseModel], name: str, info: FieldInfo) -> str:
         lines.append("- required")
     else:
         lines.append(f"- default: `{_shown(info.get_default(call_default_factory=True))}`")
-    lines += [f"- example: `{_shown(example)}`" for example in info.examples or ()]
+    lines += [f"- example: `{_shown(example)}`" for example in _examples(info)]
     return "\n".join(lines)
+
+
+def _examples(info: FieldInfo) -> list[Any]:
+    """A field of few values needs no example of its own: the first that is not its default serves."""
+    if info.examples:
+        return list(info.examples)
+    shape = shape_of(info).bare()
+    listed = [True, False] if shape.type is bool else choices(shape)
+    return [value for value in listed if value != info.default][:1]
 
 
 def _fallback(model: type[BaseModel], name: str) -> str:

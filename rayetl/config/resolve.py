@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_LONGEST_NUMBER = 400
 _INT = re.compile(r"[-+]?[0-9]{1,400}", re.ASCII)
 _OCTAL = re.compile(r"0o[0-7]{1,100}", re.ASCII)
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,100}", re.ASCII)
@@ -26,7 +27,7 @@ def resolve(text: str) -> str | int | float | bool | None:
         return int(text[2:], 8)
     if _HEX.fullmatch(text):
         return int(text[2:], 16)
-    if _FLOAT.fullmatch(text):
+    if len(text) <= _LONGEST_NUMBER and _FLOAT.fullmatch(text):
         return float(text)
     if _INFINITY.fullmatch(text):
         return float("-inf" if text.startswith("-") else "inf")

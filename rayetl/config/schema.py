@@ -30,13 +30,51 @@ def json_schema(model: type[BaseModel] = PipelineConfig) -> dict[str, Any]:
     """JSON Schema (Draft 2020-12) of a config. Every field is there in snake_case and camelCase, and where a
     number or a truth value is wanted a `${...}` reference is allowed."""
     schema = model.model_json_schema(by_alias=True, schema_generator=_Generator)
-    widened = _widened(schema)
-    assert isinstance(widened, dict)
-    return {
-        "$schema": DIALECT,
-        "title": "rayetl pipeline",
-        **{k: v for k, v in widened.items() if k != "title"},
-    }
+    definitions = schema.get("$defs", {})
+    _exemplify(schema, definitions)
+    _require_tags(schema, definitions)
+    return {"$schema": DIALECT, **_widened(schema), "title": "rayetl pipeline"}
+
+
+def _require_tags(node: Any, definitions: dict[str, Any]) -> None:
+    """Where `type` chooses between models it must be given, whatever default it has in Python."""
+    if isinstance(node, list):
+        for item in node:
+            _require_tags(item, definitions)
+    if not isinstance(node, dict):
+        return
+    for reference in node.get("discriminator", {}).get("mapping", {}).values():
+        member = definitions[reference.rpartition("/")[2]]
+        member["required"] = sorted({"type", *member.get("required", ())})
+    for key, inner in node.items():
+        if key not in _VALUES:
+            _require_tags(inner, definitions)
+
+
+def _exemplify(node: Any, definitions: dict[str, Any]) -> None:
+    """Give a field whose values can be listed, and that has no example of its own, some of them."""
+    if isinstance(node, list):
+        for item in node:
+            _exemplify(item, definitions)
+    if not isinstance(node, dict):
+        return
+    for name, inner in node.items():
+        if name == "properties":
+            for field in inner.values():
+                if "examples" not in field and (found := _listed(field, definitions)):
+                    field["examples"] = [value for value in found if value != field.get("default")][:2]
+        if name not in _VALUES:
+            _exemplify(inner, definitions)
+
+
+def _listed(schema: Any, definitions: dict[str, Any]) -> list[Any]:
+    if schema.get("type") == "boolean":
+        return [True, False]
+    if "enum" in schema or "const" in schema:
+        return list(schema.get("enum", ())) or [schema["const"]]
+    if "$ref" in schema:
+        return _listed(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
+    return [value for inner in schema.get("anyOf", ()) for value in _listed(inner, definitions)]
 
 
 def _widened(node: Any, *, of_names: bool = False) -> Any:

@@ -21,6 +21,7 @@ from rayetl.config.faults import nearest, quoted
 from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath
 from rayetl.model import OneOrMany
+from rayetl.quality import ValidateStep
 from rayetl.steps.base import Step
 
 Metadata = tuple[Any, ...]
@@ -31,6 +32,7 @@ _TITLES = {
     "SqlText": "a Spark SQL text",
     "Identifier": "a name",
     "ColumnName": "the name of a column",
+    "Share": "a share such as `1%` or 0.01",
 }
 _PLAIN: dict[Any, str] = {
     str: "text",
@@ -48,12 +50,13 @@ _PLURALS = {
     "a name": "names",
     "the name of a column": "names of columns",
     "a Spark SQL text": "Spark SQL texts",
+    "a row": "rows",
     "a whole number": "whole numbers",
     "a number": "numbers",
     "any value": "values",
     "text": "texts",
 }
-_PARTS = ((Source, "source"), (Step, "step"), (Load, "load"))
+_PARTS = ((Source, "source"), (Step, "step"), (ValidateStep, "step"), (Load, "load"))
 _SEQUENCES = (list, tuple, set, frozenset, Sequence)
 _MAPPINGS = (dict, Mapping)
 
@@ -140,8 +143,8 @@ def describe(shape: Shape) -> str:
         return "any value"
     bare = shape.bare()
     if any(isinstance(extra, OneOrMany) for extra in bare.metadata):
-        one = describe(Shape(get_args(bare.type)[0]))
-        return f"{one} or a list of {_plural(one)}"
+        item = Shape(get_args(bare.type)[0])
+        return f"{describe(item)} or a list of {_many(item)}"
     title = _TITLES.get(bare.title() or "")
     if title:
         return title
@@ -151,9 +154,9 @@ def describe(shape: Shape) -> str:
     if allowed := choices(bare):
         return ("one of " if len(allowed) > 1 else "") + quoted(allowed)
     if origin in _SEQUENCES:
-        return f"a list of {_plural(describe(Shape(arguments[0])))}"
+        return f"a list of {_many(Shape(arguments[0]))}"
     if origin in _MAPPINGS:
-        return f"a mapping of names to {_plural(describe(Shape(arguments[1])))}"
+        return f"a mapping of names to {_many(Shape(arguments[1]))}"
     model = bare.model()
     if model:
         return _describe_model(model)
@@ -178,6 +181,14 @@ def _describe_model(model: type[BaseModel]) -> str:
     return f"a mapping with {shown}"
 
 
+def _many(shape: Shape) -> str:
+    """The same for several of them: `lists of texts`."""
+    members = [] if shape.type is JsonValue else shape.bare().members()
+    if members:
+        return _either(list(dict.fromkeys(_many(member) for member in members)))
+    return _plural(describe(shape))
+
+
 def _plural(phrase: str) -> str:
     for single, plural in _PLURALS.items():
         if phrase.startswith(single):
@@ -186,9 +197,9 @@ def _plural(phrase: str) -> str:
 
 
 def _either(parts: list[str]) -> str:
-    many = [part for part in parts if not part.startswith("a mapping with")]
+    many = [part for part in parts if not part.startswith(("a mapping with", "mappings with"))]
     if len(parts) - len(many) > 1:
-        parts = [*many, "a mapping"]
+        parts = [*many, "a mapping" if parts[0].startswith("a ") else "mappings"]
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1]
 
 
@@ -203,12 +214,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A pydantic location with the union members taken out. `owner` is the model the last key is of."""
+    """A pydantic location with the union members taken out. `owner` is the model the last key is of;
+    `of_key` is true when a key of a map is meant and not its value."""
 
     path: ConfigPath
     shape: Shape | None
     owner: type[BaseModel] | None
     choices: tuple[Choice, ...]
+    of_key: bool = False
 
 
 def trace(model: type[BaseModel], location: Sequence[str | int]) -> Trace:
@@ -216,6 +229,7 @@ def trace(model: type[BaseModel], location: Sequence[str | int]) -> Trace:
     shape, owner = Shape(model), None
     path: ConfigPath = ()
     passed: list[Choice] = []
+    of_key = bool(location) and location[-1] == "[key]"
     rest = list(location)
     while rest:
         bare = shape.bare()
@@ -241,7 +255,7 @@ def trace(model: type[BaseModel], location: Sequence[str | int]) -> Trace:
         if inner is None:
             return Trace(path, None, owner, tuple(passed))
         shape = inner
-    return Trace(path, shape, owner, tuple(passed))
+    return Trace(path, shape, owner, tuple(passed), of_key)
 
 
 def _likely_owner(members: list[Shape], key: str) -> type[BaseModel] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rayetl.config.document import Document
+from rayetl.config.document import ONLY_SOURCE, Document, Node, Sequence
+from rayetl.config.document import Mapping as DocumentMapping
 from rayetl.config.faults import nearest, quoted, suggestion
 from rayetl.config.shape import (
     Shape,
@@ -43,10 +44,17 @@ class _Fault:
 def translate(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
     """Problems with their places, one for each fault that the writer of the config made."""
     faults = [
-        _Fault(each["type"], each["msg"], each["input"], each.get("ctx", {}), trace(model, each["loc"]))
+        _Fault(
+            each["type"],
+            each["msg"],
+            each["input"],
+            each.get("ctx", {}),
+            _as_written(trace(model, each["loc"]), document),
+        )
         for each in error.errors(include_url=False)
     ]
-    problems = [_said(fault, document) for fault in _without_noise(faults, 0) if not _is_echo(fault)]
+    told = _without_echoes(_without_noise(faults, 0))
+    problems = [_said(fault, document) for fault in told]
     return list(dict.fromkeys(problems))
 
 
@@ -78,8 +86,44 @@ def _meant(path: ConfigPath, members: dict[str, list[_Fault]], depth: int) -> li
     return [_Fault("union", "", first.value, {}, Trace(path, union, first.trace.owner, ()))]
 
 
-def _is_echo(fault: _Fault) -> bool:
-    """pydantic calls a tuple too short when one of its items is at fault."""
+def _as_written(found: Trace, document: Document) -> Trace:
+    """Without the steps into lists and maps that the document leaves out around a single thing."""
+    path: ConfigPath = ()
+    for part in found.path:
+        around = document.at(path)
+        in_list = isinstance(part, str) or isinstance(around, Sequence)
+        if in_list and not (path == ("extract",) and _is_unwritten(part, around)):
+            path = (*path, part)
+    return replace(found, path=path)
+
+
+def _is_unwritten(part: str | int, around: Node) -> bool:
+    return part == ONLY_SOURCE and isinstance(around, DocumentMapping) and around.find(part) is None
+
+
+def _without_echoes(faults: list[_Fault]) -> list[_Fault]:
+    """Leave out what only follows from another fault: a field that is missing because it is misspelt, what
+    a thing of unknown type lacks, and pydantic calling a tuple short when its items are at fault."""
+    untyped = {
+        fault.path[:-1]
+        for fault in faults
+        if fault.kind == "literal_error" and fault.path and fault.path[-1] == "type"
+    }
+    misspelt = {
+        (*fault.path[:-1], nearest(str(fault.path[-1]), field_names(fault.trace.owner)))
+        for fault in faults
+        if fault.kind == "extra_forbidden" and fault.trace.owner
+    }
+    return [
+        fault
+        for fault in faults
+        if not (fault.kind == "missing" and fault.path in misspelt)
+        and not (fault.path and fault.path[:-1] in untyped and fault.path[-1] != "type")
+        and not _is_short_by_faults(fault)
+    ]
+
+
+def _is_short_by_faults(fault: _Fault) -> bool:
     size = fault.details.get("min_length", 0)
     return fault.kind == "too_short" and isinstance(fault.value, (list, tuple)) and len(fault.value) >= size
 
@@ -108,6 +152,10 @@ def _unknown(fault: _Fault, document: Document) -> Problem:
     model = fault.trace.owner
     owner = _owner(model, fault.path[:-1])
     known = field_of(model, name) if model else None
+    if known and not _is_given_otherwise(fault.path, spellings(*known), document):
+        hint = f"it belongs to another kind of `{fault.path[-2]}`" if len(fault.path) > 1 else None
+        problem = Problem("config.unknown_field", f"{owner} has no field `{name}` here", fault.path, hint)
+        return document.pin(problem, document.key_index(fault.path))
     if known:
         both = " and ".join(f"`{each}`" for each in spellings(*known)[:2])
         problem = Problem(
@@ -117,6 +165,12 @@ def _unknown(fault: _Fault, document: Document) -> Problem:
     hint = suggestion(name, field_names(model) if model else [])
     problem = Problem("config.unknown_field", f"{owner} has no field `{name}`", fault.path, hint)
     return document.pin(problem, document.key_index(fault.path))
+
+
+def _is_given_otherwise(path: ConfigPath, written: tuple[str, ...], document: Document) -> bool:
+    around = document.at(path[:-1])
+    keys = around.entries if isinstance(around, DocumentMapping) else {}
+    return sum(name in keys for name in written) > 1
 
 
 def _wrong_tag(fault: _Fault, document: Document) -> Problem:
@@ -186,7 +240,7 @@ def _choice(fault: _Fault, document: Document) -> Problem:
         return document.place(Problem("config.unknown_type", message, fault.path, hint))
     message = f"{found(fault.value)} is not allowed for {_subject(fault)}"
     hint = suggestion(text, allowed)
-    return document.place(Problem("config.not_allowed", message[0].upper() + message[1:], fault.path, hint))
+    return document.place(Problem("config.not_allowed", message, fault.path, hint))
 
 
 def _bound(relation: str, key: str) -> Callable[[_Fault, Document], Problem]:
@@ -214,7 +268,11 @@ def _own(fault: _Fault, document: Document) -> Problem:
     message = (
         fault.message.split(", ", 1)[-1] if fault.message.startswith(("Value error", "Assertion")) else ""
     )
-    subject = _subject(fault) if fault.path else "the pipeline"
+    model = fault.trace.shape.bare().model() if fault.trace.shape else None
+    if fault.trace.of_key:
+        problem = Problem("config.invalid", f"`{fault.path[-2]}`: {message}", fault.path)
+        return document.pin(problem, document.key_index(fault.path))
+    subject = _owner(model, fault.path) if model else _subject(fault)
     return document.place(Problem("config.invalid", f"{subject}: {message}", fault.path))
 
 

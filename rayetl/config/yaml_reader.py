@@ -23,7 +23,7 @@ _PROBLEMS: tuple[tuple[str, str, str | None], ...] = (
     ),
     (
         r"character '(?P<what>.+)' that cannot start any token",
-        "a text cannot start with `{what}` here",
+        "a text cannot start with '{what}' here",
         "put the text in quotes",
     ),
     (
@@ -61,6 +61,11 @@ _PROBLEMS: tuple[tuple[str, str, str | None], ...] = (
         r"unknown escape character '(?P<what>.*)'",
         "`\\{what}` is not an escape in double quotes",
         "write two backslashes, or use single quotes",
+    ),
+    (
+        r"expected escape sequence",
+        "the escape needs hexadecimal digits: two after `\\x`, four after `\\u`, eight after `\\U`",
+        "write two backslashes for one, or use single quotes",
     ),
     (r"unexpected document separator", "`---` stands within a quoted text", "close the quotes"),
     (r"duplicate anchor", "the anchor is defined twice", None),
@@ -111,7 +116,7 @@ def _translated(error: MarkedYAMLError, text: str) -> FormError:
     index = mark.index if mark is not None else -1
     problem = str(error.problem or error.context or "it cannot be read")
     context = str(error.context or "")
-    if "flow" in context and "${" in text[: max(index, 0)].rpartition("\n")[2]:
+    if "flow" in context and "${" in text[: max(index, 0) + 1].rpartition("\n")[2]:
         message = "a `${...}` between `{ }` or `[ ]` must be in quotes"
         return FormError("syntax", message, index, 'write "${NAME}"')
     for pattern, message, hint in _PROBLEMS:
@@ -125,7 +130,9 @@ def _since(error: MarkedYAMLError) -> str:
     start, end = error.context_mark, error.problem_mark
     if start is None or end is None or start.line == end.line:
         return ""
-    return f" (what it belongs to starts on line {start.line + 1})"
+    nouns = {"mapping": "mapping", "sequence": "list", "collection": "list", "scalar": "text"}
+    noun = next((nouns[each] for each in nouns if each in str(error.context)), "part before it")
+    return f"; the {noun} starts on line {start.line + 1}"
 
 
 def _scalar(builder: TreeBuilder, event: Any, text: str) -> None:
@@ -153,7 +160,8 @@ def _blanks(text: str) -> int:
 def _refuse_tag(event: Any) -> None:
     tag = getattr(event, "tag", None)
     if tag is not None:
-        message = f"the tag `{tag}` is not allowed; a config is plain data without tags"
+        shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+        message = f"the tag `{shown}` is not allowed; a config is plain data without tags"
         raise FormError("tag", message, event.start_mark.index, "remove it")
 
 
