@@ -16,7 +16,6 @@ from rayetl.observability.text import Table, Writer, count
 
 if TYPE_CHECKING:
     from rayetl.connectors.dead_letters import DeadLetters
-    from rayetl.pipeline import Pipeline
 
 Letter = dict[str, Any]
 
@@ -49,7 +48,7 @@ def list_letters(
       rayetl dlq list flights.yaml --counts
       rayetl dlq list flights.yaml --json | jq -r .id
     """
-    store = _store(shared.load(config, assignments))
+    store = shared.load(config, assignments).dead_letters
     if counts:
         _counts(store, as_json)
         return 0
@@ -92,7 +91,7 @@ def show(
       rayetl dlq show flights.yaml 3f2a
       rayetl dlq show flights.yaml --json
     """
-    store = _store(shared.load(config, assignments))
+    store = shared.load(config, assignments).dead_letters
     found = [store.show(wanted) for wanted in ids] if ids else store.read().collect().to_dicts()
     if as_json:
         _write_lines(found)
@@ -122,16 +121,12 @@ def replay(
     """
     asked = settings.of(context)
     pipeline = shared.load(config, assignments)
-    store = _store(pipeline)
+    store = pipeline.dead_letters
     wanted = [store.show(start)["id"] for start in ids or ()]
     with progress.shown(quiet=asked.quiet, as_log=asked.json_logs) as listener:
         report = pipeline.replay(wanted, progress=listener)
     tell(report, as_json, None, asked.quiet)
     return int(report.exit_code)
-
-
-def _store(pipeline: Pipeline) -> DeadLetters:
-    return pipeline.dead_letters
 
 
 def _row(letter: Letter) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ def tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> No
     if as_json:
         shared.write_json(report)
     elif not quiet:
-        write_report(report, sys.stdout)
+        # the error itself is on its way to stderr
+        write_report(report, sys.stdout, error=False)
 
 
 def write_file(report: RunReport, path: Path) -> None:

@@ -86,12 +86,17 @@ def headline(report: RunReport) -> str:
     said = {
         "done": "done",
         "skipped": "skipped: this run key was committed before, nothing was written",
-        "failed": "failed, nothing of it is visible unless a load below says committed",
-        "aborted": "stopped by a quality rule, nothing of it is visible in any load",
+        "failed": f"failed, {_visible(report)}",
+        "aborted": f"stopped by a quality rule, {_visible(report)}",
         "rejects_over_share": "done, but more rows were rejected than allowed",
         "stopped": "stopped by a signal",
     }
     return f"{report.pipeline}: {said[report.status]}"
+
+
+def _visible(report: RunReport) -> str:
+    done = [load.load for load in report.loads if load.status == "committed"]
+    return f"only {', '.join(done)} was committed before" if done else "nothing of it is visible in any load"
 
 
 def totals(report: RunReport) -> str:
@@ -211,8 +216,8 @@ def _schema(load: LoadReport) -> Table:
     return Table(f"Schema of {load.load}", ("column", "type", "nulls"), rows)
 
 
-def write_report(report: RunReport, stream: TextIO | None = None) -> None:
-    """Show a run: headline, totals, tables, warnings, error."""
+def write_report(report: RunReport, stream: TextIO | None = None, *, error: bool = True) -> None:
+    """Show a run: headline, totals, tables, warnings, and unless told otherwise its error."""
     out = Writer(stream or sys.stdout)
     out.line(headline(report))
     out.line(totals(report))
@@ -222,7 +227,7 @@ def write_report(report: RunReport, stream: TextIO | None = None) -> None:
         out.table(table)
     for warning in report.warnings:
         out.line(f"warning: {warning}")
-    if report.error:
+    if report.error and error:
         place = f"{report.error.step}: " if report.error.step else ""
         out.line(f"error: {place}{report.error.message}")
         if report.error.hint:

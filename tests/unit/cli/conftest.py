@@ -63,11 +63,7 @@ class FakePipeline:
     def dead_letters(self):
         from rayetl.connectors.dead_letters import DeadLetterFiles
 
-        return DeadLetterFiles(path=self.store)
-
-    @property
-    def config(self):
-        return types.SimpleNamespace(name="p")
+        return DeadLetterFiles(path=self.store).of("p")
 
     def replay(self, ids=(), *, progress=None):
         self._do("replay", tuple(ids))
