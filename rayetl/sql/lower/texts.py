@@ -73,10 +73,10 @@ def parse_decimals(text: pl.Series, precision: int, scale: int) -> pl.Series:
     some = (pl.col(whole).str.len_bytes() > 0) | (pl.col(fraction).str.len_bytes() > 0).fill_null(False)
     small = pl.col(whole).str.len_bytes() <= 38 - scale
     plain = parts.select(
-        pl.when(some & small).then(pl.when(pl.col(sign) == "-").then(-value).otherwise(value)).alias("v")
+        pl.when(some & small).then(pl.when(pl.col(sign) == "-").then(0 - value).otherwise(value)).alias("v")
     )["v"]
-    limit = pl.lit(10**precision, dtype=pl.Int128)
-    plain = plain.to_frame().select(pl.when((pl.col("v") < limit) & (pl.col("v") > -limit)).then(pl.col("v")))["v"]
+    high, low = (pl.lit(limit, dtype=pl.Int128) for limit in (10**precision, -(10**precision)))
+    plain = plain.to_frame().select(pl.when((pl.col("v") < high) & (pl.col("v") > low)).then(pl.col("v")))["v"]
     return _patch(text, plain, lambda rest: _exact_decimals(rest, precision, scale))
 
 
