@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal as OneOf, TypeVar
+from typing import Any, TypeVar
+from typing import Literal as OneOf
 
 from rayetl.sql.types import BOOLEAN, DataType, Field, StructType
 

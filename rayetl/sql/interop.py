@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rayetl.errors import Problem, SqlError, UnsupportedSqlError
+from rayetl.sql.coerce import is_day_time, is_year_month
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BINARY,
@@ -66,10 +67,17 @@ def polars_type(type: DataType) -> Any:  # noqa: A002
             return pl.Map(polars_type(key), polars_type(value))
         case StructType(fields):
             return pl.Struct([pl.Field(field.name, polars_type(field.type)) for field in fields])
-    found = _polars_atoms().get(type)
+    found = _polars_atoms().get(_plain_interval(type))
     if found is None:
         raise _unsupported(f"type {type} has no column form in the embedded engine")
     return found
+
+
+def _plain_interval(type: DataType) -> DataType:  # noqa: A002
+    """All day-time intervals are carried alike, whatever fields they name."""
+    if is_day_time(type):
+        return DAY_TIME_INTERVAL
+    return YEAR_MONTH_INTERVAL if is_year_month(type) else type
 
 
 def _polars_atoms() -> dict[DataType, Any]:
@@ -153,9 +161,10 @@ def arrow_type(type: DataType) -> Any:  # noqa: A002
         DAY_TIME_INTERVAL: pa.duration("us"),
         YEAR_MONTH_INTERVAL: pa.int32(),
     }
-    if type not in atoms:
+    found = atoms.get(_plain_interval(type))
+    if found is None:
         raise _unsupported(f"type {type} has no Arrow form")
-    return atoms[type]
+    return found
 
 
 def from_arrow(schema: pa.Schema) -> Schema:
@@ -170,7 +179,7 @@ def _field_from_arrow(field: Any) -> Field:
 def from_arrow_type(type: Any, name: str = "") -> DataType:  # noqa: A002
     """The Spark type that an Arrow column is read as. `name` is for the error message."""
     types = pa.types
-    if types.is_decimal(type) and type.precision <= 38 and 0 <= type.scale:
+    if types.is_decimal(type) and type.precision <= 38 and type.scale >= 0:
         return DecimalType(type.precision, type.scale)
     if types.is_map(type):
         key, item = from_arrow_type(type.key_type, name), from_arrow_type(type.item_type, name)

@@ -354,7 +354,7 @@ class Resolver:
 
     def tuple_(self, node: exp.Expression) -> Expr:
         (items,) = take(node, "expressions")
-        return self.make("struct", self.all(items), node)
+        return self.struct_(node, "struct", items)
 
     # functions
 
@@ -384,7 +384,7 @@ class Resolver:
 
     def entry(self, name: str, node: exp.Expression) -> Function:
         entry = functions().get(name.lower())
-        if entry is None or not name[0].isalpha() and name[0] != "_":
+        if entry is None or (not name[0].isalpha() and name[0] != "_"):
             if name.lower() in KNOWN_TO_SPARK:
                 raise unsupported(node, f"function {name} is not supported by the embedded engine", hint="engine: spark runs it")
             hint = did_you_mean(name, (n for n in functions() if n[0].isalpha()))

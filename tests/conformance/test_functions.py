@@ -71,6 +71,17 @@ def _plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, bytearray) else value
 
 
+def _listed(column: Any) -> Any:
+    """Values in Python; times as numbers, since Python's end at the year 9999."""
+    import pyarrow as pa
+
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.int32())
+    elif pa.types.is_timestamp(column.type) or pa.types.is_duration(column.type):
+        column = column.cast(pa.int64())
+    return column.to_pylist()
+
+
 def outcome(spark: Any, table: pl.LazyFrame, query: str) -> tuple[Any, Any]:
     """Name, type and values by Spark, then by us."""
     import pyarrow as pa
@@ -78,17 +89,15 @@ def outcome(spark: Any, table: pl.LazyFrame, query: str) -> tuple[Any, Any]:
     answer = spark.sql(query)
     expected_schema = answer.schema
     batches = answer._collect_as_arrow()
-    expected = [r[0] for r in pa.Table.from_batches(batches).rename_columns(["c"]).to_pydict().items() if False]
-    column = pa.Table.from_batches(batches).column(0).to_pylist() if batches else []
+    column = _listed(pa.Table.from_batches(batches).column(0)) if batches else []
     kind = expected_schema[0].dataType.simpleString()
     schema = interop.parse_ddl(spark.table("t").schema.simpleString())
     analyzed = analyze(query, {"t": schema})
     ids = [f"c{i}" for i in range(len(analyzed.schema))]
     found = lower_relation(analyzed.plan, {"t": table}, ids, "UTC").collect()
     assert found.schema == pl.Schema(dict(zip(ids, interop.to_polars(analyzed.schema).values(), strict=True)))
-    values = found.to_arrow(compat_level=pl.CompatLevel.oldest()).column(0).to_pylist()
+    values = _listed(found.to_arrow(compat_level=pl.CompatLevel.oldest()).column(0))
     field = analyzed.schema.fields[0]
-    del expected
     return (expected_schema[0].name, kind, _plain(column)), (field.name, str(field.type), _plain(values))
 
 

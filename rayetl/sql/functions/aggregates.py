@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import AggregateCall, Expr, Literal
+from rayetl.sql.expr import AggregateCall, Column, Expr, Literal
 from rayetl.sql.functions.base import (
     Table,
     TypeFault,
@@ -37,7 +37,14 @@ _double = of(DOUBLE)
 
 def values(ctx: Any, call: AggregateCall, index: int = 0) -> pl.Expr:
     """An argument with NULL where FILTER says no; for aggregates that skip NULL."""
-    return _kept(ctx, call, ctx.expr(call.args[index]))
+    return _kept(ctx, call, _spread_out(call.args[index], ctx.expr(call.args[index])))
+
+
+def _spread_out(node: Expr, value: pl.Expr) -> pl.Expr:
+    """A constant as one value for every row of the group."""
+    if any(isinstance(part, Column) for part in node.walk()):
+        return value
+    return pl.when(pl.int_range(pl.len()) >= 0).then(value)
 
 
 def _kept(ctx: Any, call: AggregateCall, value: pl.Expr) -> pl.Expr:
@@ -81,7 +88,7 @@ def _decimal_sum(ctx: Any, call: AggregateCall, kind: DecimalType) -> pl.Expr:
 
     source = call.args[0].type
     assert isinstance(source, DecimalType)
-    value = _distinct(call, _kept(ctx, call, ctx.scaled(call.args[0])))
+    value = _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0]))))
     if source.precision + 10 <= 38:
         total = value.sum()
     else:
@@ -117,7 +124,7 @@ def _avg(ctx: Any, call: AggregateCall) -> pl.Expr:
     assert isinstance(source, DecimalType)
     summed = coerce.bounded(source.precision + 10, source.scale)
     total = _decimal_sum(ctx, call, summed)
-    count = _distinct(call, _kept(ctx, call, ctx.scaled(call.args[0]))).count().cast(pl.Int128)
+    count = _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0])))).count().cast(pl.Int128)
     between = coerce.decimal_result("/", summed, DecimalType(20, 0))
     up = between.scale - summed.scale
     quotient = decimals.divide(total, count, up, summed, between)

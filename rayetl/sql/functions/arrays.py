@@ -187,7 +187,7 @@ def _flatten_rule(args: tuple[Expr, ...]) -> Typed:
 
 def _flatten(values: pl.Expr) -> pl.Expr:
     whole = values.list.eval(pl.element().is_null()).list.any().not_()
-    return pl.when(whole).then(values.list.eval(pl.element().drop_nulls().explode(empty_as_null=False)))
+    return pl.when(whole).then(values.list.agg(pl.element().explode(empty_as_null=False).implode()))
 
 
 def _position(values: pl.Expr, item: pl.Expr) -> pl.Expr:
@@ -197,6 +197,22 @@ def _position(values: pl.Expr, item: pl.Expr) -> pl.Expr:
         return row.index(wanted) + 1 if wanted in row else 0
 
     return zipped(values, item, find, pl.Int64)
+
+
+def _unique(row: list[Any]) -> list[Any]:
+    return [v for i, v in enumerate(row) if v not in row[:i]]
+
+
+def _setwise(function: Callable[[list[Any], list[Any]], list[Any]]) -> Callable[[Any, Call], pl.Expr]:
+    """Polars' set operations give the items in another order than Spark."""
+
+    def lower(ctx: Any, call: Call) -> pl.Expr:
+        from rayetl.sql.interop import polars_type
+        from rayetl.sql.lower.texts import zipped
+
+        return zipped(ctx.expr(call.args[0]), ctx.expr(call.args[1]), function, polars_type(call.type))
+
+    return lower
 
 
 # Lambdas
@@ -276,8 +292,8 @@ TABLE.add("array_contains", _with_element(BOOLEAN), _contains)
 TABLE.add("element_at", _element_at, _lower_element_at, raw=True)
 TABLE.add("array_distinct", takes(array, returns=first_type), _distinct)
 TABLE.add("array_union", _same_arrays(), _union)
-TABLE.add("array_intersect", _same_arrays(), lambda a, b: a.list.set_intersection(b))
-TABLE.add("array_except", _same_arrays(), lambda a, b: a.list.set_difference(b))
+TABLE.add("array_intersect", _same_arrays(), _setwise(lambda row, other: [v for v in _unique(row) if v in other]), raw=True)
+TABLE.add("array_except", _same_arrays(), _setwise(lambda row, other: [v for v in _unique(row) if v not in other]), raw=True)
 TABLE.add("array_position", _with_element(LONG), _position)
 TABLE.add("array_join", takes(of(ArrayType(STRING)), of(STRING), constant(of(STRING)), returns=STRING, required=2), _joined, raw=True)
 TABLE.add("array_min", takes(array, returns=element_type, nullable=True), _extreme, raw=True)

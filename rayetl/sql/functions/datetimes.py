@@ -106,11 +106,11 @@ def _extract_rule(args: tuple[Expr, ...]) -> Typed:
     elif source.type == DATE and name in ("hour", "minute", "second"):
         source = coerce.implicit_cast(source, TIMESTAMP)
     kind = DecimalType(8, 6) if name == "second" else INT
-    return Typed((Literal(STRING, False, name), source), kind, source.nullable)
+    return Typed((unit, source), kind, source.nullable)
 
 
 def _extract(ctx: Any, call: Call) -> pl.Expr:
-    name, value = value_of(call.args[0]), local(ctx, call.args[1])
+    name, value = _UNITS[str(value_of(call.args[0])).lower()], local(ctx, call.args[1])
     if name != "second":
         return _FIELDS[name](value).cast(pl.Int32)
     micros = value.dt.second().cast(pl.Int128) * 1_000_000 + value.dt.microsecond().cast(pl.Int128)
@@ -373,8 +373,8 @@ TABLE.add("unix_date", takes(_date, returns=INT), lambda d: d.to_physical())
 TABLE.add("date_from_unix_date", takes(_int, returns=DATE), lambda n: n.cast(pl.Date))
 TABLE.add("from_utc_timestamp", _zone_rule, _other_zone, raw=True)
 TABLE.add("to_utc_timestamp", _zone_rule, _other_zone, raw=True)
-TABLE.add("timestampadd", _unit_rule, _unit_add, raw=True, aliases="dateadd")
-TABLE.add("timestampdiff", _unit_diff_rule, _unit_diff, raw=True, aliases="date_diff")
+TABLE.add("timestampadd", _unit_rule, _unit_add, raw=True, aliases="dateadd", keeps_alias=False)
+TABLE.add("timestampdiff", _unit_diff_rule, _unit_diff, raw=True, aliases="date_diff", keeps_alias=False)
 TABLE.add("current_date", _now, None, aliases="curdate")
 TABLE.add("current_timestamp", _now, None, aliases="now localtimestamp")
 

@@ -20,6 +20,7 @@ from rayetl.sql.functions.base import (
     takes,
     value_of,
 )
+from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import DOUBLE, INT, INTEGRAL, LONG, STRING, DecimalType
 
@@ -81,8 +82,11 @@ def _round(ctx: Any, call: Call) -> pl.Expr:
     if digits is None:
         return pl.when(False).then(value)
     if call.type in INTEGRAL:
-        return value if digits >= 0 else _round_integer(value, -digits, call.function == "bround")
-    return _round_float(value, digits, call.function == "bround")
+        if digits >= 0:
+            return value
+        rounded = _round_integer(value, -digits, call.function == "bround")
+        return rounded.cast(polars_type(call.type), wrap_numerical=True)
+    return _round_float(value, digits, call.function == "bround", polars_type(call.type))
 
 
 def _round_integer(value: pl.Expr, drop: int, even: bool) -> pl.Expr:
@@ -97,12 +101,12 @@ def _round_integer(value: pl.Expr, drop: int, even: bool) -> pl.Expr:
     return ((whole + pl.when(up).then(wide.sign()).otherwise(0)) * unit).cast(pl.Int64, wrap_numerical=True)
 
 
-def _round_float(value: pl.Expr, digits: int, even: bool) -> pl.Expr:
+def _round_float(value: pl.Expr, digits: int, even: bool, kind: Any) -> pl.Expr:
     """Spark rounds the shortest decimal text of the value, so 2.675 becomes 2.68. Scaled values that are
     not near a tie need no text; the others are read digit by digit."""
     from rayetl.sql.lower.texts import elementwise, round_floats
 
-    return elementwise(value, lambda s: round_floats(s, digits, even), None)
+    return elementwise(value, lambda s: round_floats(s, digits, even), kind)
 
 
 def _log(args: tuple[Expr, ...]) -> Typed:
@@ -191,7 +195,7 @@ TABLE.add("hex", takes(of(LONG, STRING), returns=STRING), _hex, raw=True)
 _unary("sqrt", lambda a: a.sqrt())
 _unary("cbrt", lambda a: a.cbrt())
 _unary("exp", lambda a: a.exp())
-_unary("expm1", lambda a: a.exp() - 1)
+_unary("expm1", lambda a: 2 * (a / 2).sinh() * (a / 2).exp())
 _unary("sin", lambda a: a.sin())
 _unary("cos", lambda a: a.cos())
 _unary("tan", lambda a: a.tan())

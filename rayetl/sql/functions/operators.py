@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +109,12 @@ def _shifted(operator: str, left: Expr, right: Expr, nullable: bool) -> Typed:
     """A date or timestamp moved by an interval or, for dates, by days."""
     one, two = left.type, right.type
     if one == DATE and two in INTEGRAL[:3]:
-        return Typed((left, coerce.implicit_cast(right, INT)), DATE, nullable)
+        name = "date_add" if operator == "+" else "date_sub"
+        moved = Call(DATE, nullable, name, (left, coerce.implicit_cast(right, INT)), name)
+        return Typed((), DATE, nullable, rewritten=moved)
     if operator == "+" and two == DATE and one in INTEGRAL[:3]:
-        return Typed((right, coerce.implicit_cast(left, INT)), DATE, nullable)
+        moved = Call(DATE, nullable, "date_add", (right, coerce.implicit_cast(left, INT)), "date_add")
+        return Typed((), DATE, nullable, rewritten=moved)
     if not coerce.is_interval(two):
         raise TypeFault(f"{one} and {two} do not go together")
     if one == STRING:
@@ -143,6 +147,9 @@ def _compared(
     pair = coerce.comparison_operands(left, right)
     if pair is None and equality:
         pair = coerce.boolean_operands(left, right)
+        if nullable is None and isinstance(right, Literal) and right.value in (0, 1):
+            test = left if right.value else Call(BOOLEAN, left.nullable, "not", (left,), "not")
+            return Typed((), BOOLEAN, left.nullable, rewritten=test)
     if pair is None:
         raise TypeFault(f"{left.type} and {right.type} cannot be compared")
     if not allowed(pair[0].type):
@@ -202,10 +209,6 @@ def _add(sign: int) -> Callable[[Any, Call], pl.Expr]:
 def _move(ctx: Any, call: Call, sign: int) -> pl.Expr:
     left, right = call.args
     value = ctx.expr(left)
-    if right.type == INT:
-        days = ctx.expr(right)
-        number = value.to_physical() + days if sign > 0 else value.to_physical() - days
-        return number.cast(pl.Date)
     if coerce.is_year_month(right.type) and coerce.is_datetime(left.type):
         months = ctx.expr(right)
         return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
@@ -257,11 +260,13 @@ def _remainder(ctx: Any, call: Call) -> pl.Expr:
 
 
 def _float_remainder(above: pl.Expr, below: pl.Expr) -> pl.Expr:
-    """C's fmod from the floored remainder: a result of the wrong sign is off by one divisor."""
-    floored = above % below
-    wrong = (floored != 0) & ((floored < 0) != (above < 0))
-    found = pl.when(wrong).then(floored - below).otherwise(floored)
-    return pl.when(below.is_infinite() & above.is_finite()).then(above).otherwise(found)
+    """C's fmod; a division and a floor would lose the low digits of a large quotient."""
+    from rayetl.sql.lower.texts import zipped
+
+    def one(a: float, b: float) -> float:
+        return math.fmod(a, b) if b and math.isfinite(a) else math.nan
+
+    return zipped(above, below, one, pl.Float64)
 
 
 def _pmod(ctx: Any, call: Call) -> pl.Expr:

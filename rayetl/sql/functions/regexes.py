@@ -106,7 +106,9 @@ def _split(ctx: Any, call: Call) -> pl.Expr:
     if limit > 0:
         if not literal:
             raise NotImplementedError(pattern)
-        return value.str.splitn(by, limit).pipe(lambda s: pl.concat_list([s.struct.field(f"field_{i}") for i in range(limit)]).list.drop_nulls())
+        parts = value.str.splitn(by, limit)
+        found = pl.concat_list([parts.struct.field(f"field_{i}") for i in range(limit)]).list.drop_nulls()
+        return pl.when(value.is_not_null()).then(found)
     return value.str.split(by, literal=literal)
 
 

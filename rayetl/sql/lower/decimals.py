@@ -84,7 +84,7 @@ def rescale(value: pl.Expr, source: int, target: int) -> pl.Expr:
 def fit(value: pl.Expr, precision: int) -> pl.Expr:
     """NULL where the value has more digits."""
     limit = int128(10**precision)
-    return pl.when((value < limit) & (value > -limit)).then(value)
+    return pl.when((value < limit) & (value > int128(-(10**precision)))).then(value)
 
 
 def quotient_half_up(above: pl.Expr, below: pl.Expr) -> pl.Expr:
@@ -282,7 +282,7 @@ def _round(ctx: Any, call: Call) -> pl.Expr:
         case "ceil":
             step = (rest > 0).cast(pl.Int128)
         case _:
-            step = -(rest < 0).cast(pl.Int128)
+            step = int128(0) - (rest < 0).cast(pl.Int128)
     return fit(times(whole + step, kind.scale - (source.scale - drop)), kind.precision)
 
 
