@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rayetl.observability.report import RunReport
+    from rayetl.pipeline import Pipeline
     from rayetl.sql.query import query
 
-__all__ = ["query"]
+__all__ = ["Pipeline", "RunReport", "query"]
 
-_LAZY = {"query": "rayetl.sql.query"}
+_LAZY = {
+    "Pipeline": "rayetl.pipeline",
+    "RunReport": "rayetl.observability.report",
+    "query": "rayetl.sql.query",
+}
 
 
 def __getattr__(name: str) -> Any:

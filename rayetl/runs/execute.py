@@ -183,7 +183,7 @@ class Run:
             else (),
             peak_memory_bytes=_peak_memory(),
             versions=_versions(),
-            rejected_rows=sum(measured.refused.values()) if measured else None,
+            rejected_rows=sum(measured.refused[node] for node in measured.rejects) if measured else None,
         )
 
     def _load_report(self, load: LoadNode) -> LoadReport:

@@ -1,0 +1,273 @@
+"""Whole runs over small files: what is loaded, refused, skipped, stopped, and what the books say."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from rayetl.errors import ConfigError, QualityAbort, RayetlError
+from rayetl.pipeline import Pipeline
+
+FLIGHTS = "id,carrier,delay\n1,UA,5\n2,AA,-3\n3,,7\n4,UA,9999\n5,ZZ,1\nx,UA,2\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("flights.csv").write_text(FLIGHTS)
+    Path("airlines.csv").write_text("carrier,name\nUA,United\nAA,American\n")
+    return tmp_path
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "flights",
+        "extract": {
+            "flights": {
+                "type": "files",
+                "path": "flights.csv",
+                "schema": "id INT, carrier STRING, delay INT",
+                "options": {"header": True},
+            },
+            "airlines": {"type": "files", "path": "airlines.csv", "options": {"header": True}},
+        },
+        "transform": [
+            {
+                "id": "checked",
+                "type": "validate",
+                "from": "flights",
+                "rules": [
+                    {"name": "has_carrier", "not_null": ["carrier"]},
+                    {"name": "delay_range", "range": {"column": "delay", "min": -120, "max": 900}},
+                    {"name": "known", "references": {"columns": ["carrier"], "source": "airlines"}},
+                ],
+            },
+        ],
+        "load": [{"id": "good", "type": "files", "path": "out", "format": "parquet", "mode": "append"}],
+        **changes,
+    }
+
+
+def rows(path: str) -> list[dict[str, Any]]:
+    return sorted(ds.dataset(path, format="parquet").to_table().to_pylist(), key=lambda row: row["id"])
+
+
+def test_bad_rows_are_set_aside_with_their_reasons_and_the_rest_is_loaded(here: Path) -> None:
+    report = Pipeline.from_dict(config()).run()
+    assert [row["id"] for row in rows("out")] == [1, 2]
+    assert report.status == "done"
+    assert report.rows_rejected == 4
+    assert report.balanced
+    letters = Pipeline.from_dict(config()).dead_letters.read().collect()
+    found = {
+        letter["row"]: (letter["record"], {reason["rule"] for reason in letter["reasons"]})
+        for letter in letters.to_dicts()
+    }
+    assert found == {
+        2: (b"3,,7", {"has_carrier"}),
+        3: (b"4,UA,9999", {"delay_range"}),
+        4: (b"5,ZZ,1", {"known"}),
+        5: (b"x,UA,2", {"readable"}),
+    }
+
+
+def test_all_reasons_of_a_row_are_kept(here: Path) -> None:
+    Path("flights.csv").write_text("id,carrier,delay\n1,,9999\n2,UA,1\n")
+    report = Pipeline.from_dict(config()).run()
+    letter = Pipeline.from_dict(config()).dead_letters.read().collect().row(0, named=True)
+    assert {reason["rule"] for reason in letter["reasons"]} == {"has_carrier", "delay_range"}
+    assert report.rows_rejected == 1
+
+
+def test_the_same_run_again_is_recognised(here: Path) -> None:
+    pipeline = Pipeline.from_dict(config())
+    pipeline.run()
+    report = pipeline.run()
+    assert report.status == "skipped"
+    assert [row["id"] for row in rows("out")] == [1, 2]
+
+
+def test_force_appends_again(here: Path) -> None:
+    pipeline = Pipeline.from_dict(config())
+    pipeline.run()
+    pipeline.run(force=True)
+    assert [row["id"] for row in rows("out")] == [1, 1, 2, 2]
+
+
+def test_a_changed_input_is_a_new_epoch(here: Path) -> None:
+    pipeline = Pipeline.from_dict(config())
+    pipeline.run()
+    Path("flights.csv").write_text("id,carrier,delay\n7,UA,5\n")
+    pipeline.run()
+    assert [row["id"] for row in rows("out")] == [1, 2, 7]
+
+
+def test_abort_leaves_nothing_visible_in_any_load(here: Path) -> None:
+    changed = config()
+    changed["transform"][0]["rules"][1]["on_failure"] = "abort"
+    changed["load"].append(
+        {"id": "second", "type": "files", "path": "out2", "format": "csv", "mode": "overwrite"}
+    )
+    with pytest.raises(QualityAbort, match=r"delay_range.*1 row") as caught:
+        Pipeline.from_dict(changed).run()
+    assert not Path("out").exists()
+    assert not Path("out2").exists()
+    assert caught.value.report is not None
+    assert caught.value.report.status == "aborted"
+
+
+def test_a_rule_on_the_whole_input_aborts(here: Path) -> None:
+    changed = config()
+    changed["transform"][0]["rules"].append({"row_count": {"min": 100}})
+    with pytest.raises(QualityAbort, match="row_count"):
+        Pipeline.from_dict(changed).run()
+    assert not Path("out").exists()
+
+
+def test_a_warning_only_counts(here: Path) -> None:
+    changed = config()
+    for rule in changed["transform"][0]["rules"]:
+        rule["on_failure"] = "warn"
+    report = Pipeline.from_dict(changed).run()
+    assert [row["id"] for row in rows("out")] == [1, 2, 3, 4, 5]
+    assert {check.rule: check.failed_rows for check in report.checks} == {
+        "has_carrier": 1,
+        "delay_range": 1,
+        "known": 1,
+    }
+
+
+def test_rejects_over_the_allowed_share_end_with_exit_code_4(here: Path) -> None:
+    report = Pipeline.from_dict(config(max_reject_share=0.01)).run()
+    assert report.exit_code == 4
+    assert [row["id"] for row in rows("out")] == [1, 2]
+
+
+@pytest.mark.parametrize(("mode", "left"), [("drop", 1), ("permissive", 1)])
+def test_malformed_records_are_counted_in_every_mode(here: Path, mode: str, left: int) -> None:
+    changed = config(transform=[])
+    changed["extract"] = {"flights": {**changed["extract"]["flights"], "mode": mode}}
+    report = Pipeline.from_dict(changed).run()
+    assert report.books[0].rows_read == 6
+    assert report.books[0].loaded == 5
+    assert report.books[0].rejected + report.books[0].filtered == left
+    assert report.rows_rejected == (1 if mode == "permissive" else 0)
+
+
+def test_a_malformed_record_stops_a_source_in_mode_fail(here: Path) -> None:
+    changed = config(transform=[])
+    changed["extract"] = {"flights": {**changed["extract"]["flights"], "mode": "fail"}}
+    with pytest.raises(RayetlError, match=r"flights\.csv, record 6"):
+        Pipeline.from_dict(changed).run()
+    assert not Path("out").exists()
+
+
+def test_replay_puts_mended_records_through_once(here: Path) -> None:
+    Pipeline.from_dict(config()).run()
+    Path("airlines.csv").write_text("carrier,name\nUA,United\nAA,American\nZZ,Zed\n")
+    changed = config()
+    changed["transform"][0]["rules"][1]["range"]["max"] = 10_000
+    pipeline = Pipeline.from_dict(changed)
+    report = pipeline.replay()
+    assert report.rows_loaded == 2
+    assert [row["id"] for row in rows("out")] == [1, 2, 4, 5]
+    pending = pipeline.dead_letters.read(pending=True).collect()
+    assert sorted(pending["row"]) == [2, 5]
+    assert set(pending["file"]) == {str(Path("flights.csv"))}
+    pipeline.replay()
+    assert [row["id"] for row in rows("out")] == [1, 2, 4, 5]
+
+
+def test_steps_and_loads_branch(here: Path) -> None:
+    changed = config()
+    changed["transform"] += [
+        {
+            "id": "named",
+            "type": "join",
+            "from": "checked",
+            "with": "airlines",
+            "on": "carrier",
+            "how": "inner",
+        },
+        {"id": "counts", "type": "aggregate", "group_by": ["name"], "metrics": {"n": "count(*)"}},
+    ]
+    changed["load"] = [
+        {
+            "id": "good",
+            "from": "checked",
+            "type": "files",
+            "path": "out",
+            "format": "parquet",
+            "mode": "append",
+        },
+        {
+            "id": "counted",
+            "from": "counts",
+            "type": "files",
+            "path": "counts",
+            "format": "parquet",
+            "mode": "overwrite",
+        },
+    ]
+    report = Pipeline.from_dict(changed).run()
+    assert len(rows("out")) == 2
+    assert sorted(pq.read_table("counts").to_pylist(), key=str) == [
+        {"name": "American", "n": 1},
+        {"name": "United", "n": 1},
+    ]
+    assert all(line.balanced for line in report.books)
+
+
+def test_a_pivot_finds_its_values(here: Path) -> None:
+    changed = config()
+    changed["extract"]["flights"]["mode"] = "drop"
+    changed["transform"] = [
+        {"id": "wide", "type": "pivot", "from": "flights", "group_by": ["id"], "column": "carrier",
+         "aggregates": {"delay": "sum(delay)"}},
+    ]  # fmt: skip
+    Pipeline.from_dict(changed).run()
+    assert {"UA", "AA", "ZZ"} <= set(pq.read_table("out").column_names)
+
+
+def test_preview_reads_and_writes_nothing(here: Path) -> None:
+    table = Pipeline.from_dict(config()).preview("checked", rows=1)
+    assert table.num_rows == 1
+    assert table.column_names == ["id", "carrier", "delay"]
+    assert not Path("out").exists()
+
+
+def test_sixteen_pipelines_run_in_threads_of_one_process(here: Path) -> None:
+    def run(number: int) -> tuple[int, int]:
+        Path(f"in{number}.csv").write_text(
+            "id,carrier,delay\n" + "".join(f"{i},UA,1\n" for i in range(number))
+        )
+        mine = config(name=f"p{number}")
+        mine["extract"]["flights"]["path"] = f"in{number}.csv"
+        mine["load"][0]["path"] = f"out{number}"
+        report = Pipeline.from_dict(mine).run()
+        return report.rows_loaded, report.sources[0].rows_read
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(run, range(1, 17))) == [(number, number) for number in range(1, 17)]
+    for number in range(1, 17):
+        assert len(rows(f"out{number}")) == number
+
+
+def test_all_problems_come_at_once_and_nothing_is_written(here: Path) -> None:
+    changed = config()
+    changed["transform"] += [
+        {"type": "filter", "where": "delya > 0"},
+        {"type": "filter", "from": "nowhere", "where": "true"},
+    ]
+    with pytest.raises(ConfigError) as caught:
+        Pipeline.from_dict(changed).run()
+    text = str(caught.value)
+    assert "delya" in text
+    assert "delay" in text
+    assert "nowhere" in text
+    assert not Path("out").exists()
