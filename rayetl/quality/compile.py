@@ -10,6 +10,7 @@ from sqlglot import exp
 from rayetl import sql
 from rayetl.names import PREFIX
 from rayetl.quality.base import Checked, OnFailure, RowCheck, TableCheck
+from rayetl.sql import types as t
 
 
 def quoted(name: str) -> str:
@@ -20,6 +21,17 @@ def quoted(name: str) -> str:
 def text(value: str) -> str:
     """A string literal of Spark SQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def ddl(kind: t.DataType) -> str:
+    """A type as CAST takes it, whatever the names of its fields are."""
+    if isinstance(kind, t.StructType):
+        return "struct<" + ", ".join(f"{quoted(each.name)}: {ddl(each.type)}" for each in kind) + ">"
+    if isinstance(kind, t.ArrayType):
+        return f"array<{ddl(kind.element)}>"
+    if isinstance(kind, t.MapType):
+        return f"map<{ddl(kind.key)}, {ddl(kind.value)}>"
+    return str(kind)
 
 
 @dataclass(slots=True)

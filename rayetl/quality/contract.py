@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlglot import exp
 
 from rayetl import sql
 from rayetl.contracts import ContractConfig, ExtraFields, OnMismatch
 from rayetl.errors import Problem, SqlError
-from rayetl.quality.avro import Contract, Promise, Shape
+from rayetl.quality.avro import Contract
 from rayetl.quality.base import Checked, OnFailure
 from rayetl.quality.compile import Flags, quoted, text
+from rayetl.quality.defaults import UUID, default_sql
+from rayetl.quality.fitting import fitted
+from rayetl.quality.shapes import Promise, Shape
 from rayetl.sql import types as t
 from rayetl.stepping import StepContext
-
-UUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-
-LOSSLESS = {
-    (t.BYTE, t.SHORT), (t.BYTE, t.INT), (t.BYTE, t.LONG), (t.SHORT, t.INT), (t.SHORT, t.LONG),
-    (t.INT, t.LONG), (t.BYTE, t.FLOAT), (t.SHORT, t.FLOAT), (t.BYTE, t.DOUBLE), (t.SHORT, t.DOUBLE),
-    (t.INT, t.DOUBLE), (t.FLOAT, t.DOUBLE), (t.DATE, t.TIMESTAMP_NTZ), (t.NULL, t.STRING),
-}  # fmt: skip
 
 
 def promised_schema(config: ContractConfig) -> t.Schema:
     """The columns that a source under this contract is read with; all may be NULL until checked.
 
-    Raises `SqlError` for a contract that cannot be read.
+    Raises `SqlError` for a contract that cannot be read; its paths start at the contract's config.
     """
     contract = Contract.load(config.schema_)
-    return t.Schema(tuple(t.Field(column.name, column.type) for column in contract.schema))
+    return t.Schema(tuple(t.Field(column.name, _open(column.type)) for column in contract.schema))
+
+
+def _open(kind: t.DataType) -> t.DataType:
+    """The type with NULL allowed at every level: what was promised is checked, not believed."""
+    if isinstance(kind, t.ArrayType):
+        return t.ArrayType(_open(kind.element))
+    if isinstance(kind, t.MapType):
+        return t.MapType(kind.key, _open(kind.value))
+    if isinstance(kind, t.StructType):
+        return t.StructType(tuple(t.Field(each.name, _open(each.type)) for each in kind))
+    return kind
 
 
 def check_contract(config: ContractConfig, context: StepContext) -> Checked:
@@ -43,7 +47,10 @@ def check_contract(config: ContractConfig, context: StepContext) -> Checked:
     Raises `SqlError` with all that no row could satisfy: missing columns, types that do not fit, extra
     columns where they are refused.
     """
-    contract = Contract.load(config.schema_)
+    try:
+        contract = Contract.load(config.schema_)
+    except SqlError as error:
+        raise SqlError([problem.under(context.path) for problem in error.problems]) from None
     return _Compiler(contract, config, context).checked()
 
 
@@ -58,7 +65,7 @@ class _Compiler:
 
     def checked(self) -> Checked:
         table = self.context.main
-        assert table.schema is not None
+        assert table.schema is not None, "a contract is compiled when the columns of its input are known"
         columns = [self._column(promise, table.schema) for promise in self.contract.fields]
         columns += self._rest(table.schema)
         if self.problems:
@@ -72,51 +79,64 @@ class _Compiler:
 
     def _column(self, promise: Promise, schema: t.Schema) -> str:
         """The projection that gives the promised column."""
-        found = next((c for n in (promise.name, *promise.aliases) if (c := schema.get(n)) is not None), None)
+        found = self._find(promise, schema)
+        name = quoted(promise.name)
         if found is None:
-            return self._absent(promise, schema)
+            return f"{self._absent(promise, schema)} AS {name}"
         self.used.add(found.name)
         given = quoted(found.name)
-        value = self._cast(promise, found, given)
-        self._guard(promise, value)
-        return f"{value} AS {quoted(promise.name)}"
+        value = self._filled(promise, given, self._cast(promise, found, given))
+        self._guard(promise, given, value)
+        return f"{value} AS {name}"
+
+    def _find(self, promise: Promise, schema: t.Schema) -> t.Field | None:
+        """The column of that name or, unless another field is called so, of one of its aliases."""
+        named = {other.name.lower() for other in self.contract.fields}
+        names = (promise.name, *(alias for alias in promise.aliases if alias.lower() not in named))
+        return next((found for name in names if (found := schema.get(name)) is not None), None)
 
     def _absent(self, promise: Promise, schema: t.Schema) -> str:
-        kind, name = promise.shape.type, quoted(promise.name)
-        if promise.has_default and not isinstance(promise.default, (dict, list)):
-            return f"CAST({_literal(promise.default)} AS {kind}) AS {name}"
-        if promise.has_default or promise.shape.nullable:
-            return f"CAST(NULL AS {kind}) AS {name}"
+        if promise.has_default:
+            return default_sql(promise.shape, promise.default)
         near = difflib.get_close_matches(promise.name, schema.names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"its columns are {', '.join(schema.names) or 'none'}"
+        if promise.shape.nullable:
+            hint += '; `"default": null` in the contract would make the column optional'
         self._fault(
-            f"the contract promises the column {promise.name!r}, which the input does not have",
-            f"did you mean {near[0]}?" if near else f"columns: {', '.join(schema.names)}",
+            f"the contract promises the column {promise.name!r}, which {self.context.main.name!r} lacks", hint
         )
-        return f"CAST(NULL AS {kind}) AS {name}"
+        return "NULL"
 
     def _cast(self, promise: Promise, found: t.Field, given: str) -> str:
         kind = promise.shape.type
-        if _same(found.type, kind):
+        coerces = self.config.on_mismatch is OnMismatch.COERCE
+        fit = fitted(given, found.type, kind, coerce=coerces)
+        if fit is None:
+            could = not coerces and fitted(given, found.type, kind, coerce=True) is not None
+            hint = "set `on_mismatch: coerce`, or cast it" if could else "change the contract or the column"
+            self._fault(f"the column {found.name!r} is {found.type}, the contract promises {kind}", hint)
             return given
-        cast = f"CAST({given} AS {kind})"
-        if (found.type, kind) in LOSSLESS or _wider_decimal(found.type, kind):
-            return cast
-        if self.config.on_mismatch is not OnMismatch.COERCE or not _castable(found.type, kind):
-            self._fault(
-                f"the column {found.name!r} is {found.type}, the contract promises {kind}",
-                "cast it before, or set on_mismatch: coerce"
-                if _castable(found.type, kind)
-                else "change the contract or the column",
-            )
-            return cast
-        lost = f"{given} IS NOT NULL AND {cast} IS NULL"
-        if isinstance(found.type, t.AtomicType | t.DecimalType) and found.type not in (t.STRING, t.BOOLEAN):
-            lost += f" OR coalesce(CAST({cast} AS {found.type}) <> {given}, false)"
-        self._flag(lost, promise.name, "type", f"{promise.name} is not a {kind}")
-        return cast
+        if fit.lost is not None:
+            reason = f"{promise.name} of type {found.type} does not fit {kind}"
+            self._flag(fit.lost, promise.name, "type", reason)
+        return fit.value
 
-    def _guard(self, promise: Promise, value: str) -> None:
-        for path, kind, reason, fails in _violations(promise.shape, value, promise.name, 0):
+    def _filled(self, promise: Promise, given: str, value: str) -> str:
+        """Under `coerce` a NULL that is not allowed gives way to the default."""
+        if not self._fills(promise):
+            return value
+        default = default_sql(promise.shape, promise.default)
+        return f"CASE WHEN {given} IS NULL THEN {default} ELSE {value} END"
+
+    def _fills(self, promise: Promise) -> bool:
+        coerces = self.config.on_mismatch is OnMismatch.COERCE
+        return coerces and promise.has_default and not promise.shape.nullable
+
+    def _guard(self, promise: Promise, given: str, value: str) -> None:
+        name, shape = promise.name, promise.shape
+        if not shape.nullable and not self._fills(promise):
+            self._flag(f"{given} IS NULL", name, "not_null", f"{name} is NULL")
+        for path, kind, reason, fails in _violations(shape, value, name, 0):
             self._flag(fails, path, kind, reason)
 
     def _flag(self, fails: str, column: str, kind: str, reason: str) -> None:
@@ -137,59 +157,50 @@ class _Compiler:
         extra = [name for name in schema.names if name not in self.used and name not in hidden]
         if extra and self.config.extra_fields is ExtraFields.REJECT:
             self._fault(
-                f"the input has columns that the contract does not name: {', '.join(extra)}",
-                "name them in the contract, or set extra_fields to keep or drop",
+                f"{self.context.main.name!r} has columns that the contract does not name: {', '.join(extra)}",
+                "name them in the contract, or set `extra_fields` to `keep` or `drop`",
             )
         kept = extra if self.config.extra_fields is ExtraFields.KEEP else []
         return [quoted(name) for name in (*kept, *self.context.carry)]
 
 
-def _violations(shape: Shape, value: str, path: str, depth: int) -> Iterator[tuple[str, str, str, str]]:
-    """Path, kind, reason and failing condition of everything the type alone does not say."""
-    if not shape.nullable and shape.type != t.NULL:
-        yield path, "not_null", f"{path} is NULL", f"{value} IS NULL"
+Violation = tuple[str, str, str, str]
+"""Path, kind, reason and failing condition, which is never NULL."""
+
+
+def _violations(shape: Shape, value: str, path: str, depth: int) -> Iterator[Violation]:
+    """Everything inside a value that the type alone does not say; whether it may be NULL is left out."""
     for kind, reason, fits in _bounds(shape, value, path):
         yield path, kind, reason, f"coalesce(NOT ({fits}), false)"
     for promise in shape.fields:
-        inner = f"{value}.{quoted(promise.name)}"
-        for name, kind, reason, fails in _violations(promise.shape, inner, f"{path}.{promise.name}", depth):
-            yield name, kind, reason, f"{value} IS NOT NULL AND {fails}"
+        inner, name = f"{value}.{quoted(promise.name)}", f"{path}.{promise.name}"
+        for where, kind, reason, fails in _members(promise.shape, inner, name, depth):
+            yield where, kind, reason, f"{value} IS NOT NULL AND {fails}"
     inside = shape.element or shape.value
     if inside is not None:
         items = value if shape.element else f"map_values({value})"
         member = f"x{depth}"
-        for name, kind, reason, fails in _violations(inside, member, f"{path}[]", depth + 1):
-            yield name, kind, reason, f"coalesce(exists({items}, {member} -> {fails}), false)"
+        for where, kind, reason, fails in _members(inside, member, f"{path}[]", depth + 1):
+            yield where, kind, reason, f"coalesce(exists({items}, {member} -> {fails}), false)"
+
+
+def _members(shape: Shape, value: str, path: str, depth: int) -> Iterator[Violation]:
+    if not shape.nullable:
+        yield path, "not_null", f"{path} is NULL", f"{value} IS NULL"
+    yield from _violations(shape, value, path, depth)
 
 
 def _bounds(shape: Shape, value: str, path: str) -> Iterator[tuple[str, str, str]]:
     if shape.symbols:
         symbols = ", ".join(text(symbol) for symbol in shape.symbols)
-        yield "enum", f"{path} is none of the enum's symbols", f"{value} IN ({symbols})"
+        reason = f"{path} is none of {_listed(shape.symbols)}"
+        yield "enum", reason, f"{value} IN ({symbols})"
     if shape.size is not None:
-        yield "fixed", f"{path} is not {shape.size} bytes long", f"length({value}) = {shape.size}"
+        yield "fixed", f"{path} is not {shape.size} bytes long", f"octet_length({value}) = {shape.size}"
     if shape.uuid:
         yield "uuid", f"{path} is not a UUID", f"{value} RLIKE {text(UUID)}"
 
 
-def _literal(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    return text(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _same(left: t.DataType, right: t.DataType) -> bool:
-    """Whether two types differ at most in what may be NULL inside."""
-    return str(left).lower() == str(right).lower()
-
-
-def _wider_decimal(given: t.DataType, wanted: t.DataType) -> bool:
-    if not isinstance(given, t.DecimalType) or not isinstance(wanted, t.DecimalType):
-        return False
-    more = wanted.scale >= given.scale
-    return more and wanted.precision - wanted.scale >= given.precision - given.scale
-
-
-def _castable(given: t.DataType, wanted: t.DataType) -> bool:
-    nested = (t.ArrayType, t.MapType, t.StructType)
-    return not isinstance(given, nested) and not isinstance(wanted, nested)
+def _listed(symbols: tuple[str, ...]) -> str:
+    shown = ", ".join(symbols[:8])
+    return shown if len(symbols) <= 8 else f"{shown} and {len(symbols) - 8} more"

@@ -10,7 +10,6 @@ from rayetl.contracts import Share
 from rayetl.model import ColumnName, Duration, Identifier, Model, OneOrMany, SqlText
 from rayetl.quality.base import OnFailure
 
-
 Columns = Annotated[tuple[ColumnName, ...], OneOrMany(), Field(min_length=1)]
 Bound = int | float | str
 

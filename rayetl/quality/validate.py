@@ -16,7 +16,7 @@ from rayetl.model import Identifier, Model
 from rayetl.names import PREFIX, ROW
 from rayetl.quality.base import Checked, OnFailure, TableCheck
 from rayetl.quality.compile import Flags, never_null, quoted, select_all, text
-from rayetl.quality.contract import UUID
+from rayetl.quality.defaults import UUID
 from rayetl.quality.rules import Bound, References, Rule
 from rayetl.sql.types import Schema
 from rayetl.stepping import RowEffect, StepContext
