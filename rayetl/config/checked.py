@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from rayetl.config import document as tree
 from rayetl.config.builder import TreeBuilder
 from rayetl.config.document import Document, Scalar, plain
-from rayetl.config.faults import FormError
+from rayetl.config.faults import FormError, visible
 from rayetl.config.interpolate import Interpolation
 from rayetl.config.json_reader import read_json
 from rayetl.config.shape import trace
@@ -21,6 +21,7 @@ from rayetl.errors import ConfigError, ConfigPath, Problem
 
 M = TypeVar("M", bound=BaseModel)
 
+_LONGEST_SENTENCE = 1000
 _NOT_A_MAPPING = "a config is a mapping with `name`, `extract` and `load`; this is {}"
 
 
@@ -47,7 +48,7 @@ def load_text(
         builder = read_json(body) if _is_json(file) else read_yaml(body)
     except FormError as error:
         problem = Problem(f"config.{error.code}", error.message, (), error.hint)
-        raise ConfigError([blank.pin(problem, error.index)]) from None
+        raise ConfigError([_readable(blank.pin(problem, error.index))]) from None
     if builder.root is None or (isinstance(builder.root, Scalar) and builder.root.value is None):
         raise ConfigError(
             [Problem("config.empty", "the config is empty", (), "`rayetl init` writes one", file=file)]
@@ -80,8 +81,14 @@ def check_document(
     except ValidationError as error:
         problems += translate(error, model, filled)
     if config is None or problems:
-        raise ConfigError(sorted(problems, key=_order))
+        raise ConfigError([_readable(problem) for problem in sorted(problems, key=_order)])
     return Loaded(config, filled, filled.file)
+
+
+def _readable(problem: Problem) -> Problem:
+    """Names and values out of a hostile file may be endless or hold control characters."""
+    hint = problem.hint and visible(problem.hint[:_LONGEST_SENTENCE])
+    return replace(problem, message=visible(problem.message[:_LONGEST_SENTENCE]), hint=hint)
 
 
 def _order(problem: Problem) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -27,7 +26,11 @@ def quoted(names: Iterable[object]) -> str:
 
 def visible(text: str) -> str:
     """A text with line breaks and the like as escapes."""
-    return text if text.isprintable() else json.dumps(text)[1:-1]
+    return (
+        text
+        if text.isprintable()
+        else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    )
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

@@ -18,6 +18,7 @@ from rayetl.config.offsets import Piece, source_index
 from rayetl.config.resolve import resolve
 from rayetl.errors import Problem
 
+_MOST_PROBLEMS = 100
 _MOST = {"too_large": 1}
 _REFERENCE = re.compile(r"\$\$|\$\{(?P<body>[^{}]*)(?P<close>\}?)")
 _BODY = re.compile(r"\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<default>:-(?P<text>.*))?", re.DOTALL)
@@ -140,7 +141,8 @@ class Interpolation:
         return self._fault("too_large", message, None, match, scalar)
 
     def _undefined(self, name: str) -> tuple[str, str]:
-        near = nearest(name, [*self.variables, *self.environment]) if not self._is_secret(name) else None
+        known = [*self.variables, *self.environment] if len(self.problems) < _MOST_PROBLEMS else []
+        near = nearest(name, known)
         hint = f"did you mean `{near}`? " if near else ""
         message = f"the variable `{name}` is neither set, nor in `vars`, nor in the environment"
         return message, f"{hint}pass `--set {name}=...`, or give a default: ${{{name}:-...}}"
@@ -152,7 +154,7 @@ class Interpolation:
         return bool(words & _KEY_WORDS) and name not in self.variables and name not in self.given
 
     def _fault(self, code: str, message: str, hint: str | None, match: re.Match[str], scalar: Scalar) -> str:
-        if sum(problem.code.endswith(code) for problem in self.problems) < _MOST.get(code, 100):
+        if sum(problem.code.endswith(code) for problem in self.problems) < _MOST.get(code, _MOST_PROBLEMS):
             index = source_index(self.document.text, scalar, match.start())
             self.problems.append(self.document.pin(Problem(f"config.{code}", message, (), hint), index))
         return match.group()

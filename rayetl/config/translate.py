@@ -25,6 +25,9 @@ from rayetl.config.shape import (
 )
 from rayetl.errors import ConfigPath, Problem
 
+MAX_FAULTS = 200
+"""How many faults of one document are put into words."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
@@ -43,6 +46,7 @@ class _Fault:
 
 def translate(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
     """Problems with their places, one for each fault that the writer of the config made."""
+    errors = error.errors(include_url=False)
     faults = [
         _Fault(
             each["type"],
@@ -51,10 +55,13 @@ def translate(error: ValidationError, model: type[BaseModel], document: Document
             each.get("ctx", {}),
             _as_written(trace(model, each["loc"]), document),
         )
-        for each in error.errors(include_url=False)
+        for each in errors[:MAX_FAULTS]
     ]
     told = _without_echoes(_without_noise(faults, 0))
     problems = [_said(fault, document) for fault in told]
+    if len(errors) > MAX_FAULTS:
+        message = f"there are {len(errors) - MAX_FAULTS} more faults; mend these first"
+        problems.append(document.pin(Problem("config.more", message), len(document.text)))
     return list(dict.fromkeys(problems))
 
 

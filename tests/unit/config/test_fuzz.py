@@ -125,6 +125,32 @@ def test_any_text(text: str, file: str) -> None:
     load_any(text, file)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "".join(f"key{number}: x\n" for number in range(3000)),
+        "transform:\n" + "- x\n" * 20_000,
+        "k" * 200_000 + ": 1\n",
+        "engine: " + "v" * 200_000 + "\n",
+        "state: '" + "${a}" * 50_000 + "'\n",
+        "state: '" + "${" * 50_000 + "'\n",
+        "state: 3\nstate: 3\n" * 10_000,
+    ],
+    ids=["keys", "items", "long key", "long value", "references", "open references", "duplicates"],
+)
+def test_much_of_everything_is_answered_briefly(body: str) -> None:
+    text = "name: a\nextract: {type: files, path: x}\nload: {type: files, path: y}\n" + body
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, PipelineConfig)
+    assert all(len(str(problem)) < 3000 for problem in caught.value.problems)
+
+
+def test_control_characters_are_shown_as_escapes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text('"a\\e[31m": 3\nname: "\\a"\n', PipelineConfig)
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
 @given(st.binary(max_size=200))
 @FUZZ
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
