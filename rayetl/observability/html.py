@@ -25,6 +25,8 @@ CELLS = {
     "yes": "good",
     "skipped": "note",
     "ignored": "note",
+    "set aside": "note",
+    "counted": "note",
     "not committed": "bad",
     "FAILED": "bad",
     "NO": "bad",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from rayetl.observability.report import (
+    CheckReport,
     LoadReport,
     RunReport,
     StepReport,
@@ -173,7 +174,7 @@ def _reasons(report: RunReport) -> Table:
 def _checks(report: RunReport) -> Table:
     rows = tuple(
         (
-            "passed" if check.passed else "FAILED",
+            _verdict(check),
             check.step,
             check.rule,
             check.on_failure,
@@ -187,6 +188,16 @@ def _checks(report: RunReport) -> Table:
     shown = tuple(tuple(cell or "" for cell in row) for row in rows)
     headers = ("result", "step", "rule", "on failure", "failing", "share", "allowed")
     return Table("Checks that found something", headers, shown, frozenset({4, 5, 6}))
+
+
+def _verdict(check: CheckReport) -> str:
+    """A failing check is only called so where it has consequences for the run."""
+    over = check.allowed is not None and (check.share or 0.0) > check.allowed
+    if check.passed:
+        return "passed"
+    if check.on_failure == "abort" or over or check.failed_rows is None:
+        return "FAILED"
+    return "set aside" if check.on_failure == "quarantine" else "counted"
 
 
 def _stages(report: RunReport) -> Table:

@@ -88,13 +88,23 @@ def test_dead_letters_name_row_and_reason(rayetl: Rayetl, started: Path) -> None
 
 
 def test_replay_after_a_repair_counts_once(rayetl: Rayetl, started: Path) -> None:
-    started.write_text(started.read_text().replace("mode: overwrite", "mode: append"))
+    started.write_text(started.read_text().replace("mode: overwrite", "mode: append\n    from: recent"))
     rayetl("run", "pipeline.yaml")
     started.write_text(started.read_text().replace("amount > 0", "amount > -100"))
-    assert json.loads(rayetl("dlq", "replay", "pipeline.yaml", "--json").stdout)["rejected_rows"] == 1
-    rayetl("dlq", "replay", "pipeline.yaml")
+    for _ in range(2):
+        rayetl("dlq", "replay", "pipeline.yaml")
+    files = (started.parent / "out" / "totals").rglob("*.csv")
+    assert sum(file.read_text().count("Barbara") for file in files) == 1
     pending = rayetl("dlq", "list", "pipeline.yaml", "--pending").stdout
     assert "amount_is_positive" not in pending
+
+
+def test_replay_through_an_aggregation_is_refused(rayetl: Rayetl, started: Path) -> None:
+    started.write_text(started.read_text().replace("mode: overwrite", "mode: append"))
+    rayetl("run", "pipeline.yaml")
+    done = rayetl("dlq", "replay", "pipeline.yaml", code=1)
+    assert "the step totals" in done.stderr
+    assert "hint:" in done.stderr
 
 
 def test_preview_and_explain(rayetl: Rayetl, started: Path) -> None:

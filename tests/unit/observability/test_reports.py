@@ -18,6 +18,7 @@ from rayetl.observability.html import to_html
 from rayetl.observability.report import (
     CaseResult,
     Cell,
+    CheckReport,
     ErrorReport,
     LoadReport,
     RejectReason,
@@ -217,6 +218,26 @@ def test_the_page_stands_alone() -> None:
         assert "https://" not in page
         assert "url(" not in page
         assert "@import" not in page
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "passed", "allowed", "failed_rows", "word"),
+    [
+        ("quarantine", True, None, 3, "passed"),
+        ("quarantine", False, None, 3, "set aside"),
+        ("quarantine", False, 0.01, 3, "FAILED"),
+        ("quarantine", False, 0.5, 3, "set aside"),
+        ("warn", False, None, 3, "counted"),
+        ("abort", False, None, 3, "FAILED"),
+        ("abort", False, None, None, "FAILED"),
+    ],
+)
+def test_a_check_is_called_failed_only_where_it_matters(
+    on_failure, passed, allowed, failed_rows, word
+) -> None:
+    check = CheckReport("s", "r", "check", None, on_failure, failed_rows, 0.1, allowed, passed, "seen")
+    (table,) = (t for t in text.tables(run_report(checks=(check,))) if t.title.startswith("Checks"))
+    assert table.rows[0][0] == word
 
 
 @pytest.mark.parametrize("status", typing.get_args(Status))
