@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ BASE = pa.table(
         "l": pa.array([1, None, 3], pa.int64()),
         "f": pa.array([1.5, None, 2.5], pa.float64()),
         "t": pa.array(["a", None, "b"]),
-        "d c": pa.array([None, 1, 2], pa.int32()).cast(pa.decimal128(10, 2)),
+        "d c": pa.array([None, Decimal("1.10"), Decimal("2.00")], pa.decimal128(10, 2)),
         "ok": pa.array([True, None, False]),
         "xs": pa.array([[1, 2], None, []], pa.list_(pa.int32())),
         "st": pa.array([{"a": 1, "b": "x"}] * 3, pa.struct([("a", pa.int32()), ("b", pa.string())])),
