@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from rayetl.connectors.base import FilesScan
+    from rayetl.errors import SourceError
 
 
 def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = False) -> pl.LazyFrame:
@@ -35,3 +36,13 @@ def count_rows(scan: FilesScan) -> int | None:
     from rayetl.connectors.formats.reading import count_rows
 
     return count_rows(scan)
+
+
+def find_damage(scan: FilesScan) -> SourceError | None:
+    """What is wrong with the files of a scan whose query failed without saying which file it was.
+
+    Reads Parquet files to their end, so it is for the moment after a failure only.
+    """
+    from rayetl.connectors.formats.reading import find_damage
+
+    return find_damage(scan)

@@ -35,8 +35,27 @@ def _pattern(text: str) -> str:
     return text
 
 
+_SIGNS = {"t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
+
+
 def _separator(value: object) -> object:
-    return value.replace("\\t", "\t") if isinstance(value, str) else value
+    """With Spark's escapes resolved: `\\t`, `\\\\` and so on."""
+    if not isinstance(value, str) or value == "\\" or "\\" not in value:
+        return value
+    found, at = "", 0
+    while at < len(value):
+        if value[at] != "\\":
+            found += value[at]
+            at += 1
+            continue
+        sign = value[at + 1 : at + 2]
+        if sign not in _SIGNS or not sign:
+            raise ValueError(
+                f"{value!r} has an escape that is not known; a backslash itself is written twice"
+            )
+        found += _SIGNS[sign]
+        at += 2
+    return found
 
 
 def _known_zone(name: str) -> str:

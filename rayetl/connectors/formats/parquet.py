@@ -12,12 +12,17 @@ import pyarrow.parquet as pq
 
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.arrow import conform
+from rayetl.connectors.formats.calendars import Calendar, calendar_of, rebased
+from rayetl.connectors.formats.values import partition_value
 from rayetl.errors import SourceError, SqlError
 from rayetl.names import ROW, ROW_BITS
 from rayetl.sql.interop import from_arrow, polars_type, to_polars
-from rayetl.sql.types import DataType, Schema
+from rayetl.sql.types import DATE, STRING, TIMESTAMP, ArrayType, DataType, Field, MapType, Schema, StructType
 
 BATCH = 65_536
+_MOST_SCANS = 1_000
+_TEXTS = ("ENUM", "JSON")
+_SURE_WRITERS = ("parquet-cpp-arrow", "Polars", "DuckDB")
 
 
 @contextmanager
@@ -31,9 +36,16 @@ def guarded(path: str) -> Iterator[None]:
         raise SourceError(f"the file {path} is not there any more") from error
     except SqlError as error:
         raise SourceError(f"the file {path} cannot be read: {error.problems[0].message}") from error
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise SourceError(f"the file {path} is not a readable Parquet file: {_first_line(error)}") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (
+        pa.ArrowException,
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        OSError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as error:
         raise SourceError(f"the file {path} is not a readable Parquet file: {_first_line(error)}") from error
 
 
@@ -41,18 +53,40 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["unknown fault"])[0].rstrip(".")[:200]
 
 
+def _open(path: str) -> Any:
+    return pq.ParquetFile(
+        path,
+        coerce_int96_timestamp_unit="us",
+        thrift_string_size_limit=1 << 28,
+        thrift_container_size_limit=1 << 24,
+    )
+
+
 def file_schema(file: InputFile) -> Schema:
     """The columns of one file, from its footer. Raises SourceError."""
     with guarded(file.path):
-        return from_arrow(_arrow_schema(file.path))
+        return _spark_schema(_open(file.path))
 
 
-def _arrow_schema(path: str) -> pa.Schema:
-    return _open(path).schema_arrow
+def _spark_schema(opened: Any) -> Schema:
+    """Spark's view of a footer: INT96 is an instant, enums and JSON are text."""
+    leaves = iter([opened.schema.column(place) for place in range(len(opened.schema))])
+    found = from_arrow(opened.schema_arrow)
+    return Schema(tuple(Field(field.name, _by_leaves(field.type, leaves)) for field in found))
 
 
-def _open(path: str) -> Any:
-    return pq.ParquetFile(path, thrift_string_size_limit=1 << 28, thrift_container_size_limit=1 << 24)
+def _by_leaves(kind: DataType, leaves: Iterator[Any]) -> DataType:
+    match kind:
+        case StructType(fields):
+            return StructType(tuple(Field(field.name, _by_leaves(field.type, leaves)) for field in fields))
+        case ArrayType(element):
+            return ArrayType(_by_leaves(element, leaves))
+        case MapType(key, value):
+            return MapType(_by_leaves(key, leaves), _by_leaves(value, leaves))
+    leaf = next(leaves)
+    if leaf.physical_type == "INT96":
+        return TIMESTAMP
+    return STRING if leaf.logical_type.type in _TEXTS or leaf.converted_type in _TEXTS else kind
 
 
 def row_count(file: InputFile) -> int:
@@ -63,61 +97,114 @@ def row_count(file: InputFile) -> int:
 
 def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     """Polars' scan with its pushdowns, if every file has exactly the types of the schema."""
-    if not scan.files or any(file.partition for file in scan.files):
+    groups = _groups(scan, position)
+    if not scan.files or len(groups) > _MOST_SCANS:
         return None
-    wanted = to_polars(scan.schema)
+    spelled = {name.lower() for name, _ in scan.files[0].partition}
+    inside = Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
+    if not len(inside):
+        return None
     for file in scan.files:
         with guarded(file.path):
-            if not _fits(_arrow_schema(file.path), scan.schema):
+            if not _fits(_open(file.path), inside):
                 return None
-    frames = []
-    for index, group in enumerate([[file.path] for file in scan.files] if position else [_paths(scan)]):
-        frame = pl.scan_parquet(
-            group,
-            glob=False,
-            hive_partitioning=False,
-            extra_columns="ignore",
-            row_index_name=ROW if position else None,
-        )
-        if position:
-            frame = frame.with_columns((pl.col(ROW).cast(pl.Int64) + (index << ROW_BITS)).alias(ROW))
-        frames.append(frame.select([*wanted, ROW] if position else list(wanted)))
+    frames = [_native(scan, files, start, inside, position) for start, files in groups]
     return frames[0] if len(frames) == 1 else pl.concat(frames)
 
 
-def _paths(scan: FilesScan) -> list[str]:
-    return [file.path for file in scan.files]
+def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]]:
+    """Files that one scan can take: all of a partition, or one where rows have to be numbered."""
+    groups: list[tuple[int, list[InputFile]]] = []
+    for index, file in enumerate(scan.files):
+        if groups and not position and groups[-1][1][-1].partition == file.partition:
+            groups[-1][1].append(file)
+        else:
+            groups.append((index, [file]))
+    return groups
 
 
-def _fits(found: pa.Schema, schema: Schema) -> bool:
+def _native(
+    scan: FilesScan, files: Sequence[InputFile], start: int, inside: Schema, position: bool
+) -> pl.LazyFrame:
+    frame = pl.scan_parquet(
+        [file.path for file in files],
+        glob=False,
+        hive_partitioning=False,
+        extra_columns="ignore",
+        row_index_name=ROW if position else None,
+    )
+    columns = [*inside.names, ROW] if position else list(inside.names)
+    frame = frame.select(columns)
+    if position:
+        frame = frame.with_columns((pl.col(ROW).cast(pl.Int64) + (start << ROW_BITS)).alias(ROW))
+    values = partition_columns(scan, files[0])
+    if values:
+        names = [*scan.schema.names, ROW] if position else list(scan.schema.names)
+        frame = frame.with_columns(values).select(names)
+    return frame
+
+
+def partition_columns(scan: FilesScan, file: InputFile) -> list[pl.Expr]:
+    """The partition columns of a file as literals."""
+    found = ((scan.schema.get(name), text) for name, text in file.partition)
+    return [partition_value(text, column.type).alias(column.name) for column, text in found if column]
+
+
+def _fits(opened: Any, schema: Schema) -> bool:
     """Whether Polars gives the columns of `schema` from this file without any conversion."""
+    arrow = opened.schema_arrow
+    spark = _spark_schema(opened)
+    sure = (
+        str(opened.metadata.created_by).startswith(_SURE_WRITERS) or _calendar(opened) is Calendar.PROLEPTIC
+    )
     for column in schema:
-        places = found.get_all_field_indices(column.name)
-        if len(places) != 1 or not _same(found.field(places[0]).type, column.type):
+        places = arrow.get_all_field_indices(column.name)
+        if len(places) != 1 or spark.fields[places[0]].type != column.type:
+            return False
+        kind = arrow.field(places[0]).type
+        if not sure and (pa.types.is_nested(kind) or column.type in (DATE, TIMESTAMP)):
+            return False
+        if not _same(kind, column.type):
             return False
     return True
 
 
 def _same(arrow: Any, kind: DataType) -> bool:
-    exact = polars_type(kind)
-    if pa.types.is_nested(arrow) or pa.types.is_dictionary(arrow):
+    if pa.types.is_dictionary(arrow):
         return False
-    empty = pl.Series(pa.array([], type=arrow))
-    return bool(empty.dtype == exact)
+    return bool(pl.Series(pa.array([], type=arrow)).dtype == polars_type(kind))
+
+
+def _calendar(opened: Any) -> Calendar:
+    metadata = opened.metadata
+    return calendar_of(metadata.metadata or {}, str(metadata.created_by), int96=_has_int96(opened))
+
+
+def _has_int96(opened: Any) -> bool:
+    columns = (opened.schema.column(place) for place in range(len(opened.schema)))
+    return any(column.physical_type == "INT96" for column in columns)
 
 
 def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """The rows of one file, column by column converted to `schema`; missing columns are NULL."""
-    del names
+    """The rows of one file, converted to `schema`; columns that it does not have, and those that `names`
+    leaves out, are NULL."""
+    wanted = {name.lower() for name in names}
     with guarded(file.path):
         opened = _open(file.path)
         found = {name.lower(): name for name in reversed(opened.schema_arrow.names)}
-        columns = [found[column.name.lower()] for column in schema if column.name.lower() in found]
-        if not columns:
+        asked = Schema(tuple(column for column in schema if column.name.lower() in wanted & found.keys()))
+        if not len(asked):
             yield from _empty(schema, opened.metadata.num_rows)
             return
+        calendar = _calendar(opened)
+        zone = (opened.metadata.metadata or {}).get(b"org.apache.spark.timeZone", b"UTC").decode()
+        others = [
+            pl.lit(None, dtype=polars_type(c.type)).alias(c.name) for c in schema if c not in asked.fields
+        ]
+        columns = [found[column.name.lower()] for column in asked]
         for batch in opened.iter_batches(batch_size=BATCH, columns=columns, use_threads=True):
-            yield conform(pa.Table.from_batches([batch]), schema)
+            frame = conform(pa.Table.from_batches([batch]), asked)
+            yield rebased(frame, asked, calendar, file.path, zone).with_columns(others).select(schema.names)
 
 
 def _empty(schema: Schema, height: int) -> Iterator[pl.DataFrame]:
@@ -125,3 +212,10 @@ def _empty(schema: Schema, height: int) -> Iterator[pl.DataFrame]:
     for start in range(0, height, BATCH):
         size = min(BATCH, height - start)
         yield pl.select(pl.int_range(size).alias("\0")).with_columns(none).drop("\0")
+
+
+def check_pages(file: InputFile) -> None:
+    """Read a file to its end. Raises SourceError naming it if it is damaged."""
+    with guarded(file.path):
+        for _ in _open(file.path).iter_batches(batch_size=BATCH):
+            pass

@@ -13,11 +13,10 @@ from rayetl.connectors.formats.csv import CsvReader
 from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
 from rayetl.connectors.formats.streams import reading
-from rayetl.connectors.formats.values import partition_value
 from rayetl.errors import SourceError
 from rayetl.names import BAD, ROW, ROW_BITS
 from rayetl.sql.interop import to_polars
-from rayetl.sql.types import DataType, Schema
+from rayetl.sql.types import Schema
 
 TextReader = CsvReader | JsonReader
 Batches = Iterator[tuple[pl.DataFrame, pl.Series | None]]
@@ -40,7 +39,8 @@ def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = Fal
     ) -> Iterator[pl.DataFrame]:
         del size
         names = list(schema) if columns is None else columns
-        for frame in _frames(scan, names, malformed):
+        needed = names if predicate is None else [*names, *predicate.meta.root_names()]
+        for frame in _frames(scan, needed, malformed):
             found = frame if predicate is None else frame.filter(predicate)
             found = found.select(names)
             if rows is not None:
@@ -58,14 +58,13 @@ def _without_reasons(frame: pl.LazyFrame, malformed: bool) -> pl.LazyFrame:
 
 
 def _frames(scan: FilesScan, names: Sequence[str], malformed: bool) -> Iterator[pl.DataFrame]:
-    """Frames with at least the columns `names` plus whatever a predicate may ask for."""
+    """Frames of all columns, of which those not in `names` may hold nothing."""
     for index, file in enumerate(scan.files):
         start = 0
         for frame, bad in _file_batches(scan, file, names):
             height = frame.height
             row = pl.int_range(height, dtype=pl.Int64) + ((index << ROW_BITS) + start)
-            parts = [partition_value(text, kind).alias(name) for name, text, kind in _partition(scan, file)]
-            made = frame.with_columns(*parts, row.alias(ROW))
+            made = frame.with_columns(*parquet.partition_columns(scan, file), row.alias(ROW))
             start += height
             yield _judged(scan, file, made, bad, malformed, start - height)
 
@@ -84,13 +83,6 @@ def _judged(
     if malformed:
         return made.with_columns(bad.alias(BAD))
     return made.filter(bad.is_null()) if scan.mode == "drop" else made
-
-
-def _partition(scan: FilesScan, file: InputFile) -> Iterator[tuple[str, str | None, DataType]]:
-    for name, text in file.partition:
-        column = scan.schema.get(name)
-        if column is not None:
-            yield column.name, text, column.type
 
 
 def data_schema(scan: FilesScan) -> Schema:
@@ -158,11 +150,18 @@ def _fetch_rows(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterat
         start += frame.height
 
 
+def find_damage(scan: FilesScan) -> SourceError | None:
+    """See `rayetl.connectors.formats.find_damage`."""
+    for file in scan.files if scan.format == "parquet" else ():
+        try:
+            parquet.check_pages(file)
+        except SourceError as error:
+            return error
+    return None
+
+
 def count_rows(scan: FilesScan) -> int | None:
     """See `rayetl.connectors.formats.count_rows`."""
     if scan.format != "parquet":
         return None
     return sum(parquet.row_count(file) for file in scan.files)
-
-
-__all__ = ["count_rows", "fetch_records", "scan_files"]
