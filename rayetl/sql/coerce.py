@@ -135,7 +135,13 @@ def _can_fail(source: DataType, target: DataType) -> bool:
     if source in (FLOAT, DOUBLE):
         return target == TIMESTAMP
     if source in (TIMESTAMP, DATE, TIMESTAMP_NTZ):
-        return target not in (STRING, DATE, TIMESTAMP, TIMESTAMP_NTZ, *(INT, LONG, BYTE, SHORT) * (source == TIMESTAMP))
+        return target not in (
+            STRING,
+            DATE,
+            TIMESTAMP,
+            TIMESTAMP_NTZ,
+            *(INT, LONG, BYTE, SHORT) * (source == TIMESTAMP),
+        )
     return isinstance(source, DecimalType) and target in INTEGRAL and False
 
 
@@ -204,7 +210,7 @@ def tightest(left: DataType, right: DataType) -> DataType | None:
     if left == NULL or right == NULL:
         return right if left == NULL else left
     if left in _NUMBER_ORDER and right in _NUMBER_ORDER:
-        return max(left, right, key=_NUMBER_ORDER.index)  # type: ignore[arg-type]
+        return max(left, right, key=_NUMBER_ORDER.index)
     if is_datetime(left) and is_datetime(right):
         return TIMESTAMP if TIMESTAMP in (left, right) else TIMESTAMP_NTZ
     if is_day_time(left) and is_day_time(right):

@@ -74,4 +74,6 @@ def take(node: exp.Expression, *keys: str) -> list[Any]:
 def label(node: exp.Expression) -> str:
     """What to call a node in a message: SQL keywords as the user wrote them, as far as known."""
     name = node.name if isinstance(node, exp.Anonymous) else ""
-    return name or {"TryCast": "CAST", "RegexpLike": "RLIKE", "EQ": "="}.get(type(node).__name__, node.key.upper())
+    return name or {"TryCast": "CAST", "RegexpLike": "RLIKE", "EQ": "="}.get(
+        type(node).__name__, node.key.upper()
+    )

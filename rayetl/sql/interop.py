@@ -144,7 +144,7 @@ def arrow_type(type: DataType) -> Any:  # noqa: A002
             return pa.map_(arrow_type(key), pa.field("value", arrow_type(value), contains_null))
         case StructType(fields):
             return pa.struct([_arrow_field(field) for field in fields])
-    atoms = {
+    atoms: dict[DataType, Any] = {
         NULL: pa.null(),
         BOOLEAN: pa.bool_(),
         BYTE: pa.int8(),

@@ -30,7 +30,8 @@ _RANGES = {"Y": (BYTE, 7), "S": (SHORT, 15), "": (INT, 31), "L": (LONG, 63)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(
     r"(\d{4,6})(?:-(\d{1,2})(?:-(\d{1,2}))?)?"
-    r"(?:[ T](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d{0,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{1,2}(?::\d{2})?|[A-Z]\w+/\w+)?)?"
+    r"(?:[ T](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d{0,9}))?)?)?"
+    r"\s*(Z|UTC|GMT|[+-]\d{1,2}(?::\d{2})?|[A-Z]\w+/\w+)?)?"
 )
 _MONTHS = {"year": 12, "month": 1}
 _MICROS = {
@@ -85,7 +86,9 @@ def date_or_time(text: str, kind: DataType, zone: str) -> Literal | None:
     found = _TIME.fullmatch(text.strip())
     if found is None:
         return None
-    year, month, day, hour, minute, second = (int(part or default) for part, default in zip(found.groups()[:6], (1, 1, 1, 0, 0, 0), strict=True))
+    year, month, day, hour, minute, second = (
+        int(part or default) for part, default in zip(found.groups()[:6], (1, 1, 1, 0, 0, 0), strict=True)
+    )
     try:
         if kind == DATE:
             return Literal(DATE, False, (date(year, month, day) - date(1970, 1, 1)).days)
@@ -164,7 +167,9 @@ def _span(text: str, start: str, end: str) -> Literal:
         found = re.fullmatch(r"(\d+)-(\d+)", body)
         if found is None:
             raise ValueError(f"'{text}' is not a year-month interval: write it as '1-2'")
-        return Literal(_kind([start, end], ("year", "month")), False, sign * (int(found[1]) * 12 + int(found[2])))
+        return Literal(
+            _kind([start, end], ("year", "month")), False, sign * (int(found[1]) * 12 + int(found[2]))
+        )
     fields = _DAY_TIME_FIELDS[_DAY_TIME_FIELDS.index(start) : _DAY_TIME_FIELDS.index(end) + 1]
     values = re.split(r"[ :]", body)
     if len(values) != len(fields):

@@ -103,10 +103,8 @@ class Resolver:
         if any(isinstance(part, exp.Star) for part in parts):
             raise fault(node, "* is not allowed here", hint="write count(*) or name the columns")
         names = [part.name for part in parts]
-        if len(parts) >= 1 and (variable := self._variable(names[0])) is not None:
-            found, used = variable, 1
-        else:
-            found, used = self._column(names, node)
+        variable = self._variable(names[0])
+        found, used = (variable, 1) if variable is not None else self._column(names, node)
         for name in names[used:]:
             found = self.field(found, name, node)
         return found
@@ -139,7 +137,13 @@ class Resolver:
             raise fault(node, f"the struct has no field {name}", hint=hint, code="sql.column")
         field = inner.fields[index]
         if isinstance(kind, ArrayType):
-            return GetField(ArrayType(field.type, kind.contains_null or field.nullable), child.nullable, child, field.name, index)
+            return GetField(
+                ArrayType(field.type, kind.contains_null or field.nullable),
+                child.nullable,
+                child,
+                field.name,
+                index,
+            )
         return GetField(field.type, child.nullable or field.nullable, child, field.name, index)
 
     def bracket(self, node: exp.Expression) -> Expr:
@@ -180,7 +184,9 @@ class Resolver:
         negated = isinstance(this, exp.Neg)
         inner = this.this if isinstance(this, exp.Neg) else this
         if not isinstance(inner, exp.Literal):
-            raise unsupported(node, "an interval needs a constant amount", hint="write d + make_interval or date_add")
+            raise unsupported(
+                node, "an interval needs a constant amount", hint="write d + make_interval or date_add"
+            )
         start, end = _units(unit)
         try:
             return literals.interval(("-" if negated else "") + inner.this, start, end)
@@ -203,7 +209,9 @@ class Resolver:
     def _typed_literal(self, text: str, target: DataType, node: exp.Expression) -> Expr:
         found = literals.date_or_time(text, target, self.scope.time_zone)
         if found is None:
-            raise fault(node, f"'{text}' is not a {target}", hint="write it as 2020-12-31 or 2020-12-31 23:59:59")
+            raise fault(
+                node, f"'{text}' is not a {target}", hint="write it as 2020-12-31 or 2020-12-31 23:59:59"
+            )
         return found
 
     # operators and special forms
@@ -301,7 +309,11 @@ class Resolver:
         self, name: str, this: exp.Expression, patterns: exp.Expression, negated: bool, node: exp.Expression
     ) -> Expr:
         (inner,) = take(patterns, "this")
-        nodes = inner.expressions if isinstance(inner, exp.Tuple) else [inner.this if isinstance(inner, exp.Paren) else inner]
+        nodes = (
+            inner.expressions
+            if isinstance(inner, exp.Tuple)
+            else [inner.this if isinstance(inner, exp.Paren) else inner]
+        )
         child = self.resolve(this)
         tests = [self.make(name, (child, pattern), node) for pattern in self.all(nodes)]
         tests = [self.negate(test, node) for test in tests] if negated else tests
@@ -386,7 +398,11 @@ class Resolver:
         entry = functions().get(name.lower())
         if entry is None or (not name[0].isalpha() and name[0] != "_"):
             if name.lower() in KNOWN_TO_SPARK:
-                raise unsupported(node, f"function {name} is not supported by the embedded engine", hint="engine: spark runs it")
+                raise unsupported(
+                    node,
+                    f"function {name} is not supported by the embedded engine",
+                    hint="engine: spark runs it",
+                )
             hint = did_you_mean(name, (n for n in functions() if n[0].isalpha()))
             raise fault(node, f"unknown function {name}", hint=hint, code="sql.function")
         return entry
@@ -412,7 +428,9 @@ class Resolver:
         if isinstance(typed.rewritten, Expr):
             return typed.rewritten
         if entry.kind == "aggregate":
-            return AggregateCall(typed.type, typed.nullable, entry.name, typed.args, shown, distinct, ignore_nulls=ignore_nulls)
+            return AggregateCall(
+                typed.type, typed.nullable, entry.name, typed.args, shown, distinct, ignore_nulls=ignore_nulls
+            )
         if ignore_nulls and entry.kind != "window":
             raise fault(node, f"IGNORE NULLS does not go with {name}")
         if entry.kind == "generator":
@@ -431,7 +449,7 @@ class Resolver:
         args = (case.branches[0][0], case.branches[0][1], case.otherwise or null(case.type))
         return Call(case.type, case.nullable, "if", args, "if")
 
-    def struct_(self, node: exp.Expression, name: str, nodes: list[exp.Expression]) -> Expr:
+    def struct_(self, _node: exp.Expression, _name: str, nodes: list[exp.Expression]) -> Expr:
         names = [item.alias if isinstance(item, exp.Alias) else None for item in nodes]
         values = self.all([take(i, "this", "alias")[0] if isinstance(i, exp.Alias) else i for i in nodes])
         fields = tuple(
@@ -454,7 +472,9 @@ class Resolver:
 
     # lambdas
 
-    def lambda_args(self, entry: Function, nodes: Sequence[exp.Expression], node: exp.Expression) -> tuple[Expr, ...]:
+    def lambda_args(
+        self, entry: Function, nodes: Sequence[exp.Expression], node: exp.Expression
+    ) -> tuple[Expr, ...]:
         """Resolve the plain arguments first; they give the lambda parameters their types."""
         plain = [None if isinstance(n, exp.Lambda) else self.resolve(n) for n in nodes]
         args: list[Expr] = []
@@ -463,9 +483,13 @@ class Resolver:
                 args.append(typed)
                 continue
             try:
-                types = entry.lambda_types(tuple(a for a in plain if a is not None), tuple(args), len(_params(item)))
+                types = entry.lambda_types(
+                    tuple(a for a in plain if a is not None), tuple(args), len(_params(item))
+                )
             except TypeFault as error:
-                raise (unsupported if error.refused else fault)(node, f"{entry.name}: {error.message}") from None
+                raise (unsupported if error.refused else fault)(
+                    node, f"{entry.name}: {error.message}"
+                ) from None
             args.append(self.lambda_(item, types))
         return tuple(args)
 
@@ -474,7 +498,8 @@ class Resolver:
         if len(names) > len(types):
             raise fault(node, f"the lambda has {len(names)} parameters, {len(types)} are given to it")
         variables = tuple(
-            LambdaVariable(kind, nullable, name.name) for name, (kind, nullable) in zip(names, types, strict=False)
+            LambdaVariable(kind, nullable, name.name)
+            for name, (kind, nullable) in zip(names, types, strict=False)
         )
         self._lambdas.append({v.name.lower(): v for v in variables})
         try:
@@ -506,7 +531,9 @@ class Resolver:
             raise unsupported(node, f"WITHIN GROUP is not supported for {name}")
         found = self.apply(self.entry(str(name), node), str(name), (keys[0].expr, *self.all(nodes)), node)
         assert isinstance(found, AggregateCall)
-        return AggregateCall(found.type, found.nullable, found.function, found.args, found.shown, order=tuple(keys))
+        return AggregateCall(
+            found.type, found.nullable, found.function, found.args, found.shown, order=tuple(keys)
+        )
 
     def ignore_nulls(self, node: exp.Expression) -> Expr:
         (this,) = take(node, "this")
@@ -540,12 +567,20 @@ class Resolver:
         )
         if alias is not None:
             base = self.scope.window(alias.name, node)
-            base_partition, base_order, base_spec, _, _ = take(base, "partition_by", "order", "spec", "this", "alias")
+            base_partition, base_order, base_spec, _, _ = take(
+                base, "partition_by", "order", "spec", "this", "alias"
+            )
             partition, order, spec = partition or base_partition, order or base_order, spec or base_spec
         function = self.resolve(this)
         entry = functions().get(getattr(function, "function", ""))
-        if not isinstance(function, Call | AggregateCall) or entry is None or entry.kind not in ("aggregate", "window"):
-            raise fault(node, f"{label(this)} cannot be used with OVER", hint="use an aggregate or window function")
+        if (
+            not isinstance(function, Call | AggregateCall)
+            or entry is None
+            or entry.kind not in ("aggregate", "window")
+        ):
+            raise fault(
+                node, f"{label(this)} cannot be used with OVER", hint="use an aggregate or window function"
+            )
         if isinstance(function, AggregateCall) and function.distinct:
             raise fault(node, "DISTINCT aggregates cannot be used with OVER")
         keys = tuple(self.sort_keys(take(order, "expressions", "siblings")[0]) if order is not None else ())
@@ -557,8 +592,8 @@ class Resolver:
                 raise fault(node, f"{entry.name} takes no frame")
             frame = Frame("rows", None, 0)
         return WindowCall(
-            function.type, function.nullable or _empty_frame(frame), function, self.all(partition or ()), keys,
-            frame, spec is not None,
+            function.type, function.nullable or _empty_frame(frame), function, self.all(partition or ()),
+            keys, frame, spec is not None,
         )  # fmt: skip
 
     def _frame(self, spec: exp.Expression | None, keys: tuple[SortKey, ...], node: exp.Expression) -> Frame:
@@ -715,16 +750,18 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]
     exp.WithinGroup: Resolver.within_group,
     exp.Window: Resolver.window,
     exp.Paren: lambda self, node: self.resolve(take(node, "this")[0]),
-    exp.Null: lambda self, node: Literal(NULL, True, None),
-    exp.Boolean: lambda self, node: Literal(BOOLEAN, False, bool(take(node, "this")[0])),
-    exp.HexString: lambda self, node: literals.hexadecimal(take(node, "this", "is_integer")[0]),
-    exp.RawString: lambda self, node: Literal(STRING, False, take(node, "this")[0]),
+    exp.Null: lambda _, __: Literal(NULL, True, None),
+    exp.Boolean: lambda _, node: Literal(BOOLEAN, False, bool(take(node, "this")[0])),
+    exp.HexString: lambda _, node: literals.hexadecimal(take(node, "this", "is_integer")[0]),
+    exp.RawString: lambda _, node: Literal(STRING, False, take(node, "this")[0]),
     exp.Exists: lambda self, node: self.scope.subquery(take(node, "this")[0], "exists", ()),
     exp.Subquery: lambda self, node: self.scope.subquery(node, "scalar", ()),
     exp.Select: lambda self, node: self.scope.subquery(node, "scalar", ()),
-    exp.DataType: lambda self, node: _type_name_as_column(self, node),
+    exp.DataType: lambda _, node: _type_name_as_column(node),
 }
 
 
-def _type_name_as_column(resolver: Resolver, node: exp.Expression) -> Expr:
-    raise unsupported(node, f"the type name {node} stands where a value is expected", hint="quote it if it is a column")
+def _type_name_as_column(node: exp.Expression) -> Expr:
+    raise unsupported(
+        node, f"the type name {node} stands where a value is expected", hint="quote it if it is a column"
+    )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rayetl.sql import coerce
 from rayetl.sql.expr import AggregateCall, Column, Expr, Literal
 from rayetl.sql.functions.base import (
+    Context,
     Table,
-    TypeFault,
     Typed,
+    TypeFault,
     anything,
     boolean,
     check_count,
@@ -35,7 +36,7 @@ TABLE = Table()
 _double = of(DOUBLE)
 
 
-def values(ctx: Any, call: AggregateCall, index: int = 0) -> pl.Expr:
+def values(ctx: Context, call: AggregateCall, index: int = 0) -> pl.Expr:
     """An argument with NULL where FILTER says no; for aggregates that skip NULL."""
     return _kept(ctx, call, _spread_out(call.args[index], ctx.expr(call.args[index])))
 
@@ -47,11 +48,11 @@ def _spread_out(node: Expr, value: pl.Expr) -> pl.Expr:
     return pl.when(pl.int_range(pl.len()) >= 0).then(value)
 
 
-def _kept(ctx: Any, call: AggregateCall, value: pl.Expr) -> pl.Expr:
+def _kept(ctx: Context, call: AggregateCall, value: pl.Expr) -> pl.Expr:
     return value if call.filter is None else pl.when(ctx.expr(call.filter)).then(value)
 
 
-def _rows(ctx: Any, call: AggregateCall, value: pl.Expr) -> pl.Expr:
+def _rows(ctx: Context, call: AggregateCall, value: pl.Expr) -> pl.Expr:
     """The argument for those rows alone that FILTER lets through; for aggregates that see NULL."""
     return value if call.filter is None else value.filter(ctx.expr(call.filter))
 
@@ -67,7 +68,7 @@ def _sum_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((value,), LONG if kind in INTEGRAL else DOUBLE, True)
 
 
-def _sum(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _sum(ctx: Context, call: AggregateCall) -> pl.Expr:
     kind = call.type
     if isinstance(kind, DecimalType):
         from rayetl.sql.lower.decimals import to_column
@@ -81,7 +82,7 @@ def _distinct(call: AggregateCall, value: pl.Expr) -> pl.Expr:
     return value.unique() if call.distinct else value
 
 
-def _decimal_sum(ctx: Any, call: AggregateCall, kind: DecimalType) -> pl.Expr:
+def _decimal_sum(ctx: Context, call: AggregateCall, kind: DecimalType) -> pl.Expr:
     """The scaled sum. Where the argument has 28 digits or less the result cannot pass 38 (as in Spark,
     for 10**10 rows); else high and low parts are summed apart so that nothing wraps unseen."""
     from rayetl.sql.lower import decimals
@@ -113,7 +114,7 @@ def _avg_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((value,), DOUBLE, True)
 
 
-def _avg(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
     kind = call.type
     if not isinstance(kind, DecimalType):
         value = _distinct(call, values(ctx, call)).cast(pl.Float64)
@@ -124,7 +125,11 @@ def _avg(ctx: Any, call: AggregateCall) -> pl.Expr:
     assert isinstance(source, DecimalType)
     summed = coerce.bounded(source.precision + 10, source.scale)
     total = _decimal_sum(ctx, call, summed)
-    count = _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0])))).count().cast(pl.Int128)
+    count = (
+        _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0]))))
+        .count()
+        .cast(pl.Int128)
+    )
     between = coerce.decimal_result("/", summed, DecimalType(20, 0))
     up = between.scale - summed.scale
     quotient = decimals.divide(total, count, up, summed, between)
@@ -136,7 +141,7 @@ def _count_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed(args, LONG, False)
 
 
-def _count(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
     plain = [a for a in call.args if not (isinstance(a, Literal) and a.value is not None)]
     if not call.distinct and not plain:
         if call.filter is None:
@@ -157,17 +162,20 @@ def _count(ctx: Any, call: AggregateCall) -> pl.Expr:
     return together.filter(present.fill_null(False)).n_unique().cast(pl.Int64)
 
 
-def _extreme(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _extreme(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call)
     if call.type in FRACTIONAL and call.function == "max":
-        return pl.when(value.is_nan().any()).then(pl.lit(float("nan"))).otherwise(value.max()).cast(
-            pl.Float64 if call.type == DOUBLE else pl.Float32
+        return (
+            pl.when(value.is_nan().any())
+            .then(pl.lit(float("nan")))
+            .otherwise(value.max())
+            .cast(pl.Float64 if call.type == DOUBLE else pl.Float32)
         )
     return value.max() if call.function == "max" else value.min()
 
 
-def _pick(name: str) -> Callable[[Any, AggregateCall], pl.Expr]:
-    def lower(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
+    def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = ctx.expr(call.args[0])
         skip = call.ignore_nulls or (len(call.args) > 1 and bool(value_of(call.args[1])))
         value = _rows(ctx, call, value)
@@ -177,16 +185,16 @@ def _pick(name: str) -> Callable[[Any, AggregateCall], pl.Expr]:
     return lower
 
 
-def _spread(method: str, ddof: int) -> Callable[[Any, AggregateCall], pl.Expr]:
-    def lower(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _spread(method: str, ddof: int) -> Callable[[Context, AggregateCall], pl.Expr]:
+    def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = _distinct(call, values(ctx, call))
         return getattr(value, method)(ddof=ddof)  # type: ignore[no-any-return]
 
     return lower
 
 
-def _logic(name: str) -> Callable[[Any, AggregateCall], pl.Expr]:
-    def lower(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _logic(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
+    def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = values(ctx, call)
         found = value.fill_null(name == "all")
         found = found.all() if name == "all" else found.any()
@@ -195,17 +203,17 @@ def _logic(name: str) -> Callable[[Any, AggregateCall], pl.Expr]:
     return lower
 
 
-def _count_if(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _count_if(ctx: Context, call: AggregateCall) -> pl.Expr:
     return values(ctx, call).fill_null(False).sum().cast(pl.Int64)
 
 
-def _by(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _by(ctx: Context, call: AggregateCall) -> pl.Expr:
     value, key = ctx.expr(call.args[0]), values(ctx, call, 1)
     best = key.arg_max() if call.function == "max_by" else key.arg_min()
     return pl.when(key.count() > 0).then(value.get(best, null_on_oob=True))
 
 
-def _collect(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _collect(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call).drop_nulls()
     if call.function == "collect_set" or call.distinct:
         value = value.unique(maintain_order=True)
@@ -225,7 +233,7 @@ def _percentile_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((fit(_double, args[0], 0), share), DOUBLE, True)
 
 
-def _percentile(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _percentile(ctx: Context, call: AggregateCall) -> pl.Expr:
     share = 0.5 if call.function == "median" else float(value_of(call.args[1]))
     share = 1 - share if call.order and call.order[0].descending else share
     value = _distinct(call, values(ctx, call))
@@ -238,8 +246,8 @@ def _percentile(ctx: Any, call: AggregateCall) -> pl.Expr:
     return pl.when(value.count() > 0).then(found)
 
 
-def _pair(kind: str) -> Callable[[Any, AggregateCall], pl.Expr]:
-    def lower(ctx: Any, call: AggregateCall) -> pl.Expr:
+def _pair(kind: str) -> Callable[[Context, AggregateCall], pl.Expr]:
+    def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
         one, two = values(ctx, call, 0), values(ctx, call, 1)
         both = one.is_not_null() & two.is_not_null()
         one, two = pl.when(both).then(one), pl.when(both).then(two)
@@ -254,7 +262,7 @@ def _pair(kind: str) -> Callable[[Any, AggregateCall], pl.Expr]:
     return lower
 
 
-def _approximate(args: tuple[Expr, ...]) -> Typed:
+def _approximate(_args: tuple[Expr, ...]) -> Typed:
     raise TypeFault("approximate results differ between engines; use the exact function", refused=True)
 
 

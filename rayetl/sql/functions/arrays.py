@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Column, Expr, Lambda, Literal
 from rayetl.sql.functions.base import (
+    Context,
     Table,
-    TypeFault,
     Typed,
+    TypeFault,
     array,
     boolean,
     check_count,
@@ -42,13 +43,17 @@ def _make(args: tuple[Expr, ...]) -> Typed:
     return Typed(tuple(fitted), ArrayType(element, any(a.nullable for a in fitted)), False)
 
 
-def _lower_make(ctx: Any, call: Call) -> pl.Expr:
+def _lower_make(ctx: Context, call: Call) -> pl.Expr:
     from rayetl.sql.interop import polars_type
 
     dtype = polars_type(call.type)
     if not call.args:
         return pl.lit([], dtype=dtype)
-    return pl.concat_list([ctx.expr(a).reshape((-1, 1)).arr.to_list() if isinstance(a.type, ArrayType) else ctx.expr(a) for a in call.args])
+    if isinstance(call.args[0].type, ArrayType):
+        # concat_list joins lists; inside structs they stay items.
+        items = pl.concat_list([pl.struct(ctx.expr(arg).alias("v")) for arg in call.args])
+        return items.list.eval(pl.element().struct.field("v"))
+    return pl.concat_list([ctx.expr(arg) for arg in call.args])
 
 
 def _size_rule(args: tuple[Expr, ...]) -> Typed:
@@ -58,7 +63,7 @@ def _size_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed(args, INT, False)
 
 
-def _size(ctx: Any, call: Call) -> pl.Expr:
+def _size(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     count = (value.map if isinstance(call.args[0].type, MapType) else value.list).len().cast(pl.Int32)
     return count if call.function == "array_size" else count.fill_null(-1)
@@ -74,8 +79,15 @@ def _with_element(result: Any, nullable: bool | None = None) -> Callable[[tuple[
         both = coerce.wider_without_strings(values.type.element, args[1].type)
         if both is None:
             raise TypeFault(f"a {args[1].type} cannot be in a {values.type}")
-        pair = (coerce.implicit_cast(values, ArrayType(both, values.type.contains_null)), coerce.implicit_cast(args[1], both))
-        null = nullable if nullable is not None else pair[0].nullable or pair[1].nullable or values.type.contains_null
+        pair = (
+            coerce.implicit_cast(values, ArrayType(both, values.type.contains_null)),
+            coerce.implicit_cast(args[1], both),
+        )
+        null = (
+            nullable
+            if nullable is not None
+            else pair[0].nullable or pair[1].nullable or values.type.contains_null
+        )
         return Typed(pair, result if isinstance(result, DataType) else result(pair), null)
 
     return rule
@@ -101,7 +113,7 @@ def _element_at(args: tuple[Expr, ...]) -> Typed:
     return Typed((values, index), element_type((values,)), True)
 
 
-def _lower_element_at(ctx: Any, call: Call) -> pl.Expr:
+def _lower_element_at(ctx: Context, call: Call) -> pl.Expr:
     value, key = ctx.expr(call.args[0]), ctx.expr(call.args[1])
     if isinstance(call.args[0].type, MapType):
         return value.map.get(key)
@@ -130,7 +142,7 @@ def _union(a: pl.Expr, b: pl.Expr) -> pl.Expr:
     return pl.when(a.is_not_null() & b.is_not_null()).then(found)
 
 
-def _joined(ctx: Any, call: Call) -> pl.Expr:
+def _joined(ctx: Context, call: Call) -> pl.Expr:
     values, mark = ctx.expr(call.args[0]), ctx.expr(call.args[1])
     if len(call.args) > 2:
         values = values.list.eval(pl.element().fill_null(pl.lit(value_of(call.args[2]))))
@@ -142,7 +154,9 @@ def _slice(values: pl.Expr, start: pl.Expr, length: pl.Expr) -> pl.Expr:
     size = values.list.len().cast(pl.Int64)
     first = pl.when(start > 0).then(start - 1).when(start < 0).then(size + start)
     outside = (first < 0) | (first >= size)
-    found = values.list.slice(pl.max_horizontal(first, pl.lit(0, dtype=pl.Int64)), pl.when(outside).then(0).otherwise(length))
+    found = values.list.slice(
+        pl.max_horizontal(first, pl.lit(0, dtype=pl.Int64)), pl.when(outside).then(0).otherwise(length)
+    )
     known = values.is_not_null() & first.is_not_null() & length.is_not_null()
     return pl.when(known).then(found)
 
@@ -156,7 +170,7 @@ def _sort_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((values, *rest), values.type, values.nullable)
 
 
-def _sort(ctx: Any, call: Call) -> pl.Expr:
+def _sort(ctx: Context, call: Call) -> pl.Expr:
     ascending = len(call.args) < 2 or bool(value_of(call.args[1]))
     return ctx.expr(call.args[0]).list.sort(descending=not ascending, nulls_last=not ascending)
 
@@ -168,7 +182,7 @@ def _array_sort_rule(args: tuple[Expr, ...]) -> Typed:
     return _sort_rule(args)
 
 
-def _extreme(ctx: Any, call: Call) -> pl.Expr:
+def _extreme(ctx: Context, call: Call) -> pl.Expr:
     values = ctx.expr(call.args[0])
     if call.function == "array_min":
         return values.list.min()
@@ -203,10 +217,10 @@ def _unique(row: list[Any]) -> list[Any]:
     return [v for i, v in enumerate(row) if v not in row[:i]]
 
 
-def _setwise(function: Callable[[list[Any], list[Any]], list[Any]]) -> Callable[[Any, Call], pl.Expr]:
+def _setwise(function: Callable[[list[Any], list[Any]], list[Any]]) -> Callable[[Context, Call], pl.Expr]:
     """Polars' set operations give the items in another order than Spark."""
 
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         from rayetl.sql.interop import polars_type
         from rayetl.sql.lower.texts import zipped
 
@@ -218,7 +232,9 @@ def _setwise(function: Callable[[list[Any], list[Any]], list[Any]]) -> Callable[
 # Lambdas
 
 
-def _element_types(plain: tuple[Expr, ...], before: tuple[Expr, ...], count: int) -> list[tuple[DataType, bool]]:
+def _element_types(
+    plain: tuple[Expr, ...], _before: tuple[Expr, ...], count: int
+) -> list[tuple[DataType, bool]]:
     if not plain or not isinstance(plain[0].type, ArrayType):
         raise TypeFault("argument 1 must be an array")
     found: list[tuple[DataType, bool]] = [(plain[0].type.element, plain[0].type.contains_null)]
@@ -232,7 +248,9 @@ def _lambda_rule(name: str) -> Callable[[tuple[Expr, ...]], Typed]:
         if not isinstance(values.type, ArrayType) or not isinstance(function, Lambda):
             raise TypeFault("it takes an array and a lambda function")
         if any(isinstance(node, Column) for node in function.walk()):
-            raise TypeFault("a lambda that reads other columns is not supported in the embedded engine", refused=True)
+            raise TypeFault(
+                "a lambda that reads other columns is not supported in the embedded engine", refused=True
+            )
         if len(function.parameters) > 1:
             raise TypeFault("the index parameter is not supported in the embedded engine", refused=True)
         if name == "transform":
@@ -241,12 +259,16 @@ def _lambda_rule(name: str) -> Callable[[tuple[Expr, ...]], Typed]:
             raise TypeFault(f"the lambda must give a boolean, not {function.type}")
         body = coerce.implicit_cast(function.body, BOOLEAN)
         fitted = Lambda(BOOLEAN, body.nullable, function.parameters, body)
-        return Typed((values, fitted), values.type if name == "filter" else BOOLEAN, values.nullable or function.nullable)
+        return Typed(
+            (values, fitted),
+            values.type if name == "filter" else BOOLEAN,
+            values.nullable or function.nullable,
+        )
 
     return rule
 
 
-def _lambda(ctx: Any, call: Call) -> pl.Expr:
+def _lambda(ctx: Context, call: Call) -> pl.Expr:
     values, function = call.args
     assert isinstance(function, Lambda)
     lists = ctx.expr(values)
@@ -256,7 +278,10 @@ def _lambda(ctx: Any, call: Call) -> pl.Expr:
     if call.function == "filter":
         return lists.list.eval(pl.element().filter(body.fill_null(False)))
     tests = lists.list.eval(body)
-    yes, no = tests.list.eval(pl.element().fill_null(False)).list.any(), tests.list.eval(pl.element().fill_null(True)).list.all()
+    yes, no = (
+        tests.list.eval(pl.element().fill_null(False)).list.any(),
+        tests.list.eval(pl.element().fill_null(True)).list.all(),
+    )
     if call.function == "exists":
         some_null = tests.list.eval(pl.element().is_null()).list.any()
         return pl.when(yes).then(True).when(~some_null).then(False)
@@ -264,13 +289,18 @@ def _lambda(ctx: Any, call: Call) -> pl.Expr:
     return pl.when(~no).then(False).when(~some_null).then(True)
 
 
-def _sequence(ctx: Any, call: Call) -> pl.Expr:
+def _sequence(ctx: Context, call: Call) -> pl.Expr:
     start, stop = (ctx.expr(a).cast(pl.Int64) for a in call.args[:2])
     from rayetl.sql.interop import polars_type
 
     dtype = polars_type(call.type)
     if len(call.args) == 2:
-        return pl.when(stop >= start).then(pl.int_ranges(start, stop + 1)).otherwise(pl.int_ranges(start, stop - 1, -1)).cast(dtype)
+        return (
+            pl.when(stop >= start)
+            .then(pl.int_ranges(start, stop + 1))
+            .otherwise(pl.int_ranges(start, stop - 1, -1))
+            .cast(dtype)
+        )
     step = int(value_of(call.args[2]))
     return pl.int_ranges(start, stop + (1 if step > 0 else -1), step).cast(dtype)
 
@@ -292,13 +322,32 @@ TABLE.add("array_contains", _with_element(BOOLEAN), _contains)
 TABLE.add("element_at", _element_at, _lower_element_at, raw=True)
 TABLE.add("array_distinct", takes(array, returns=first_type), _distinct)
 TABLE.add("array_union", _same_arrays(), _union)
-TABLE.add("array_intersect", _same_arrays(), _setwise(lambda row, other: [v for v in _unique(row) if v in other]), raw=True)
-TABLE.add("array_except", _same_arrays(), _setwise(lambda row, other: [v for v in _unique(row) if v not in other]), raw=True)
+TABLE.add(
+    "array_intersect",
+    _same_arrays(),
+    _setwise(lambda row, other: [v for v in _unique(row) if v in other]),
+    raw=True,
+)
+TABLE.add(
+    "array_except",
+    _same_arrays(),
+    _setwise(lambda row, other: [v for v in _unique(row) if v not in other]),
+    raw=True,
+)
 TABLE.add("array_position", _with_element(LONG), _position)
-TABLE.add("array_join", takes(of(ArrayType(STRING)), of(STRING), constant(of(STRING)), returns=STRING, required=2), _joined, raw=True)
+TABLE.add(
+    "array_join",
+    takes(of(ArrayType(STRING)), of(STRING), constant(of(STRING)), returns=STRING, required=2),
+    _joined,
+    raw=True,
+)
 TABLE.add("array_min", takes(array, returns=element_type, nullable=True), _extreme, raw=True)
 TABLE.add("array_max", takes(array, returns=element_type, nullable=True), _extreme, raw=True)
-TABLE.add("array_compact", takes(array, returns=lambda a: ArrayType(element_type(a), False)), lambda a: a.list.drop_nulls())
+TABLE.add(
+    "array_compact",
+    takes(array, returns=lambda a: ArrayType(element_type(a), False)),
+    lambda a: a.list.drop_nulls(),
+)
 TABLE.add("slice", takes(array, _int, _int, returns=first_type), _slice)
 TABLE.add("sort_array", _sort_rule, _sort, raw=True)
 TABLE.add("array_sort", _array_sort_rule, lambda a: a.list.sort(nulls_last=True))

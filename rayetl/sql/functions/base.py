@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from typing import Literal as OneOf
 
 from rayetl.sql import coerce
@@ -32,6 +32,19 @@ else:
 Kind = OneOf["scalar", "aggregate", "window", "generator"]
 
 
+class Context(Protocol):
+    """What a lowering is given: see `lower.expressions.Lowering`."""
+
+    @property
+    def time_zone(self) -> str: ...
+
+    def expr(self, node: Expr) -> pl.Expr: ...
+
+    def scaled(self, node: Expr) -> pl.Expr: ...
+
+    def bind(self, values: dict[str, pl.Expr], /) -> Context: ...
+
+
 class TypeFault(Exception):
     """The arguments do not fit; `refused` when Spark would take them and this engine does not."""
 
@@ -57,7 +70,9 @@ Accept = Callable[[Expr], Expr]
 Lower = Callable[..., Any]
 
 
-def no_lambda(plain: tuple[Expr, ...], before: tuple[Expr, ...], count: int) -> list[tuple[DataType, bool]]:
+def no_lambda(
+    _plain: tuple[Expr, ...], _before: tuple[Expr, ...], _count: int
+) -> list[tuple[DataType, bool]]:
     raise TypeFault("it takes no lambda function")
 
 
@@ -195,7 +210,11 @@ Nullable = bool | Callable[[tuple[Expr, ...]], bool] | None
 
 
 def takes(
-    *params: Accept, returns: Returns, required: int | None = None, rest: Accept | None = None, nullable: Nullable = None
+    *params: Accept,
+    returns: Returns,
+    required: int | None = None,
+    rest: Accept | None = None,
+    nullable: Nullable = None,
 ) -> Rule:
     """A rule for fixed parameters, the last `len(params) - required` of them optional, and `rest` for
     any number more. NULL in gives NULL out unless `nullable` says otherwise."""
@@ -204,7 +223,9 @@ def takes(
     def rule(args: tuple[Expr, ...]) -> Typed:
         check_count(args, least, None if rest else len(params))
         accepts = [*params, *([rest] * max(0, len(args) - len(params)) if rest else [])]
-        fitted = tuple(fit(accept, arg, i) for i, (accept, arg) in enumerate(zip(accepts, args, strict=False)))
+        fitted = tuple(
+            fit(accept, arg, i) for i, (accept, arg) in enumerate(zip(accepts, args, strict=False))
+        )
         return Typed(fitted, result(returns, fitted), may_be_null(nullable, fitted))
 
     return rule

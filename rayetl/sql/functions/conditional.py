@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Case, Expr
-from rayetl.sql.functions.base import Table, TypeFault, Typed, anything, check_count, of, same, takes
+from rayetl.sql.functions.base import Context, Table, Typed, TypeFault, anything, check_count, of, same, takes
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, DOUBLE, FLOAT, FRACTIONAL, DecimalType
 
@@ -49,7 +49,7 @@ def _extreme(args: tuple[Expr, ...]) -> Typed:
     return Typed(tuple(fitted), fitted[0].type, _all_nullable(tuple(fitted)))
 
 
-def _lower_extreme(ctx: Any, call: Call) -> pl.Expr:
+def _lower_extreme(ctx: Context, call: Call) -> pl.Expr:
     greatest = call.function == "greatest"
     if call.type in FRACTIONAL or isinstance(call.type, DecimalType):
         return _folded(ctx, call, greatest)
@@ -57,7 +57,7 @@ def _lower_extreme(ctx: Any, call: Call) -> pl.Expr:
     return pl.max_horizontal(values) if greatest else pl.min_horizontal(values)
 
 
-def _folded(ctx: Any, call: Call, greatest: bool) -> pl.Expr:
+def _folded(ctx: Context, call: Call, greatest: bool) -> pl.Expr:
     """One by one: NaN counts as the greatest, which the horizontal functions ignore."""
     best: pl.Expr = ctx.expr(call.args[0])
     for arg in call.args[1:]:
@@ -67,7 +67,7 @@ def _folded(ctx: Any, call: Call, greatest: bool) -> pl.Expr:
     return best
 
 
-def _choose(ctx: Any, call: Call) -> pl.Expr:
+def _choose(ctx: Context, call: Call) -> pl.Expr:
     condition, yes, no = call.args
     found: pl.Expr = ctx.expr(Case(call.type, call.nullable, ((condition, yes),), no))
     return found
@@ -86,5 +86,7 @@ TABLE.add("greatest", _extreme, _lower_extreme, raw=True)
 TABLE.add("least", _extreme, _lower_extreme, raw=True)
 TABLE.add("isnull", takes(anything, returns=BOOLEAN, nullable=False), lambda a: a.is_null())
 TABLE.add("isnotnull", takes(anything, returns=BOOLEAN, nullable=False), lambda a: a.is_not_null())
-TABLE.add("isnan", takes(of(DOUBLE, FLOAT), returns=BOOLEAN, nullable=False), lambda a: a.is_nan().fill_null(False))
+TABLE.add(
+    "isnan", takes(of(DOUBLE, FLOAT), returns=BOOLEAN, nullable=False), lambda a: a.is_nan().fill_null(False)
+)
 TABLE.add("nanvl", same(least=2), lambda a, b: pl.when(a.is_nan()).then(b).otherwise(a))

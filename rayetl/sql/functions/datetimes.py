@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Expr, Literal
-from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.base import (
+    Context,
+    Table,
+    Typed,
+    TypeFault,
+    check_count,
+    constant,
+    fit,
+    of,
+    takes,
+    value_of,
+)
 from rayetl.sql.functions.operators import shift_months
 from rayetl.sql.functions.patterns import polars_format
 from rayetl.sql.lazy import LazyModule
@@ -34,11 +45,17 @@ TABLE = Table()
 _date, _int, _string, _timestamp = of(DATE), of(INT), of(STRING), of(TIMESTAMP)
 _constant_text = constant(_string)
 _DAYS = {"SU": 0, "MO": 1, "TU": 2, "WE": 3, "TH": 4, "FR": 5, "SA": 6}
-_MICROS = {"HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000, "MILLISECOND": 1_000, "MICROSECOND": 1}
+_MICROS = {
+    "HOUR": 3_600_000_000,
+    "MINUTE": 60_000_000,
+    "SECOND": 1_000_000,
+    "MILLISECOND": 1_000,
+    "MICROSECOND": 1,
+}
 _MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
 
-def local(ctx: Any, node: Expr) -> pl.Expr:
+def local(ctx: Context, node: Expr) -> pl.Expr:
     """A date or timestamp as the wall clock of the session shows it, without a zone."""
     value: pl.Expr = ctx.expr(node)
     if node.type == TIMESTAMP:
@@ -46,7 +63,7 @@ def local(ctx: Any, node: Expr) -> pl.Expr:
     return value
 
 
-def instant(ctx: Any, value: pl.Expr, kind: DataType) -> pl.Expr:
+def instant(ctx: Context, value: pl.Expr, kind: DataType) -> pl.Expr:
     """Wall clock back to the type it came from."""
     if kind != TIMESTAMP:
         return value
@@ -88,7 +105,7 @@ _UNITS = {
 }
 
 
-def _field(name: str) -> Callable[[Any, Call], pl.Expr]:
+def _field(name: str) -> Callable[[Context, Call], pl.Expr]:
     return lambda ctx, call: _FIELDS[name](local(ctx, call.args[0])).cast(pl.Int32)
 
 
@@ -109,7 +126,7 @@ def _extract_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((unit, source), kind, source.nullable)
 
 
-def _extract(ctx: Any, call: Call) -> pl.Expr:
+def _extract(ctx: Context, call: Call) -> pl.Expr:
     name, value = _UNITS[str(value_of(call.args[0])).lower()], local(ctx, call.args[1])
     if name != "second":
         return _FIELDS[name](value).cast(pl.Int32)
@@ -120,8 +137,8 @@ def _extract(ctx: Any, call: Call) -> pl.Expr:
 # Arithmetic
 
 
-def _move_days(sign: int) -> Callable[[Any, Call], pl.Expr]:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+def _move_days(sign: int) -> Callable[[Context, Call], pl.Expr]:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         days = ctx.expr(call.args[1]).cast(pl.Int32)
         value = ctx.expr(call.args[0]).to_physical()
         return (value + days if sign > 0 else value - days).cast(pl.Date)
@@ -131,19 +148,28 @@ def _move_days(sign: int) -> Callable[[Any, Call], pl.Expr]:
 
 def _days_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
-    if args[1].type not in (INT, STRING) and not (coerce.is_numeric(args[1].type) and args[1].type not in (LONG, DOUBLE, FLOAT)) and str(args[1].type) != "void":
+    if (
+        args[1].type not in (INT, STRING)
+        and not (coerce.is_numeric(args[1].type) and args[1].type not in (LONG, DOUBLE, FLOAT))
+        and str(args[1].type) != "void"
+    ):
         raise TypeFault(f"argument 2 must be int, not {args[1].type}")
     pair = (fit(_date, args[0], 0), fit(_int, args[1], 1))
     return Typed(pair, DATE, pair[0].nullable or pair[1].nullable)
 
 
-def _months_between(ctx: Any, call: Call) -> pl.Expr:
+def _months_between(ctx: Context, call: Call) -> pl.Expr:
     """Whole months when both are the same day or both month ends; else 31-day months, to 8 digits."""
     one, two = local(ctx, call.args[0]), local(ctx, call.args[1])
-    months = (one.dt.year() - two.dt.year()) * 12 + one.dt.month().cast(pl.Int32) - two.dt.month().cast(pl.Int32)
+    months = (
+        (one.dt.year() - two.dt.year()) * 12 + one.dt.month().cast(pl.Int32) - two.dt.month().cast(pl.Int32)
+    )
     same = one.dt.day() == two.dt.day()
     ends = (one.dt.date() == one.dt.date().dt.month_end()) & (two.dt.date() == two.dt.date().dt.month_end())
-    seconds = [v.dt.hour().cast(pl.Int64) * 3600 + v.dt.minute().cast(pl.Int64) * 60 + v.dt.second() for v in (one, two)]
+    seconds = [
+        v.dt.hour().cast(pl.Int64) * 3600 + v.dt.minute().cast(pl.Int64) * 60 + v.dt.second()
+        for v in (one, two)
+    ]
     days = one.dt.day().cast(pl.Int64) - two.dt.day().cast(pl.Int64)
     part = (days * 86400 + seconds[0] - seconds[1]).cast(pl.Float64) / 2_678_400.0
     found = pl.when(same | ends).then(months.cast(pl.Float64)).otherwise(months.cast(pl.Float64) + part)
@@ -151,7 +177,7 @@ def _months_between(ctx: Any, call: Call) -> pl.Expr:
     return found.round(8, mode="half_away_from_zero") if rounded else found
 
 
-def _next_day(ctx: Any, call: Call) -> pl.Expr:
+def _next_day(ctx: Context, call: Call) -> pl.Expr:
     wanted = _DAYS.get(str(value_of(call.args[1])).strip().upper()[:2])
     value = ctx.expr(call.args[0])
     if wanted is None:
@@ -177,7 +203,7 @@ _TRUNC_TIME = {
 }
 
 
-def _trunc(ctx: Any, call: Call) -> pl.Expr:
+def _trunc(ctx: Context, call: Call) -> pl.Expr:
     dates = call.function == "trunc"
     node, unit = (call.args[0], call.args[1]) if dates else (call.args[1], call.args[0])
     every = (_TRUNC_DATE if dates else _TRUNC_TIME).get(str(value_of(unit)).lower())
@@ -204,11 +230,11 @@ def _formatted(args: tuple[Expr, ...], kind: DataType, first: Any) -> Typed:
     return Typed((value, pattern), kind, True)
 
 
-def _date_format(ctx: Any, call: Call) -> pl.Expr:
+def _date_format(ctx: Context, call: Call) -> pl.Expr:
     return local(ctx, call.args[0]).dt.strftime(polars_format(str(value_of(call.args[1])), parse=False))
 
 
-def _to_time(ctx: Any, call: Call) -> pl.Expr:
+def _to_time(ctx: Context, call: Call) -> pl.Expr:
     """to_date, to_timestamp, unix_timestamp: with a pattern the text must match it as a whole."""
     from rayetl.sql.lower.casts import cast, convert, to_instant
 
@@ -221,7 +247,9 @@ def _to_time(ctx: Any, call: Call) -> pl.Expr:
     parsed = pl.when(text.str.len_chars() >= _least(pattern)).then(parsed)
     if kind == DATE:
         return parsed.dt.date()
-    return parsed if kind == TIMESTAMP_NTZ else convert(ctx, to_instant(parsed, ctx.time_zone), TIMESTAMP, kind)
+    return (
+        parsed if kind == TIMESTAMP_NTZ else convert(ctx, to_instant(parsed, ctx.time_zone), TIMESTAMP, kind)
+    )
 
 
 def _least(pattern: str) -> int:
@@ -229,7 +257,7 @@ def _least(pattern: str) -> int:
     return len(pattern.replace("'", ""))
 
 
-def _unix(ctx: Any, call: Call) -> pl.Expr:
+def _unix(ctx: Context, call: Call) -> pl.Expr:
     return _to_time(ctx, call).to_physical() // 1_000_000
 
 
@@ -237,7 +265,7 @@ def _to_time_rule(kind: DataType) -> Callable[[tuple[Expr, ...]], Typed]:
     return lambda args: _formatted(args, kind, _string)
 
 
-def _from_unixtime(ctx: Any, call: Call) -> pl.Expr:
+def _from_unixtime(ctx: Context, call: Call) -> pl.Expr:
     pattern = str(value_of(call.args[1])) if len(call.args) > 1 else "yyyy-MM-dd HH:mm:ss"
     seconds = ctx.expr(call.args[0])
     wall = (seconds * 1_000_000).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(ctx.time_zone)
@@ -257,19 +285,22 @@ def _from_unixtime_rule(args: tuple[Expr, ...]) -> Typed:
 def _make_date(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
     good = year.is_between(1, 9999) & month.is_between(1, 12) & day.is_between(1, 31)
     text = pl.concat_str(
-        year.cast(pl.String).str.zfill(4), month.cast(pl.String).str.zfill(2), day.cast(pl.String).str.zfill(2), separator="-"
+        year.cast(pl.String).str.zfill(4),
+        month.cast(pl.String).str.zfill(2),
+        day.cast(pl.String).str.zfill(2),
+        separator="-",
     )
     return pl.when(good).then(text).str.to_date("%Y-%m-%d", strict=False)
 
 
-def _scaled_seconds(factor: int) -> Callable[[Any, Call], pl.Expr]:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+def _scaled_seconds(factor: int) -> Callable[[Context, Call], pl.Expr]:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         return (ctx.expr(call.args[0]).cast(pl.Int64) * factor).cast(pl.Datetime("us", "UTC"))
 
     return lower
 
 
-def _other_zone(ctx: Any, call: Call) -> pl.Expr:
+def _other_zone(ctx: Context, call: Call) -> pl.Expr:
     """The wall clock of the one zone read as that of the other."""
     from rayetl.sql.lower.casts import to_instant
 
@@ -287,7 +318,9 @@ def _zone_rule(args: tuple[Expr, ...]) -> Typed:
     try:
         ZoneInfo(str(value_of(zone)))
     except (KeyError, ValueError, OSError):
-        raise TypeFault(f"{value_of(zone)} is not a time zone that the embedded engine knows", refused=True) from None
+        raise TypeFault(
+            f"{value_of(zone)} is not a time zone that the embedded engine knows", refused=True
+        ) from None
     return Typed((value, zone), TIMESTAMP, value.nullable)
 
 
@@ -301,7 +334,7 @@ def _unit_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((args[0], count, value), value.type, value.nullable or count.nullable)
 
 
-def _unit_add(ctx: Any, call: Call) -> pl.Expr:
+def _unit_add(ctx: Context, call: Call) -> pl.Expr:
     unit, count = str(value_of(call.args[0])).upper(), ctx.expr(call.args[1])
     if unit in _MICROS:
         micros = count.cast(pl.Int64) * _MICROS[unit]
@@ -322,23 +355,40 @@ def _unit_diff_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((args[0], *pair), LONG, pair[0].nullable or pair[1].nullable)
 
 
-def _unit_diff(ctx: Any, call: Call) -> pl.Expr:
+def _unit_diff(ctx: Context, call: Call) -> pl.Expr:
     unit = str(value_of(call.args[0])).upper()
     start, end = local(ctx, call.args[1]), local(ctx, call.args[2])
     gap = (end - start).to_physical()
     if unit in _MICROS:
-        return (ctx.expr(call.args[2]) - ctx.expr(call.args[1])).to_physical().truncdiv(pl.lit(_MICROS[unit], dtype=pl.Int64))
+        return (
+            (ctx.expr(call.args[2]) - ctx.expr(call.args[1]))
+            .to_physical()
+            .truncdiv(pl.lit(_MICROS[unit], dtype=pl.Int64))
+        )
     if unit not in _MONTHS:
         return gap.truncdiv(pl.lit(86_400_000_000 * (7 if unit == "WEEK" else 1), dtype=pl.Int64))
-    months = ((end.dt.year() - start.dt.year()) * 12 + end.dt.month().cast(pl.Int32) - start.dt.month().cast(pl.Int32)).cast(pl.Int64)
+    months = (
+        (end.dt.year() - start.dt.year()) * 12
+        + end.dt.month().cast(pl.Int32)
+        - start.dt.month().cast(pl.Int32)
+    ).cast(pl.Int64)
     there = shift_months(start, months)
-    months = pl.when((months > 0) & (there > end)).then(months - 1).when((months < 0) & (there < end)).then(months + 1).otherwise(months)
+    months = (
+        pl.when((months > 0) & (there > end))
+        .then(months - 1)
+        .when((months < 0) & (there < end))
+        .then(months + 1)
+        .otherwise(months)
+    )
     return months.truncdiv(pl.lit(_MONTHS[unit], dtype=pl.Int64))
 
 
 def _now(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 0, 0)
-    raise TypeFault("it changes from run to run, so the engines could not agree; pass the time in as a constant", refused=True)
+    raise TypeFault(
+        "it changes from run to run, so the engines could not agree; pass the time in as a constant",
+        refused=True,
+    )
 
 
 for _name, _alias in (
@@ -353,11 +403,21 @@ TABLE.add("date_add", _days_rule, _move_days(1), raw=True)
 TABLE.add("date_sub", _days_rule, _move_days(-1), raw=True)
 TABLE.add("datediff", takes(_date, _date, returns=INT), _date_diff)
 TABLE.add("add_months", takes(_date, _int, returns=DATE), lambda d, n: shift_months(d, n))
-TABLE.add("months_between", takes(_timestamp, _timestamp, constant(of(BOOLEAN)), returns=DOUBLE, required=2), _months_between, raw=True)
+TABLE.add(
+    "months_between",
+    takes(_timestamp, _timestamp, constant(of(BOOLEAN)), returns=DOUBLE, required=2),
+    _months_between,
+    raw=True,
+)
 TABLE.add("last_day", takes(_date, returns=DATE), lambda d: d.dt.month_end())
 TABLE.add("next_day", takes(_date, _constant_text, returns=DATE, nullable=True), _next_day, raw=True)
 TABLE.add("trunc", takes(_date, _constant_text, returns=DATE, nullable=True), _trunc, raw=True)
-TABLE.add("date_trunc", takes(_constant_text, of(TIMESTAMP, TIMESTAMP_NTZ), returns=lambda a: a[1].type, nullable=True), _trunc, raw=True)
+TABLE.add(
+    "date_trunc",
+    takes(_constant_text, of(TIMESTAMP, TIMESTAMP_NTZ), returns=lambda a: a[1].type, nullable=True),
+    _trunc,
+    raw=True,
+)
 TABLE.add("date_format", lambda args: _date_format_rule(args), _date_format, raw=True)
 TABLE.add("to_date", _to_time_rule(DATE), _to_time, raw=True)
 TABLE.add("to_timestamp", _to_time_rule(TIMESTAMP), _to_time, raw=True)
@@ -390,4 +450,10 @@ def _date_format_rule(args: tuple[Expr, ...]) -> Typed:
 def _unix_rule(args: tuple[Expr, ...]) -> Typed:
     if not args:
         return _now(args)
-    return _formatted(args if len(args) > 1 or args[0].type != STRING else (*args, Literal(STRING, False, "yyyy-MM-dd HH:mm:ss")), LONG, _string)
+    return _formatted(
+        args
+        if len(args) > 1 or args[0].type != STRING
+        else (*args, Literal(STRING, False, "yyyy-MM-dd HH:mm:ss")),
+        LONG,
+        _string,
+    )

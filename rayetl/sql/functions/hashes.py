@@ -8,7 +8,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql.expr import Call, Expr
-from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.base import (
+    Context,
+    Table,
+    Typed,
+    TypeFault,
+    check_count,
+    constant,
+    fit,
+    of,
+    takes,
+    value_of,
+)
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BINARY, INT, LONG, STRING
 
@@ -18,7 +29,13 @@ else:
     pl = LazyModule("polars")
 
 TABLE = Table()
-_SIZES = {0: hashlib.sha256, 224: hashlib.sha224, 256: hashlib.sha256, 384: hashlib.sha384, 512: hashlib.sha512}
+_SIZES = {
+    0: hashlib.sha256,
+    224: hashlib.sha224,
+    256: hashlib.sha256,
+    384: hashlib.sha384,
+    512: hashlib.sha512,
+}
 
 
 def _of_bytes(function: Callable[[bytes], Any], dtype: Callable[[], Any]) -> Callable[[pl.Expr], pl.Expr]:
@@ -44,14 +61,21 @@ def _sha2_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((value, size), STRING, value.nullable)
 
 
-def _sha2(ctx: Any, call: Call) -> pl.Expr:
+def _sha2(ctx: Context, call: Call) -> pl.Expr:
     digest = _SIZES[int(value_of(call.args[1]))]
     return _of_bytes(lambda b: digest(b).hexdigest(), lambda: pl.String)(ctx.expr(call.args[0]))
 
 
 _bytes = of(BINARY)
-TABLE.add("md5", takes(_bytes, returns=STRING), _of_bytes(lambda b: hashlib.md5(b).hexdigest(), lambda: pl.String))
-TABLE.add("sha1", takes(_bytes, returns=STRING), _of_bytes(lambda b: hashlib.sha1(b).hexdigest(), lambda: pl.String), aliases="sha")
+TABLE.add(
+    "md5", takes(_bytes, returns=STRING), _of_bytes(lambda b: hashlib.md5(b).hexdigest(), lambda: pl.String)
+)
+TABLE.add(
+    "sha1",
+    takes(_bytes, returns=STRING),
+    _of_bytes(lambda b: hashlib.sha1(b).hexdigest(), lambda: pl.String),
+    aliases="sha",
+)
 TABLE.add("sha2", _sha2_rule, _sha2, raw=True)
 TABLE.add("crc32", takes(_bytes, returns=LONG), _of_bytes(zlib.crc32, lambda: pl.Int64))
 TABLE.add("base64", takes(_bytes, returns=STRING), lambda b: b.bin.encode("base64"))

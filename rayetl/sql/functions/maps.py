@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayetl.sql.expr import Call, Expr
-from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, mapping, of, takes, value_of
+from rayetl.sql.functions.base import (
+    Context,
+    Table,
+    Typed,
+    TypeFault,
+    check_count,
+    constant,
+    fit,
+    mapping,
+    of,
+    takes,
+    value_of,
+)
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, STRING, ArrayType, DataType, Field, MapType, StructType
 
@@ -43,16 +55,18 @@ def _named(args: tuple[Expr, ...]) -> Typed:
     names = [fit(constant(of(STRING)), a, 2 * i) for i, a in enumerate(args[::2])]
     values = args[1::2]
     fields = tuple(Field(str(value_of(n)), v.type, v.nullable) for n, v in zip(names, values, strict=True))
-    return Typed(tuple(part for pair in zip(names, values, strict=True) for part in pair), StructType(fields), False)
+    return Typed(
+        tuple(part for pair in zip(names, values, strict=True) for part in pair), StructType(fields), False
+    )
 
 
-def _struct(ctx: Any, call: Call) -> pl.Expr:
+def _struct(ctx: Context, call: Call) -> pl.Expr:
     values = call.args[1::2] if call.function == "named_struct" else call.args
     assert isinstance(call.type, StructType)
     return pl.struct([ctx.expr(v).alias(f.name) for v, f in zip(values, call.type, strict=True)])
 
 
-def _no_rule(args: tuple[Expr, ...]) -> Typed:
+def _no_rule(_args: tuple[Expr, ...]) -> Typed:
     raise TypeFault("use it in a query")
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
+    Context,
     Table,
-    TypeFault,
     Typed,
+    TypeFault,
     check_count,
     constant,
     first_type,
@@ -65,7 +66,7 @@ def _floor_rule(args: tuple[Expr, ...]) -> Typed:
 
 
 def _floor(name: str) -> Any:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         from rayetl.sql.lower.casts import convert
 
         value = ctx.expr(call.args[0])
@@ -76,7 +77,7 @@ def _floor(name: str) -> Any:
     return lower
 
 
-def _round(ctx: Any, call: Call) -> pl.Expr:
+def _round(ctx: Context, call: Call) -> pl.Expr:
     digits = value_of(call.args[1])
     value = ctx.expr(call.args[0])
     if digits is None:
@@ -125,12 +126,12 @@ def _positive(value: pl.Expr) -> pl.Expr:
     return pl.when(value > 0).then(value)
 
 
-def _abs(ctx: Any, call: Call) -> pl.Expr:
+def _abs(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     return pl.when(value < 0).then(0 - value).otherwise(value) if call.type in INTEGRAL else value.abs()
 
 
-def _shift(ctx: Any, call: Call) -> pl.Expr:
+def _shift(ctx: Context, call: Call) -> pl.Expr:
     bits = 64 if call.type == LONG else 32
     dtype, unsigned = (pl.Int64, pl.UInt64) if bits == 64 else (pl.Int32, pl.UInt32)
     value, count = ctx.expr(call.args[0]), ctx.expr(call.args[1]) & (bits - 1)
@@ -160,12 +161,16 @@ def _unary(name: str, lower: Any, aliases: str = "") -> None:
     TABLE.add(name, takes(_double, returns=DOUBLE), lower, aliases=aliases)
 
 
-def _hex(ctx: Any, call: Call) -> pl.Expr:
+def _hex(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     if call.args[0].type == LONG:
         from rayetl.sql.lower.texts import elementwise
 
-        return elementwise(value, lambda s: pl.Series([None if v is None else f"{v & (2**64 - 1):X}" for v in s], dtype=pl.String), pl.String)
+        return elementwise(
+            value,
+            lambda s: pl.Series([None if v is None else f"{v & (2**64 - 1):X}" for v in s], dtype=pl.String),
+            pl.String,
+        )
     return (value.str if call.args[0].type == STRING else value.bin).encode("hex").str.to_uppercase()
 
 
@@ -178,7 +183,9 @@ TABLE.add("ceil", _floor_rule, _floor("ceil"), raw=True, aliases="ceiling", keep
 TABLE.add("floor", _floor_rule, _floor("floor"), raw=True)
 TABLE.add("round", _rounded, _round, raw=True)
 TABLE.add("bround", _rounded, _round, raw=True)
-TABLE.add("pow", takes(_double, _double, returns=DOUBLE), lambda a, b: a.pow(b), aliases="power", keeps_alias=True)
+TABLE.add(
+    "pow", takes(_double, _double, returns=DOUBLE), lambda a, b: a.pow(b), aliases="power", keeps_alias=True
+)
 TABLE.add("log", _log, _log_lower)
 TABLE.add("ln", takes(_double, returns=DOUBLE, nullable=True), lambda a: _positive(a).log())
 TABLE.add("log10", takes(_double, returns=DOUBLE, nullable=True), lambda a: _positive(a).log10())

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from rayetl.sql.coerce import is_interval
 from rayetl.sql.expr import (
     AggregateCall,
     Call,
@@ -35,6 +36,7 @@ from rayetl.sql.types import (
     AtomicType,
     DataType,
     DecimalType,
+    StructType,
 )
 
 _INFIX = {"+", "-", "*", "/", "%", "div", "=", "<=>", "<", "<=", ">", ">=", "and", "or", "&", "|", "^"}
@@ -93,6 +95,10 @@ def _cast(expr: Cast) -> str:
 
 def _call(expr: Call) -> str:
     args = [spark_name(arg) for arg in expr.args]
+    if expr.function == "struct" and isinstance(expr.type, StructType):
+        args = [_member(*pair) for pair in zip(expr.args, args, expr.type.names, strict=True)]
+    if expr.function in "+-" and is_interval(expr.args[1].type) and not is_interval(expr.args[0].type):
+        return f"{args[0]} {expr.function} {args[1]}"
     written = _SPECIAL.get(expr.function)
     if written is not None:
         return written(args)
@@ -104,6 +110,11 @@ def _call(expr: Call) -> str:
         word = expr.function.upper() if expr.function in ("and", "or") else expr.function
         return f"({args[0]} {word} {args[1]})"
     return f"{name}({', '.join(args)})"
+
+
+def _member(value: Expr, text: str, name: str) -> str:
+    plain = isinstance(value, Column | GetField) and value.name.lower() == name.lower()
+    return text if plain or name.startswith("col") else f"{text} AS {name}"
 
 
 def _like(args: list[str], word: str) -> str:
@@ -142,6 +153,10 @@ def _aggregate(expr: AggregateCall) -> str:
     args = [spark_name(arg) for arg in expr.args] or ["1"]
     distinct = "DISTINCT " if expr.distinct else ""
     name = "collect_list" if expr.shown == "array_agg" else expr.shown
+    if expr.function in ("first", "last"):
+        args = args[:1]
+    if expr.function == "percentile" and expr.shown == "percentile":
+        args.append("1")
     text = f"{name}({distinct}{', '.join(args)})"
     if expr.order:
         key = expr.order[0]

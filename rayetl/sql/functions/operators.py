@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Cast, Column, Expr, LambdaVariable, Literal
 from rayetl.sql.functions.base import (
+    Context,
     Table,
-    TypeFault,
     Typed,
+    TypeFault,
     boolean,
     check_count,
     first_type,
@@ -71,7 +72,11 @@ def _arithmetic(operator: str) -> Callable[[tuple[Expr, ...]], Typed]:
 def _number_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
     nullable = left.nullable or right.nullable or operator in ("/", "%", "div", "pmod")
     if isinstance(left.type, DecimalType) and isinstance(right.type, DecimalType):
-        kind = LONG if operator == "div" else coerce.decimal_result("%" if operator == "pmod" else operator, left.type, right.type)
+        kind = (
+            LONG
+            if operator == "div"
+            else coerce.decimal_result("%" if operator == "pmod" else operator, left.type, right.type)
+        )
         return Typed((left, right), kind, True)
     if operator == "div":
         if left.type not in INTEGRAL:
@@ -96,7 +101,11 @@ def _time_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
         if both is None or both == CALENDAR_INTERVAL:
             raise TypeFault("mixed intervals are not supported in the embedded engine", refused=True)
         return Typed((left, right), both, nullable)
-    if operator == "-" and coerce.is_datetime(one) and (coerce.is_datetime(two) or (two == STRING and one != DATE)):
+    if (
+        operator == "-"
+        and coerce.is_datetime(one)
+        and (coerce.is_datetime(two) or (two == STRING and one != DATE))
+    ):
         if one == two == DATE:
             return Typed((left, right), AtomicType("interval day"), nullable)
         kind = TIMESTAMP if TIMESTAMP in (one, two) or two == STRING else TIMESTAMP_NTZ
@@ -124,7 +133,13 @@ def _shifted(operator: str, left: Expr, right: Expr, nullable: bool) -> Typed:
         raise TypeFault(f"{one} and {two} do not go together")
     if one == DATE and coerce.is_day_time(two) and str(two) != "interval day":
         return Typed((coerce.implicit_cast(left, TIMESTAMP), right), TIMESTAMP, nullable)
-    if two == CALENDAR_INTERVAL and one == DATE and isinstance(right, Literal) and right.value and right.value[2]:  # type: ignore[index]
+    if (
+        two == CALENDAR_INTERVAL
+        and one == DATE
+        and isinstance(right, Literal)
+        and isinstance(right.value, tuple)
+        and right.value[2]
+    ):
         raise TypeFault("a date moved by hours is not supported in the embedded engine", refused=True)
     return Typed((left, right), one, nullable)
 
@@ -141,7 +156,10 @@ def _equality(nullable: bool | None = None) -> Callable[[tuple[Expr, ...]], Type
 
 
 def _compared(
-    args: tuple[Expr, ...], allowed: Callable[[Any], bool], equality: bool = False, nullable: bool | None = None
+    args: tuple[Expr, ...],
+    allowed: Callable[[Any], bool],
+    equality: bool = False,
+    nullable: bool | None = None,
 ) -> Typed:
     left, right = args
     pair = coerce.comparison_operands(left, right)
@@ -195,8 +213,8 @@ def _item(args: tuple[Expr, ...]) -> Typed:
 # Lowering
 
 
-def _add(sign: int) -> Callable[[Any, Call], pl.Expr]:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+def _add(sign: int) -> Callable[[Context, Call], pl.Expr]:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         left, right = call.args
         if not (coerce.is_datetime(left.type) or coerce.is_interval(left.type)):
             one, two = ctx.expr(left), ctx.expr(right)
@@ -206,28 +224,36 @@ def _add(sign: int) -> Callable[[Any, Call], pl.Expr]:
     return lower
 
 
-def _move(ctx: Any, call: Call, sign: int) -> pl.Expr:
+def _move(ctx: Context, call: Call, sign: int) -> pl.Expr:
     left, right = call.args
     value = ctx.expr(left)
     if coerce.is_year_month(right.type) and coerce.is_datetime(left.type):
         months = ctx.expr(right)
         return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
     if right.type == CALENDAR_INTERVAL:
-        assert isinstance(right, Literal) and isinstance(right.value, tuple)
-        months, days, micros = (sign * part for part in right.value)
-        moved = _local(ctx, value, left, lambda v: shift_months(v, pl.lit(months, dtype=pl.Int32)) + pl.duration(days=days))
+        assert isinstance(right, Literal)
+        assert isinstance(right.value, tuple)
+        step, days, micros = (sign * part for part in right.value)
+        moved = _local(
+            ctx,
+            value,
+            left,
+            lambda v: shift_months(v, pl.lit(step, dtype=pl.Int32)) + pl.duration(days=days),
+        )
         return moved + pl.duration(microseconds=micros) if micros else moved
     other = ctx.expr(right)
     return value + other if sign > 0 else value - other
 
 
-def _local(ctx: Any, value: pl.Expr, node: Expr, function: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+def _local(ctx: Context, value: pl.Expr, node: Expr, function: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     """Apply to the local date-time of the session zone and come back."""
     if node.type != TIMESTAMP:
         return function(value)
     from rayetl.sql.lower.casts import to_instant
 
-    return to_instant(function(value.dt.convert_time_zone(ctx.time_zone).dt.replace_time_zone(None)), ctx.time_zone)
+    return to_instant(
+        function(value.dt.convert_time_zone(ctx.time_zone).dt.replace_time_zone(None)), ctx.time_zone
+    )
 
 
 def shift_months(value: pl.Expr, months: pl.Expr) -> pl.Expr:
@@ -235,7 +261,7 @@ def shift_months(value: pl.Expr, months: pl.Expr) -> pl.Expr:
     return value.dt.offset_by(months.cast(pl.String) + pl.lit("mo"))
 
 
-def _divide(ctx: Any, call: Call) -> pl.Expr:
+def _divide(ctx: Context, call: Call) -> pl.Expr:
     from rayetl.sql.lower.floats import divided
 
     above, below = (ctx.expr(arg) for arg in call.args)
@@ -243,7 +269,7 @@ def _divide(ctx: Any, call: Call) -> pl.Expr:
     return pl.when(below != 0).then(divided(above, below) if one else above / below)
 
 
-def _integral_divide(ctx: Any, call: Call) -> pl.Expr:
+def _integral_divide(ctx: Context, call: Call) -> pl.Expr:
     if isinstance(call.args[0].type, DecimalType):
         from rayetl.sql.lower.decimals import integral_divide
 
@@ -252,7 +278,7 @@ def _integral_divide(ctx: Any, call: Call) -> pl.Expr:
     return above.truncdiv(below)
 
 
-def _remainder(ctx: Any, call: Call) -> pl.Expr:
+def _remainder(ctx: Context, call: Call) -> pl.Expr:
     above, below = (ctx.expr(arg) for arg in call.args)
     if call.args[0].type in INTEGRAL:
         return above - above.truncdiv(below) * below
@@ -269,7 +295,7 @@ def _float_remainder(above: pl.Expr, below: pl.Expr) -> pl.Expr:
     return zipped(above, below, one, pl.Float64)
 
 
-def _pmod(ctx: Any, call: Call) -> pl.Expr:
+def _pmod(ctx: Context, call: Call) -> pl.Expr:
     above, below = (ctx.expr(arg) for arg in call.args)
     if call.args[0].type in INTEGRAL:
         rest = above - above.truncdiv(below) * below
@@ -280,8 +306,8 @@ def _pmod(ctx: Any, call: Call) -> pl.Expr:
     return pl.when(below != 0).then(pl.when(rest < 0).then(again).otherwise(rest))
 
 
-def _compare(operation: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any, Call], pl.Expr]:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+def _compare(operation: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Context, Call], pl.Expr]:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         left, right = call.args
         if isinstance(left.type, DecimalType):
             return operation(ctx.scaled(left), ctx.scaled(right))
@@ -290,7 +316,7 @@ def _compare(operation: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Any,
     return lower
 
 
-def _member(ctx: Any, call: Call) -> pl.Expr:
+def _member(ctx: Context, call: Call) -> pl.Expr:
     value, *items = call.args
     plain = all(isinstance(item, Literal) and item.value is not None for item in items)
     if plain and value.type in (*INTEGRAL, STRING):
@@ -300,7 +326,7 @@ def _member(ctx: Any, call: Call) -> pl.Expr:
     return pl.any_horizontal(tests)
 
 
-def _get(ctx: Any, call: Call) -> pl.Expr:
+def _get(ctx: Context, call: Call) -> pl.Expr:
     child, key = call.args
     value, index = ctx.expr(child), ctx.expr(key)
     if isinstance(child.type, MapType):
@@ -308,7 +334,7 @@ def _get(ctx: Any, call: Call) -> pl.Expr:
     return value.list.get(pl.when(index >= 0).then(index.cast(pl.Int64)), null_on_oob=True)
 
 
-def _unary_minus(ctx: Any, call: Call) -> pl.Expr:
+def _unary_minus(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     if call.type in INTEGRAL:
         return pl.lit(0, dtype=pl.Int8) - value

@@ -28,7 +28,10 @@ def polars_format(pattern: str, parse: bool) -> str:
     for quoted, letters, other in _pieces(pattern):
         if letters:
             if letters not in known:
-                raise TypeFault(f"the date pattern letters {letters} are not supported in the embedded engine", refused=True)
+                raise TypeFault(
+                    f"the date pattern letters {letters} are not supported in the embedded engine",
+                    refused=True,
+                )
             found.append(known[letters])
         else:
             text = "'" if quoted == "''" else quoted[1:-1].replace("''", "'") if quoted else other
@@ -44,7 +47,9 @@ def _pieces(pattern: str) -> list[tuple[str, str, str]]:
         if found is None:
             raise TypeFault(f"the date pattern {pattern!r} has an open quote")
         if found[4] in ("[", "]", "{", "}", "#"):
-            raise TypeFault(f"{found[4]} in a date pattern is not supported in the embedded engine", refused=True)
+            raise TypeFault(
+                f"{found[4]} in a date pattern is not supported in the embedded engine", refused=True
+            )
         pieces.append((found[1] or "", found[2] or "", found[4] or ""))
         at = found.end()
     return pieces
@@ -116,7 +121,9 @@ def like_regex(pattern: str, escape: str, ignore_case: bool = False) -> str:
         char = pattern[at]
         if char == escape:
             if at + 1 >= len(pattern) or pattern[at + 1] not in ("%", "_", escape):
-                raise TypeFault(f"in the pattern '{pattern}' the escape character must stand before %, _ or itself")
+                raise TypeFault(
+                    f"in the pattern '{pattern}' the escape character must stand before %, _ or itself"
+                )
             out.append(re.escape(pattern[at + 1]))
             at += 1
         else:

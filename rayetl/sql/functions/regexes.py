@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayetl.sql.expr import Call, Expr
-from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.base import (
+    Accept,
+    Context,
+    Rule,
+    Table,
+    Typed,
+    TypeFault,
+    check_count,
+    constant,
+    fit,
+    of,
+    takes,
+    value_of,
+)
 from rayetl.sql.functions.patterns import java_replacement, like_regex, rust_regex
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, INT, STRING, ArrayType
+from rayetl.sql.types import BOOLEAN, INT, STRING, ArrayType, DataType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +49,7 @@ def _escape(args: tuple[Expr, ...]) -> str:
     return escape
 
 
-def _like(ctx: Any, call: Call) -> pl.Expr:
+def _like(ctx: Context, call: Call) -> pl.Expr:
     value, pattern = ctx.expr(call.args[0]), value_of(call.args[1])
     if pattern is None:
         return pl.lit(None, dtype=pl.Boolean)
@@ -44,17 +57,24 @@ def _like(ctx: Any, call: Call) -> pl.Expr:
     body = pattern.strip("%")
     if not ignore_case and not re.search(r"[%_]", body) and escape not in pattern:
         if pattern == body:
-            return value == pattern
+            equal: pl.Expr = value == pattern
+            return equal
         if pattern in (body + "%", "%" + body):
-            return value.str.starts_with(body) if pattern.endswith("%") and body else (
-                value.str.ends_with(body) if body else value.is_not_null() | pl.lit(None, dtype=pl.Boolean)
+            return (
+                value.str.starts_with(body)
+                if pattern.endswith("%") and body
+                else (
+                    value.str.ends_with(body)
+                    if body
+                    else value.is_not_null() | pl.lit(None, dtype=pl.Boolean)
+                )
             )
         if pattern == f"%{body}%":
             return value.str.contains(body, literal=True)
     return value.str.contains(like_regex(pattern, escape, ignore_case))
 
 
-def _checked(*accepts: Any, returns: Any, required: int) -> Any:
+def _checked(*accepts: Accept, returns: DataType, required: int) -> Rule:
     base = takes(*accepts, returns=returns, required=required)
 
     def rule(args: tuple[Expr, ...]) -> Typed:
@@ -70,13 +90,13 @@ def _pattern(call: Call) -> str:
     return rust_regex(str(value_of(call.args[1])))
 
 
-def _rlike(ctx: Any, call: Call) -> pl.Expr:
+def _rlike(ctx: Context, call: Call) -> pl.Expr:
     if value_of(call.args[1]) is None:
         return pl.lit(None, dtype=pl.Boolean)
     return ctx.expr(call.args[0]).str.contains(_pattern(call))
 
 
-def _extract(ctx: Any, call: Call) -> pl.Expr:
+def _extract(ctx: Context, call: Call) -> pl.Expr:
     group = int(value_of(call.args[2])) if len(call.args) > 2 else 1
     value = ctx.expr(call.args[0])
     found = value.str.extract(_pattern(call), group)
@@ -92,11 +112,13 @@ def _extract_rule(args: tuple[Expr, ...]) -> Typed:
     return typed
 
 
-def _replace(ctx: Any, call: Call) -> pl.Expr:
-    return ctx.expr(call.args[0]).str.replace_all(_pattern(call), java_replacement(str(value_of(call.args[2]))))
+def _replace(ctx: Context, call: Call) -> pl.Expr:
+    return ctx.expr(call.args[0]).str.replace_all(
+        _pattern(call), java_replacement(str(value_of(call.args[2])))
+    )
 
 
-def _split(ctx: Any, call: Call) -> pl.Expr:
+def _split(ctx: Context, call: Call) -> pl.Expr:
     """Java's split: a limit keeps the rest in the last part; -1 keeps empty parts at the end."""
     limit = int(value_of(call.args[2])) if len(call.args) > 2 else -1
     value, pattern = ctx.expr(call.args[0]), str(value_of(call.args[1]))
@@ -104,8 +126,6 @@ def _split(ctx: Any, call: Call) -> pl.Expr:
     literal = plain == re.sub(r"[.|*+?^$()\[\]{}\\]", "", plain)
     by = re.sub(r"\\(.)", r"\1", pattern) if literal else rust_regex(pattern)
     if limit > 0:
-        if not literal:
-            raise NotImplementedError(pattern)
         parts = value.str.splitn(by, limit)
         found = pl.concat_list([parts.struct.field(f"field_{i}") for i in range(limit)]).list.drop_nulls()
         return pl.when(value.is_not_null()).then(found)
@@ -113,17 +133,27 @@ def _split(ctx: Any, call: Call) -> pl.Expr:
 
 
 def _split_rule(args: tuple[Expr, ...]) -> Typed:
-    typed = _checked(_string, _constant_text, _constant_int, returns=ArrayType(STRING, False), required=2)(args)
+    typed = _checked(_string, _constant_text, _constant_int, returns=ArrayType(STRING, False), required=2)(
+        args
+    )
     pattern = str(value_of(typed.args[1]))
     special = re.sub(r"\\.", "", pattern)
     if pattern == "" or re.fullmatch(rust_regex(pattern), ""):
-        raise TypeFault("a separator that matches nothing is not supported in the embedded engine", refused=True)
-    if len(typed.args) > 2 and int(value_of(typed.args[2]) or 0) > 0 and re.search(r"[.|*+?^$()\[\]{}]", special):
-        raise TypeFault("a limit with a regular expression is not supported in the embedded engine", refused=True)
+        raise TypeFault(
+            "a separator that matches nothing is not supported in the embedded engine", refused=True
+        )
+    if (
+        len(typed.args) > 2
+        and int(value_of(typed.args[2]) or 0) > 0
+        and re.search(r"[.|*+?^$()\[\]{}]", special)
+    ):
+        raise TypeFault(
+            "a limit with a regular expression is not supported in the embedded engine", refused=True
+        )
     return typed
 
 
-def _count(ctx: Any, call: Call) -> pl.Expr:
+def _count(ctx: Context, call: Call) -> pl.Expr:
     return ctx.expr(call.args[0]).str.count_matches(_pattern(call)).cast(pl.Int32)
 
 
@@ -132,6 +162,11 @@ TABLE.add("like", _like_rule, _like, raw=True)
 TABLE.add("ilike", _like_rule, _like, raw=True)
 TABLE.add("rlike", _two, _rlike, raw=True, aliases="regexp_like regexp")
 TABLE.add("regexp_extract", _extract_rule, _extract, raw=True)
-TABLE.add("regexp_replace", _checked(_string, _constant_text, _constant_text, returns=STRING, required=3), _replace, raw=True)
+TABLE.add(
+    "regexp_replace",
+    _checked(_string, _constant_text, _constant_text, returns=STRING, required=3),
+    _replace,
+    raw=True,
+)
 TABLE.add("regexp_count", _checked(_string, _constant_text, returns=INT, required=2), _count, raw=True)
 TABLE.add("split", _split_rule, _split, raw=True)

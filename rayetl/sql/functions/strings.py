@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Expr, Literal
-from rayetl.sql.functions.base import Table, TypeFault, Typed, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.base import (
+    Context,
+    Table,
+    Typed,
+    TypeFault,
+    check_count,
+    constant,
+    fit,
+    of,
+    takes,
+    value_of,
+)
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BINARY, BOOLEAN, INT, STRING, ArrayType
 
@@ -25,14 +36,21 @@ def _substring(args: tuple[Expr, ...]) -> Typed:
     if args[0].type == BINARY:
         raise TypeFault("substring of binary is not supported in the embedded engine", refused=True)
     length = args[2] if len(args) > 2 else Literal(INT, False, 2**31 - 1)
-    fitted = tuple(fit(a, e, i) for i, (a, e) in enumerate(zip((_string, _int, _int), (*args[:2], length), strict=True)))
+    fitted = tuple(
+        fit(a, e, i) for i, (a, e) in enumerate(zip((_string, _int, _int), (*args[:2], length), strict=True))
+    )
     return Typed(fitted, STRING, any(a.nullable for a in fitted))
 
 
-def _lower_substring(ctx: Any, call: Call) -> pl.Expr:
+def _lower_substring(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     start, length = call.args[1:]
-    if isinstance(start, Literal) and isinstance(length, Literal) and isinstance(start.value, int) and start.value >= 0:
+    if (
+        isinstance(start, Literal)
+        and isinstance(length, Literal)
+        and isinstance(start.value, int)
+        and start.value >= 0
+    ):
         count = max(int(length.value), 0) if length.value is not None else None  # type: ignore[arg-type]
         if count is not None:
             return value.str.slice(max(start.value - 1, 0), None if count >= 2**31 - 1 else count)
@@ -57,18 +75,16 @@ def _concat(args: tuple[Expr, ...]) -> Typed:
             raise TypeFault("the arrays have no common type")
         return Typed(tuple(fitted), fitted[0].type, any(a.nullable for a in fitted))
     if args and all(a.type == BINARY for a in args):
-        return Typed(args, BINARY, any(a.nullable for a in args))
+        raise TypeFault("concat of binary is not supported in the embedded engine", refused=True)
     fitted = [fit(_string, a, i) for i, a in enumerate(args)]
     return Typed(tuple(fitted), STRING, any(a.nullable for a in fitted))
 
 
-def _lower_concat(ctx: Any, call: Call) -> pl.Expr:
+def _lower_concat(ctx: Context, call: Call) -> pl.Expr:
     parts = [ctx.expr(a) for a in call.args]
     if isinstance(call.type, ArrayType):
         found = pl.concat_list(parts)
         return pl.when(pl.all_horizontal([p.is_not_null() for p in parts])).then(found)
-    if call.type == BINARY:
-        raise NotImplementedError("concat of binary")
     return pl.concat_str(parts) if parts else pl.lit("")
 
 
@@ -83,28 +99,37 @@ def _concat_ws(args: tuple[Expr, ...]) -> Typed:
     return Typed(tuple(fitted), STRING, fitted[0].nullable)
 
 
-def _lower_concat_ws(ctx: Any, call: Call) -> pl.Expr:
+def _lower_concat_ws(ctx: Context, call: Call) -> pl.Expr:
     separator, *rest = call.args
-    if isinstance(separator, Literal) and separator.value is not None and not any(isinstance(a.type, ArrayType) for a in rest):
+    if (
+        isinstance(separator, Literal)
+        and separator.value is not None
+        and not any(isinstance(a.type, ArrayType) for a in rest)
+    ):
         if not rest:
             return pl.lit("")
         return pl.concat_str([ctx.expr(a) for a in rest], separator=separator.value, ignore_nulls=True)  # type: ignore[arg-type]
-    parts = [ctx.expr(a) if isinstance(a.type, ArrayType) else ctx.expr(a).reshape((-1, 1)).arr.to_list() for a in rest]
+    parts = [
+        ctx.expr(a) if isinstance(a.type, ArrayType) else ctx.expr(a).reshape((-1, 1)).arr.to_list()
+        for a in rest
+    ]
     lists = [p.fill_null(pl.lit([], dtype=pl.List(pl.String))) for p in parts]
     return pl.concat_list(lists).list.join(ctx.expr(separator), ignore_nulls=True)
 
 
 def _trim(method: str) -> Any:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         if len(call.args) == 1:
-            return getattr(ctx.expr(call.args[0]).str, method)(" ")
+            plain: pl.Expr = getattr(ctx.expr(call.args[0]).str, method)(" ")
+            return plain
         chars, value = call.args if call.function != "trim_from" else (call.args[1], call.args[0])
-        return getattr(ctx.expr(value).str, method)(ctx.expr(chars))
+        found: pl.Expr = getattr(ctx.expr(value).str, method)(ctx.expr(chars))
+        return found
 
     return lower
 
 
-def _pad(ctx: Any, call: Call) -> pl.Expr:
+def _pad(ctx: Context, call: Call) -> pl.Expr:
     """Cut or fill to a length; an empty fill only cuts."""
     value, size = ctx.expr(call.args[0]), pl.max_horizontal(ctx.expr(call.args[1]), pl.lit(0, dtype=pl.Int32))
     size = pl.when(ctx.expr(call.args[1]).is_not_null()).then(size).cast(pl.Int64)
@@ -135,12 +160,14 @@ def _position(value: pl.Expr, part: pl.Expr) -> pl.Expr:
     return pl.when(value.is_not_null() & part.is_not_null()).then(found)
 
 
-def _locate(ctx: Any, call: Call) -> pl.Expr:
+def _locate(ctx: Context, call: Call) -> pl.Expr:
     part, value = ctx.expr(call.args[0]), ctx.expr(call.args[1])
     if len(call.args) == 2:
         return _position(value, part)
     start = ctx.expr(call.args[2]).cast(pl.Int64)
-    inside = _position(value.str.slice(pl.max_horizontal(start - 1, pl.lit(0, dtype=pl.Int64))), part).cast(pl.Int64)
+    inside = _position(value.str.slice(pl.max_horizontal(start - 1, pl.lit(0, dtype=pl.Int64))), part).cast(
+        pl.Int64
+    )
     found = pl.when((inside > 0) & (start >= 1)).then(inside + start - 1).otherwise(0)
     known = value.is_not_null() & part.is_not_null()
     return pl.when(start.is_null()).then(pl.lit(0, dtype=pl.Int32)).when(known).then(found.cast(pl.Int32))
@@ -148,12 +175,15 @@ def _locate(ctx: Any, call: Call) -> pl.Expr:
 
 def _initcap(value: pl.Expr) -> pl.Expr:
     """Upper case after a blank and at the start, lower case elsewhere."""
-    return value.str.to_lowercase().str.split(" ").list.eval(
-        pl.element().str.slice(0, 1).str.to_uppercase() + pl.element().str.slice(1)
-    ).list.join(" ")
+    return (
+        value.str.to_lowercase()
+        .str.split(" ")
+        .list.eval(pl.element().str.slice(0, 1).str.to_uppercase() + pl.element().str.slice(1))
+        .list.join(" ")
+    )
 
 
-def _translate(ctx: Any, call: Call) -> pl.Expr:
+def _translate(ctx: Context, call: Call) -> pl.Expr:
     source, target = str(value_of(call.args[1])), str(value_of(call.args[2]))
     table: dict[str, str] = {}
     for i, char in enumerate(source):
@@ -172,15 +202,19 @@ def _ends(name: str) -> Any:
 
 
 def _left(value: pl.Expr, count: pl.Expr) -> pl.Expr:
-    return pl.when(count.is_not_null()).then(value.str.slice(0, pl.max_horizontal(count, pl.lit(0, dtype=pl.Int32))))
+    return pl.when(count.is_not_null()).then(
+        value.str.slice(0, pl.max_horizontal(count, pl.lit(0, dtype=pl.Int32)))
+    )
 
 
 def _right(value: pl.Expr, count: pl.Expr) -> pl.Expr:
     size = pl.max_horizontal(count, pl.lit(0, dtype=pl.Int32)).cast(pl.Int64)
-    return pl.when(count.is_not_null()).then(pl.when(size > 0).then(value.str.tail(size)).otherwise(pl.when(value.is_not_null()).then(pl.lit(""))))
+    return pl.when(count.is_not_null()).then(
+        pl.when(size > 0).then(value.str.tail(size)).otherwise(pl.when(value.is_not_null()).then(pl.lit("")))
+    )
 
 
-def _overlay(ctx: Any, call: Call) -> pl.Expr:
+def _overlay(ctx: Context, call: Call) -> pl.Expr:
     value, new, start = (ctx.expr(a) for a in call.args[:3])
     start = start.cast(pl.Int64)
     size = ctx.expr(call.args[3]).cast(pl.Int64) if len(call.args) > 3 else pl.lit(-1, dtype=pl.Int64)
@@ -190,14 +224,14 @@ def _overlay(ctx: Any, call: Call) -> pl.Expr:
     return before + new + after
 
 
-def _split_part(ctx: Any, call: Call) -> pl.Expr:
+def _split_part(ctx: Context, call: Call) -> pl.Expr:
     number = int(value_of(call.args[2]))
     parts = ctx.expr(call.args[0]).str.split(ctx.expr(call.args[1]))
     found = parts.list.get(number - 1 if number > 0 else number, null_on_oob=True)
     return pl.when(parts.is_not_null()).then(found.fill_null(""))
 
 
-def _substring_index(ctx: Any, call: Call) -> pl.Expr:
+def _substring_index(ctx: Context, call: Call) -> pl.Expr:
     value, mark, count = ctx.expr(call.args[0]), ctx.expr(call.args[1]), int(value_of(call.args[2]))
     if count == 0 or value_of(call.args[1]) == "":
         return pl.when(value.is_not_null()).then(pl.lit(""))
@@ -210,7 +244,11 @@ def _ascii(value: pl.Expr) -> pl.Expr:
     from rayetl.sql.lower.texts import elementwise
 
     first = value.str.slice(0, 1)
-    return elementwise(first, lambda s: pl.Series([None if v is None else ord(v) if v else 0 for v in s], dtype=pl.Int32), pl.Int32)
+    return elementwise(
+        first,
+        lambda s: pl.Series([None if v is None else ord(v) if v else 0 for v in s], dtype=pl.Int32),
+        pl.Int32,
+    )
 
 
 def _chr(value: pl.Expr) -> pl.Expr:
@@ -222,7 +260,7 @@ def _chr(value: pl.Expr) -> pl.Expr:
     return elementwise(value, run, pl.String)
 
 
-def _length(ctx: Any, call: Call) -> pl.Expr:
+def _length(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     return (value.bin.size() if call.args[0].type == BINARY else value.str.len_chars()).cast(pl.Int32)
 
@@ -231,7 +269,13 @@ _text = takes(_string, returns=STRING)
 _test = takes(_string, _string, returns=BOOLEAN)
 TABLE.add("upper", _text, lambda s: s.str.to_uppercase(), aliases="ucase")
 TABLE.add("lower", _text, lambda s: s.str.to_lowercase(), aliases="lcase")
-TABLE.add("length", takes(of(STRING, BINARY), returns=INT), _length, raw=True, aliases="char_length character_length len")
+TABLE.add(
+    "length",
+    takes(of(STRING, BINARY), returns=INT),
+    _length,
+    raw=True,
+    aliases="char_length character_length len",
+)
 TABLE.add("octet_length", takes(_string, returns=INT), lambda s: s.str.len_bytes().cast(pl.Int32))
 TABLE.add("bit_length", takes(_string, returns=INT), lambda s: (s.str.len_bytes() * 8).cast(pl.Int32))
 TABLE.add("concat", _concat, _lower_concat, raw=True)
@@ -239,14 +283,24 @@ TABLE.add("concat_ws", _concat_ws, _lower_concat_ws, raw=True)
 TABLE.add("substring", _substring, _lower_substring, raw=True, aliases="substr")
 for trim, method in (("trim", "strip_chars"), ("ltrim", "strip_chars_start"), ("rtrim", "strip_chars_end")):
     TABLE.add(trim, takes(_string, _string, returns=STRING, required=1), _trim(method), raw=True)
-TABLE.add("trim_from", takes(_string, _string, returns=STRING), _trim("strip_chars"), raw=True, aliases="btrim")
+TABLE.add(
+    "trim_from", takes(_string, _string, returns=STRING), _trim("strip_chars"), raw=True, aliases="btrim"
+)
 TABLE.add("lpad", _pad_rule, _pad, raw=True)
 TABLE.add("rpad", _pad_rule, _pad, raw=True)
 TABLE.add("instr", takes(_string, _string, returns=INT), _position)
-TABLE.add("locate", takes(_string, _string, _int, returns=INT, required=2), _locate, raw=True, aliases="position")
+TABLE.add(
+    "locate", takes(_string, _string, _int, returns=INT, required=2), _locate, raw=True, aliases="position"
+)
 TABLE.add("initcap", _text, _initcap)
-TABLE.add("translate", takes(_string, constant(_string), constant(_string), returns=STRING), _translate, raw=True)
-TABLE.add("replace", takes(_string, constant(_string), _string, returns=STRING, required=2), lambda s, a, b=None: _replace(s, a, b))
+TABLE.add(
+    "translate", takes(_string, constant(_string), constant(_string), returns=STRING), _translate, raw=True
+)
+TABLE.add(
+    "replace",
+    takes(_string, constant(_string), _string, returns=STRING, required=2),
+    lambda s, a, b=None: _replace(s, a, b),
+)
 TABLE.add("repeat", takes(_string, _int, returns=STRING), _repeat)
 TABLE.add("reverse", _text, lambda s: s.str.reverse())
 TABLE.add("left", takes(_string, _int, returns=STRING), _left)
@@ -259,7 +313,12 @@ TABLE.add("ascii", takes(_string, returns=INT), _ascii)
 TABLE.add("chr", takes(of(INT), returns=STRING), _chr, aliases="char")
 TABLE.add("space", takes(_int, returns=STRING), lambda n: _repeat(pl.lit(" "), n))
 TABLE.add("split_part", takes(_string, _string, constant(_int), returns=STRING), _split_part, raw=True)
-TABLE.add("substring_index", takes(_string, constant(_string), constant(_int), returns=STRING), _substring_index, raw=True)
+TABLE.add(
+    "substring_index",
+    takes(_string, constant(_string), constant(_int), returns=STRING),
+    _substring_index,
+    raw=True,
+)
 
 
 def _replace(value: pl.Expr, old: pl.Expr, new: pl.Expr | None) -> pl.Expr:

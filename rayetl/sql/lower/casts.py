@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
-from typing import Any
 
 import polars as pl
 
 from rayetl.sql.coerce import as_decimal
 from rayetl.sql.expr import Expr, Literal
+from rayetl.sql.functions.base import Context
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower import decimals, texts
 from rayetl.sql.lower.floats import divided
@@ -32,6 +31,7 @@ from rayetl.sql.types import (
     ArrayType,
     DataType,
     DecimalType,
+    Field,
     MapType,
     StructType,
 )
@@ -40,7 +40,7 @@ _BITS = {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}
 _SECOND = 1_000_000
 
 
-def cast(ctx: Any, child: Expr, target: DataType) -> pl.Expr:
+def cast(ctx: Context, child: Expr, target: DataType) -> pl.Expr:
     """`child` as `target`, in column form."""
     if isinstance(child, Literal) and isinstance(child.type, DecimalType) and target in FRACTIONAL:
         exact = child.value / 10**child.type.scale if isinstance(child.value, int) else None
@@ -52,7 +52,7 @@ def cast(ctx: Any, child: Expr, target: DataType) -> pl.Expr:
     return convert(ctx, ctx.expr(child), child.type, target)
 
 
-def convert(ctx: Any, value: pl.Expr, source: DataType, target: DataType) -> pl.Expr:
+def convert(ctx: Context, value: pl.Expr, source: DataType, target: DataType) -> pl.Expr:
     """The same for a value that is lowered already."""
     if source == target:
         return value
@@ -64,12 +64,12 @@ def convert(ctx: Any, value: pl.Expr, source: DataType, target: DataType) -> pl.
         case StructType(), StructType():
             return _struct(ctx, value, source, target)
         case MapType(), MapType():
-            keys = value.map.keys().list.eval(convert(ctx, pl.element(), source.key, target.key))
-            values = value.map.values().list.eval(convert(ctx, pl.element(), source.value, target.value))
-            del keys, values
-            raise NotImplementedError("maps of other types")
+            entries = value.map.entries()
+            pair = StructType((Field("key", source.key), Field("value", source.value)))
+            wanted = StructType((Field("key", target.key), Field("value", target.value)))
+            return entries.list.eval(convert(ctx, pl.element(), pair, wanted)).cast(polars_type(target))
     if isinstance(target, DecimalType):
-        return decimals.to_column(_scaled(ctx, value, source, target), target)
+        return decimals.to_column(_scaled(value, source, target), target)
     if isinstance(source, DecimalType):
         return _scaled_to(value.to_physical(), source, target)
     if target == STRING:
@@ -81,7 +81,7 @@ def convert(ctx: Any, value: pl.Expr, source: DataType, target: DataType) -> pl.
     return _number(value, source, target)
 
 
-def _struct(ctx: Any, value: pl.Expr, source: StructType, target: StructType) -> pl.Expr:
+def _struct(ctx: Context, value: pl.Expr, source: StructType, target: StructType) -> pl.Expr:
     parts = [
         convert(ctx, value.struct.field(a.name), a.type, b.type).alias(b.name)
         for a, b in zip(source, target, strict=True)
@@ -92,13 +92,13 @@ def _struct(ctx: Any, value: pl.Expr, source: StructType, target: StructType) ->
 # Decimals
 
 
-def to_scaled(ctx: Any, child: Expr, target: DecimalType) -> pl.Expr:
+def to_scaled(ctx: Context, child: Expr, target: DecimalType) -> pl.Expr:
     """`child` as the unscaled Int128 of a decimal."""
     if isinstance(child.type, DecimalType):
         return _rescaled(ctx.scaled(child), child.type, target)
     if child.type == NULL or (isinstance(child, Literal) and child.value is None):
         return pl.lit(None, dtype=pl.Int128)
-    return _scaled(ctx, ctx.expr(child), child.type, target)
+    return _scaled(ctx.expr(child), child.type, target)
 
 
 def _rescaled(value: pl.Expr, source: DecimalType, target: DecimalType) -> pl.Expr:
@@ -109,7 +109,7 @@ def _rescaled(value: pl.Expr, source: DecimalType, target: DecimalType) -> pl.Ex
     return decimals.fit(moved, target.precision) if loses else moved
 
 
-def _scaled(ctx: Any, value: pl.Expr, source: DataType, target: DecimalType) -> pl.Expr:
+def _scaled(value: pl.Expr, source: DataType, target: DecimalType) -> pl.Expr:
     if isinstance(source, DecimalType):
         return _rescaled(value.to_physical(), source, target)
     if source == BOOLEAN:
@@ -122,10 +122,12 @@ def _scaled(ctx: Any, value: pl.Expr, source: DataType, target: DecimalType) -> 
     if source == DATE:
         return pl.lit(None, dtype=pl.Int128)
     text = value.cast(pl.String) if source in FRACTIONAL else texts.trimmed(value)
-    return texts.elementwise(text, lambda s: texts.parse_decimals(s, target.precision, target.scale), pl.Int128)
+    return texts.elementwise(
+        text, lambda s: texts.parse_decimals(s, target.precision, target.scale), pl.Int128
+    )
 
 
-def _from_decimal(ctx: Any, child: Expr, source: DecimalType, target: DataType) -> pl.Expr:
+def _from_decimal(ctx: Context, child: Expr, source: DecimalType, target: DataType) -> pl.Expr:
     if target == STRING:
         return texts.elementwise(ctx.expr(child), lambda s: texts.format_decimals(s, source.scale), pl.String)
     return _scaled_to(ctx.scaled(child), source, target)
@@ -135,7 +137,7 @@ def _scaled_to(value: pl.Expr, source: DecimalType, target: DataType) -> pl.Expr
     if target == STRING:
         column = decimals.to_column(value, source)
         return texts.elementwise(column, lambda s: texts.format_decimals(s, source.scale), pl.String)
-    if target == DOUBLE or target == FLOAT:
+    if target in (DOUBLE, FLOAT):
         # A quotient of two exact doubles is correctly rounded; beyond that the text is.
         if source.precision <= 15 and source.scale <= 22:
             found = divided(value.cast(pl.Float64), 10.0**source.scale)
@@ -145,13 +147,13 @@ def _scaled_to(value: pl.Expr, source: DecimalType, target: DataType) -> pl.Expr
     if target == BOOLEAN:
         return value != 0
     if target == TIMESTAMP:
-        micros = decimals.rescale(value, source.scale, 6) if source.scale <= 6 else value.truncdiv(decimals.int128(10 ** (source.scale - 6)))
+        micros = (
+            decimals.rescale(value, source.scale, 6)
+            if source.scale <= 6
+            else value.truncdiv(decimals.int128(10 ** (source.scale - 6)))
+        )
         return _wrap(micros, 64).cast(polars_type(TIMESTAMP))
     whole = value.truncdiv(decimals.int128(10**source.scale)) if source.scale else value
-    if target == LONG:
-        low, high = decimals.int128(-(2**63)), decimals.int128(2**63)
-        del low, high
-        return _wrap(whole, 64)
     return _wrap(whole, 64).cast(polars_type(target), wrap_numerical=True)
 
 
@@ -169,7 +171,7 @@ def _number(value: pl.Expr, source: DataType, target: DataType) -> pl.Expr:
     if source in FRACTIONAL and target in INTEGRAL:
         return _fraction_to_integer(value, target)
     if source in INTEGRAL and target in INTEGRAL:
-        if _BITS[target] >= _BITS[source]:  # type: ignore[index]
+        if _BITS[target] >= _BITS[source]:
             return value.cast(dtype)
         return value.cast(dtype, wrap_numerical=True)
     if source == FLOAT and target == DOUBLE:
@@ -198,7 +200,7 @@ def _fraction_to_integer(value: pl.Expr, target: DataType) -> pl.Expr:
 # Strings
 
 
-def to_string(ctx: Any, value: pl.Expr, source: DataType) -> pl.Expr:
+def to_string(ctx: Context, value: pl.Expr, source: DataType) -> pl.Expr:
     if source == BOOLEAN:
         return pl.when(value).then(pl.lit("true")).when(~value).then(pl.lit("false"))
     if source in FRACTIONAL:
@@ -216,7 +218,7 @@ def to_string(ctx: Any, value: pl.Expr, source: DataType) -> pl.Expr:
     return value.cast(pl.String)
 
 
-def _from_string(ctx: Any, value: pl.Expr, target: DataType) -> pl.Expr:
+def _from_string(ctx: Context, value: pl.Expr, target: DataType) -> pl.Expr:
     if target == BINARY:
         return value.cast(pl.Binary)
     text = texts.trimmed(value)
@@ -240,7 +242,7 @@ def _from_string(ctx: Any, value: pl.Expr, target: DataType) -> pl.Expr:
 # Dates and times
 
 
-def _time(ctx: Any, value: pl.Expr, source: DataType, target: DataType) -> pl.Expr:
+def _time(ctx: Context, value: pl.Expr, source: DataType, target: DataType) -> pl.Expr:
     dtype = polars_type(target)
     match source, target:
         case (_, t) if source == DATE and t not in (TIMESTAMP, TIMESTAMP_NTZ):
@@ -288,9 +290,7 @@ def to_instant(local: pl.Expr, zone: str) -> pl.Expr:
         return local.dt.replace_time_zone("UTC")
     direct = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     day = pl.duration(days=1)
-    before = (local - day).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") + pl.duration(hours=24)
+    before = (local - day).dt.replace_time_zone(
+        zone, ambiguous="earliest", non_existent="null"
+    ) + pl.duration(hours=24)
     return pl.coalesce(direct, before).dt.convert_time_zone("UTC")
-
-
-def decimal_literal(value: int, scale: int) -> Decimal:
-    return Decimal(value).scaleb(-scale)

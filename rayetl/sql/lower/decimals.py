@@ -14,6 +14,7 @@ import polars as pl
 
 from rayetl.sql.coerce import decimal_result
 from rayetl.sql.expr import Call, Case, Cast, Expr, Literal
+from rayetl.sql.functions.base import Context
 from rayetl.sql.lower import casts
 from rayetl.sql.types import DecimalType
 
@@ -30,7 +31,7 @@ def to_column(scaled: pl.Expr, kind: DecimalType) -> pl.Expr:
     return scaled.reinterpret(dtype=pl.Decimal(kind.precision, kind.scale))
 
 
-def scaled(ctx: Any, node: Expr) -> pl.Expr:
+def scaled(ctx: Context, node: Expr) -> pl.Expr:
     """The unscaled Int128 of a decimal expression."""
     if isinstance(node, Literal):
         return pl.lit(node.value, dtype=pl.Int128)
@@ -45,7 +46,7 @@ def scaled(ctx: Any, node: Expr) -> pl.Expr:
     return found
 
 
-def _case(ctx: Any, node: Case) -> pl.Expr:
+def _case(ctx: Context, node: Case) -> pl.Expr:
     chain: Any = pl
     for condition, value in node.branches:
         chain = chain.when(ctx.expr(condition)).then(scaled(ctx, value))
@@ -119,7 +120,11 @@ def wide(
     """Columnar where the batch's largest magnitudes pass `fits`, else exact, value by value."""
 
     def run(series: Any) -> pl.Series:
-        pair = pl.DataFrame({"l": series[0], "r": series[1]}) if len(series[0]) == len(series[1]) else _broadcast(series)
+        pair = (
+            pl.DataFrame({"l": series[0], "r": series[1]})
+            if len(series[0]) == len(series[1])
+            else _broadcast(series)
+        )
         largest = [_magnitude(pair[name]) for name in ("l", "r")]
         if fits(*largest):
             return pair.select(columnar(pl.col("l"), pl.col("r")).cast(pl.Int128).alias("l"))["l"]
@@ -137,7 +142,7 @@ def _broadcast(series: Any) -> pl.DataFrame:
 
 def _magnitude(series: pl.Series) -> int:
     low, high = series.min(), series.max()
-    return max(abs(int(low)), abs(int(high))) if low is not None and high is not None else 0  # type: ignore[arg-type, call-overload]
+    return max(abs(int(low)), abs(int(high))) if isinstance(low, int) and isinstance(high, int) else 0
 
 
 # Operators
@@ -152,12 +157,16 @@ def _unadjusted(operator: str, a: DecimalType, b: DecimalType) -> tuple[int, int
 
 
 def _round_to(value: int, source: int, kind: DecimalType) -> int | None:
-    moved = value * 10 ** (kind.scale - source) if kind.scale >= source else half_up(value, 10 ** (source - kind.scale))
+    moved = (
+        value * 10 ** (kind.scale - source)
+        if kind.scale >= source
+        else half_up(value, 10 ** (source - kind.scale))
+    )
     return fitted(moved, kind)
 
 
-def _add(sign: int) -> Callable[[Any, Call], pl.Expr]:
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+def _add(sign: int) -> Callable[[Context, Call], pl.Expr]:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         a, b, kind = kind_of(call.args[0]), kind_of(call.args[1]), kind_of(call)
         digits, scale = _unadjusted("+", a, b)
 
@@ -180,7 +189,7 @@ def _add(sign: int) -> Callable[[Any, Call], pl.Expr]:
     return lower
 
 
-def _multiply(ctx: Any, call: Call) -> pl.Expr:
+def _multiply(ctx: Context, call: Call) -> pl.Expr:
     a, b, kind = kind_of(call.args[0]), kind_of(call.args[1]), kind_of(call)
     digits, scale = _unadjusted("*", a, b)
     left, right = scaled(ctx, call.args[0]), scaled(ctx, call.args[1])
@@ -195,7 +204,7 @@ def _multiply(ctx: Any, call: Call) -> pl.Expr:
     )
 
 
-def _divide(ctx: Any, call: Call) -> pl.Expr:
+def _divide(ctx: Context, call: Call) -> pl.Expr:
     a, b, kind = kind_of(call.args[0]), kind_of(call.args[1]), kind_of(call)
     up = kind.scale - a.scale + b.scale
     left, right = scaled(ctx, call.args[0]), scaled(ctx, call.args[1])
@@ -221,10 +230,10 @@ def divide(left: pl.Expr, right: pl.Expr, up: int, a: DecimalType, kind: Decimal
     )
 
 
-def _truncated(operator: str) -> Callable[[Any, Call], pl.Expr]:
+def _truncated(operator: str) -> Callable[[Context, Call], pl.Expr]:
     """`%`, pmod and `div`: both sides at one scale, then integers."""
 
-    def lower(ctx: Any, call: Call) -> pl.Expr:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
         a, b = kind_of(call.args[0]), kind_of(call.args[1])
         kind = decimal_result("%", a, b)
         scale = max(a.scale, b.scale)
@@ -244,7 +253,9 @@ def _truncated(operator: str) -> Callable[[Any, Call], pl.Expr]:
                 return None
             whole = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
             rest = x - whole * y
-            found = {"div": whole, "%": rest, "pmod": rest if rest >= 0 else int((rest + y) % abs(y))}[operator]
+            found = {"div": whole, "%": rest, "pmod": rest if rest >= 0 else int((rest + y) % abs(y))}[
+                operator
+            ]
             return found if operator == "div" else _round_to(found, scale, kind)
 
         left, right = scaled(ctx, call.args[0]), scaled(ctx, call.args[1])
@@ -258,7 +269,7 @@ def _truncated(operator: str) -> Callable[[Any, Call], pl.Expr]:
 integral_divide = _truncated("div")
 
 
-def _round(ctx: Any, call: Call) -> pl.Expr:
+def _round(ctx: Context, call: Call) -> pl.Expr:
     """round, bround, ceil, floor: the digits are a literal."""
     source, kind = kind_of(call.args[0]), kind_of(call)
     digits = int(call.args[1].value) if len(call.args) > 1 else 0  # type: ignore[attr-defined]
@@ -286,7 +297,7 @@ def _round(ctx: Any, call: Call) -> pl.Expr:
     return fit(times(whole + step, kind.scale - (source.scale - drop)), kind.precision)
 
 
-_SCALED: dict[str, Callable[[Any, Call], pl.Expr]] = {
+_SCALED: dict[str, Callable[[Context, Call], pl.Expr]] = {
     "+": _add(1),
     "-": _add(-1),
     "*": _multiply,

@@ -80,7 +80,9 @@ def _case(ctx: Lowering, node: Case) -> pl.Expr:
 def _call(ctx: Lowering, node: Call | AggregateCall) -> pl.Expr:
     entry = function(node.function)
     assert entry.lower is not None, node.function
-    found: pl.Expr = entry.lower(ctx, node) if entry.raw else entry.lower(*(ctx.expr(arg) for arg in node.args))
+    found: pl.Expr = (
+        entry.lower(ctx, node) if entry.raw else entry.lower(*(ctx.expr(arg) for arg in node.args))
+    )
     return found
 
 
@@ -96,8 +98,8 @@ def _cast(ctx: Lowering, node: Cast) -> pl.Expr:
 
 
 _LOWER: dict[type[Expr], Callable[..., pl.Expr]] = {
-    Column: lambda ctx, node: pl.col(node.id),
-    Literal: lambda ctx, node: literal(node.value, node.type),
+    Column: lambda _, node: pl.col(node.id),
+    Literal: lambda _, node: literal(node.value, node.type),
     Cast: _cast,
     Case: _case,
     Call: _call,

@@ -46,7 +46,9 @@ def parse_integers(text: pl.Series, dtype: Any) -> pl.Series:
         text,
         text.cast(dtype, strict=False),
         lambda rest: (
-            rest.str.extract(r"^([+-]?\d+|[+-]?)\.\d*$").replace({"": "0", "+": "0", "-": "0"}).cast(dtype, strict=False)
+            rest.str.extract(r"^([+-]?\d+|[+-]?)\.\d*$")
+            .replace({"": "0", "+": "0", "-": "0"})
+            .cast(dtype, strict=False)
         ),
     )
 
@@ -76,7 +78,9 @@ def parse_decimals(text: pl.Series, precision: int, scale: int) -> pl.Series:
         pl.when(some & small).then(pl.when(pl.col(sign) == "-").then(0 - value).otherwise(value)).alias("v")
     )["v"]
     high, low = (pl.lit(limit, dtype=pl.Int128) for limit in (10**precision, -(10**precision)))
-    plain = plain.to_frame().select(pl.when((pl.col("v") < high) & (pl.col("v") > low)).then(pl.col("v")))["v"]
+    plain = plain.to_frame().select(pl.when((pl.col("v") < high) & (pl.col("v") > low)).then(pl.col("v")))[
+        "v"
+    ]
     return _patch(text, plain, lambda rest: _exact_decimals(rest, precision, scale))
 
 
@@ -138,16 +142,20 @@ def parse_dates(text: pl.Series) -> pl.Series:
     """`2020-01-05`, `2020-1-5`, `2020-1`, `2020`, and any of them in full followed by T or a blank."""
 
     def slow(rest: pl.Series) -> pl.Series:
-        fields = rest.str.extract_groups(r"^([+-]?\d{4,7})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?$").struct.unnest()
+        fields = rest.str.extract_groups(
+            r"^([+-]?\d{4,7})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?$"
+        ).struct.unnest()
         year, month, day = fields.columns
         joined = pl.concat_str(
-            pl.col(year).str.replace(r"^\+", ""), pl.lit("-"), pl.col(month).fill_null("01").str.zfill(2), pl.lit("-"),
-            pl.col(day).fill_null("01").str.zfill(2),
+            pl.col(year).str.replace(r"^\+", ""), pl.lit("-"),
+            pl.col(month).fill_null("01").str.zfill(2), pl.lit("-"), pl.col(day).fill_null("01").str.zfill(2),
         )  # fmt: skip
         return fields.select(joined.str.to_date("%Y-%m-%d", strict=False).alias("v"))["v"]
 
     iso = text.str.len_bytes() == 10
-    plain = text.to_frame("t").select(pl.when(pl.lit(iso)).then(pl.col("t")).str.to_date("%Y-%m-%d", strict=False))
+    plain = text.to_frame("t").select(
+        pl.when(pl.lit(iso)).then(pl.col("t")).str.to_date("%Y-%m-%d", strict=False)
+    )
     return _patch(text, plain.to_series(), slow)
 
 
@@ -161,13 +169,18 @@ def parse_timestamps(text: pl.Series, zone: str | None) -> pl.Series:
 def _slow_timestamps(text: pl.Series, zone: str | None) -> pl.Series:
     fields = text.str.extract_groups(_TIMESTAMP).struct.unnest()
     names = fields.columns
-    padded = [pl.col(n).fill_null(d).str.zfill(2) for n, d in zip(names[1:6], ("01", "01", "00", "00", "00"), strict=True)]
+    padded = [
+        pl.col(n).fill_null(d).str.zfill(2)
+        for n, d in zip(names[1:6], ("01", "01", "00", "00", "00"), strict=True)
+    ]
     micros = pl.col(names[6]).fill_null("").str.pad_end(6, "0").str.slice(0, 6)
     joined = pl.concat_str(
         pl.col(names[0]).str.replace(r"^\+", ""), pl.lit("-"), padded[0], pl.lit("-"), padded[1], pl.lit(" "),
         padded[2], pl.lit(":"), padded[3], pl.lit(":"), padded[4], pl.lit("."), micros,
     )  # fmt: skip
-    local = fields.select(joined.str.to_datetime("%Y-%m-%d %H:%M:%S%.6f", strict=False, time_unit="us").alias("v"))["v"]
+    local = fields.select(
+        joined.str.to_datetime("%Y-%m-%d %H:%M:%S%.6f", strict=False, time_unit="us").alias("v")
+    )["v"]
     zones = fields[names[7]]
     if zone is None:
         return local
@@ -219,15 +232,20 @@ def round_floats(values: pl.Series, digits: int, even: bool) -> pl.Series:
     odd = (tie | (size >= 1e11) | values.is_infinite() | values.is_nan()) & values.is_not_null()
     if not odd.any():
         return found.cast(values.dtype)
-    slow = [_round_float(float(v), str(t), digits, even) for v, t in zip(values.filter(odd), values.filter(odd).cast(pl.String), strict=True)]
-    return found.cast(values.dtype).scatter(odd.arg_true(), pl.Series(slow, dtype=pl.Float64).cast(values.dtype))
+    slow = [
+        _round_float(float(v), str(t), digits, even)
+        for v, t in zip(values.filter(odd), values.filter(odd).cast(pl.String), strict=True)
+    ]
+    return found.cast(values.dtype).scatter(
+        odd.arg_true(), pl.Series(slow, dtype=pl.Float64).cast(values.dtype)
+    )
 
 
 def _round_float(value: float, text: str, digits: int, even: bool) -> float:
     if value != value or value in (float("inf"), float("-inf")):
         return value
     exact = Decimal(text)
-    _, figures, exponent = exact.as_tuple()
+    _, _, exponent = exact.as_tuple()
     if isinstance(exponent, int) and exponent >= -digits:
         return value
     with localcontext() as context:
