@@ -44,6 +44,7 @@ unit: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m rayetl.config.reference --write
+	$(BIN)/python -m rayetl.steps.reference > docs/steps.md
 
 constraints:
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --no-emit-find-links \
