@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -46,13 +47,14 @@ class StepContext:
     `inputs[0]` is the main input. `path` is the step's place in the config, for the origin of parsed
     SQL. `carry` names hidden columns of the main input that the result must keep where rows still map
     to single input rows. `found` runs a one-column query over the inputs and returns its values, or
-    `None` at check time, when nothing may be read.
+    `None` at check time, when nothing may be read. `now` is the time of the run, with its zone.
     """
 
     inputs: tuple[Input, ...]
     path: ConfigPath = ()
     carry: tuple[str, ...] = ()
     found: Callable[[exp.Query], Sequence[Any] | None] = field(default=lambda _: None)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def main(self) -> Input:

@@ -70,7 +70,10 @@ def _said(node: StepNode, waiting: bool) -> list[object]:
 def _checks(node: StepNode, checked: Checked) -> list[object]:
     rows = [repr(replace(check, reason="")) for check in checked.rows]
     tables = [
-        [check.rule, check.kind, check.field, check.on_failure, _anonymous(node, check.query)]
+        [
+            *(check.rule, check.kind, check.field, check.on_failure),
+            check.identity or _anonymous(node, check.query),
+        ]
         for check in checked.tables
     ]
     return [rows, tables]

@@ -35,7 +35,8 @@ class RowCheck:
 @dataclass(frozen=True, slots=True)
 class TableCheck:
     """A check of the whole input. `query` gives one row with the columns `observed` (STRING) and
-    `failed` (BOOLEAN, never NULL). It cannot quarantine."""
+    `failed` (BOOLEAN, never NULL). It cannot quarantine. `identity` stands for the condition in the
+    plan's fingerprint where the query holds the time of the run."""
 
     rule: str
     kind: str
@@ -43,6 +44,7 @@ class TableCheck:
     reason: str
     query: exp.Query
     on_failure: OnFailure
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

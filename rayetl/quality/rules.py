@@ -36,7 +36,7 @@ class Range(Model):
 
 
 class Pattern(Model):
-    """The whole text or a part of it matches a regular expression, as `RLIKE` does."""
+    """A regular expression is found in the text, as `RLIKE` does; `^` and `$` bind it to the ends."""
 
     column: ColumnName = Field(description="The column.", examples=["tailnum"])
     regex: str = Field(min_length=1, description="A regular expression.", examples=["^N[0-9A-Z]+$"])
@@ -52,7 +52,7 @@ class InSet(Model):
 
 
 class Length(Model):
-    """The number of characters of a text (bytes of a BINARY)."""
+    """The number of characters of a text, bytes of a BINARY, or members of an array or map."""
 
     column: ColumnName = Field(description="The column.", examples=["carrier"])
     min: int | None = Field(default=None, ge=0, description="Fewest characters.", examples=[2])
@@ -141,6 +141,8 @@ class Rule(Model):
     )  # fmt: skip
     TABLE_KINDS: ClassVar[tuple[str, ...]] = ("row_count", "aggregate", "null_share", "freshness")
 
+    TWO_VALUED: ClassVar[frozenset[str]] = frozenset({"not_null", *TABLE_KINDS})
+
     name: str | None = Field(
         default=None,
         min_length=1,
@@ -226,8 +228,13 @@ class Rule(Model):
 
     @property
     def label(self) -> str:
-        """The name, or the kind where none was given."""
-        return self.name or self.kind
+        """The name, or where none was given the kind with its columns."""
+        if self.name is not None:
+            return self.name
+        given = getattr(self, self.kind)
+        columns = given if isinstance(given, tuple) else getattr(given, "columns", ())
+        told = ", ".join(columns or filter(None, [getattr(given, "column", None)]))
+        return f"{self.kind}({told})" if told else self.kind
 
     @model_validator(mode="after")
     def _one_kind(self) -> Rule:
@@ -243,4 +250,6 @@ class Rule(Model):
                 )
             if self.max_share is not None:
                 raise ValueError(f"{given[0]} judges the whole input; max_share is for rules on rows")
+        if self.null_fails and given[0] in self.TWO_VALUED:
+            raise ValueError(f"null_fails means nothing with {given[0]}, which is always true or false")
         return self
