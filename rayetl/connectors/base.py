@@ -16,6 +16,9 @@ from rayetl.names import ROW_BITS
 from rayetl.sql.types import Schema
 
 
+EMPTY = Schema()
+
+
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """One file of a scan: `size` in bytes, `modified_ns` since the epoch, values of hive partition
@@ -81,7 +84,7 @@ class FilesTarget:
     options: Model
     partition_by: tuple[str, ...] = ()
     max_bytes: int | None = None
-    schema: Schema = Schema()
+    schema: Schema = EMPTY
 
 
 @dataclass(frozen=True, slots=True)

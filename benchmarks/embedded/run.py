@@ -1,0 +1,181 @@
+"""rayetl against hand-written Polars on TPC-H: `python benchmarks/embedded/run.py [JOB ...]`.
+
+Every job runs both ways in turn in fresh processes, five pairs after one warm-up; what counts is the
+median of the ratios. Data of scale 1 are made with tpchgen-cli below `data/tpch` when missing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data" / "tpch"
+OUT = ROOT / "data" / "bench"
+PAIRS = 5
+
+PLAIN = f"""
+name: plain
+extract: {{type: files, path: {DATA}/lineitem.parquet}}
+transform:
+  - {{type: filter, where: l_quantity > 5}}
+  - type: select
+    add:
+      a: CAST(l_extendedprice AS DOUBLE) * 2
+      b: upper(l_comment)
+      c: year(l_shipdate)
+      d: concat(l_returnflag, '-', l_linestatus)
+      e: l_orderkey * 10 + l_linenumber
+load: {{type: files, path: {OUT}/plain, format: parquet, mode: overwrite}}
+state: {OUT}/state
+"""
+
+CHECKED = (
+    PLAIN.replace("name: plain", "name: checked")
+    .replace("/plain,", "/checked,")
+    .replace(
+        f"path: {DATA}/lineitem.parquet",
+        f"path: {DATA}/lineitem.parquet, contract: {{schema: {ROOT}/benchmarks/embedded/lineitem.avsc, "
+        "on_mismatch: quarantine}",
+    )
+    .replace(
+        "  - type: select",
+        """  - type: validate
+    rules:
+      - {name: r1, range: {column: l_discount, min: 0, max: 0.09}}
+      - {name: r2, range: {column: l_tax, min: 0, max: 1}}
+      - {name: r3, in_set: {column: l_returnflag, values: [A, N, R]}}
+      - {name: r4, in_set: {column: l_linestatus, values: [O, F]}}
+      - {name: r5, length: {column: l_comment, min: 1, max: 44}}
+      - {name: r6, not_null: [l_orderkey, l_partkey]}
+      - {name: r7, check: l_shipdate <= l_receiptdate}
+      - {name: r8, check: l_extendedprice > 0}
+      - {name: r9, pattern: {column: l_shipmode, regex: "^[A-Z ]+$"}, on_failure: warn}
+      - {name: r10, check: l_commitdate > DATE'1990-01-01', on_failure: warn}
+  - type: select""",
+    )
+    .replace("state:", f"resilience: {{dead_letter: {{type: files, path: {OUT}/rejects}}}}\nstate:")
+)
+
+JOIN = f"""
+name: joined
+extract:
+  lineitem: {{type: files, path: {DATA}/lineitem.parquet}}
+  orders: {{type: files, path: {DATA}/orders.parquet}}
+  customer: {{type: files, path: {DATA}/customer.parquet}}
+transform:
+  - id: q
+    type: sql
+    query: |
+      SELECT l_orderkey, sum(CAST(l_extendedprice AS DOUBLE)) AS revenue, o_orderdate, o_shippriority
+      FROM customer JOIN orders ON c_custkey = o_custkey JOIN lineitem ON l_orderkey = o_orderkey
+      WHERE c_mktsegment = 'BUILDING' AND o_orderdate < DATE'1995-03-15' AND l_shipdate > DATE'1995-03-15'
+      GROUP BY l_orderkey, o_orderdate, o_shippriority
+      ORDER BY revenue DESC, o_orderdate
+load: {{type: files, path: {OUT}/joined, format: parquet, mode: overwrite}}
+state: {OUT}/state
+"""
+
+TEXT = f"""
+name: text
+extract:
+  type: files
+  path: {DATA}/million.csv
+  schema: k BIGINT, p BIGINT, q DOUBLE, price DOUBLE, flag STRING, shipped DATE, mode STRING, note STRING
+  options: {{header: true}}
+  mode: permissive
+load: {{type: files, path: {OUT}/text, format: json, mode: overwrite}}
+state: {OUT}/state
+"""
+
+POLARS = {
+    "plain": f"""
+import polars as pl
+pl.scan_parquet("{DATA}/lineitem.parquet").filter(pl.col("l_quantity") > 5).with_columns(
+    a=pl.col("l_extendedprice").cast(pl.Float64) * 2, b=pl.col("l_comment").str.to_uppercase(),
+    c=pl.col("l_shipdate").dt.year(), d=pl.concat_str("l_returnflag", pl.lit("-"), "l_linestatus"),
+    e=pl.col("l_orderkey") * 10 + pl.col("l_linenumber"),
+).sink_parquet("{OUT}/by_hand.parquet")
+""",
+    "joined": f"""
+import polars as pl
+from datetime import date
+c = pl.scan_parquet("{DATA}/customer.parquet").filter(pl.col("c_mktsegment") == "BUILDING")
+o = pl.scan_parquet("{DATA}/orders.parquet").filter(pl.col("o_orderdate") < date(1995, 3, 15))
+l = pl.scan_parquet("{DATA}/lineitem.parquet").filter(pl.col("l_shipdate") > date(1995, 3, 15))
+(c.join(o, left_on="c_custkey", right_on="o_custkey").join(l, left_on="o_orderkey", right_on="l_orderkey")
+ .group_by("o_orderkey", "o_orderdate", "o_shippriority")
+ .agg(revenue=pl.col("l_extendedprice").cast(pl.Float64).sum())
+ .sort("revenue", "o_orderdate", descending=[True, False]).sink_parquet("{OUT}/by_hand.parquet"))
+""",
+    "text": f"""
+import polars as pl
+schema = dict(k=pl.Int64, p=pl.Int64, q=pl.Float64, price=pl.Float64, flag=pl.String, shipped=pl.Date,
+              mode=pl.String, note=pl.String)
+pl.scan_csv("{DATA}/million.csv", schema=schema).sink_ndjson("{OUT}/by_hand.json")
+""",
+}
+
+CONFIGS = {"plain": PLAIN, "checked": CHECKED, "joined": JOIN, "text": TEXT}
+GOALS = {"plain": 1.10, "checked": 1.15, "joined": 1.15, "text": 1.15}
+
+
+def prepare() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    if not (DATA / "lineitem.parquet").exists():
+        tool = Path(sys.executable).with_name("tpchgen-cli")
+        tables = "--tables=lineitem,orders,customer"
+        subprocess.run([tool, "parquet", "-s", "1", tables, f"--output-dir={DATA}"], check=True)
+    if not (DATA / "million.csv").exists():
+        import polars as pl
+
+        columns = ["l_orderkey", "l_partkey", "l_quantity", "l_extendedprice", "l_returnflag", "l_shipdate"]
+        million = pl.scan_parquet(DATA / "lineitem.parquet").head(1_000_000)
+        chosen = million.select(*columns, "l_shipmode", "l_comment")
+        names = ["k", "p", "q", "price", "flag", "shipped", "mode", "note"]
+        chosen.rename(dict(zip(chosen.collect_schema().names(), names, strict=True))).sink_csv(
+            DATA / "million.csv"
+        )
+
+
+def rayetl(job: str) -> list[str]:
+    config = OUT / f"{job}.yaml"
+    config.write_text(CONFIGS[job])
+    return [str(Path(sys.executable).with_name("rayetl")), "run", str(config), "--force", "--quiet"]
+
+
+def by_hand(job: str) -> list[str]:
+    return rayetl("plain") if job == "checked" else [sys.executable, "-c", POLARS[job]]
+
+
+def seconds(command: list[str]) -> float:
+    for name in ("plain", "checked", "joined", "text", "rejects"):
+        shutil.rmtree(OUT / name, ignore_errors=True)
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    return time.perf_counter() - started
+
+
+def measure(job: str) -> dict[str, object]:
+    ours, theirs = rayetl(job), by_hand(job)
+    seconds(ours), seconds(theirs)
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(PAIRS)]
+    ratios = [mine / other for mine, other in pairs]
+    return {
+        "job": job,
+        "seconds": [round(mine, 2) for mine, _ in pairs],
+        "against": [round(other, 2) for _, other in pairs],
+        "ratio": round(statistics.median(ratios), 3),
+        "goal": GOALS[job],
+    }
+
+
+if __name__ == "__main__":
+    prepare()
+    for name in sys.argv[1:] or CONFIGS:
+        print(json.dumps(measure(name)), flush=True)
