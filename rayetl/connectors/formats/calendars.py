@@ -50,7 +50,7 @@ def rebased(frame: pl.DataFrame, schema: Schema, calendar: Calendar, path: str, 
             continue
         if calendar is Calendar.UNKNOWN:
             raise SourceError(
-                f"the file {path} has dates before 1582 or timestamps before 1900 in the column {column.name} "
+                f"the file {path} has dates before 1582 or times before 1900 in the column {column.name} "
                 "and does not say in which calendar they were written",
                 hint="write the file again with Spark 3 or later",
             )

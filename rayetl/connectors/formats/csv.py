@@ -179,22 +179,25 @@ class CsvReader:
             return None
         if len(self.schema) == 1 and _has_blank_line(chunk):
             return None
-        codes = pl.Series(pa.UInt8Array.from_buffers(pa.uint8(), len(chunk), [None, pa.py_buffer(chunk)]))
-        if (codes == ord(options.sep)).sum() != (codes == 10).sum() * (len(self.schema) - 1):
+        marks = _Marks(chunk, options.sep)
+        if marks.separators.sum() != marks.line_ends.sum() * (len(self.schema) - 1):
             return None
         if options.ignore_leading_white_space or options.ignore_trailing_white_space:
             return self._trimmed(self._read(chunk, self._text_schema, quoted=False))
-        found = self._read(chunk, self._fast_schema, quoted=False)
-        if found is not None and self._exact(found, chunk):
-            return found
+        if not self._has_integers or not marks.blank_first():
+            found = self._read(chunk, self._fast_schema, quoted=False)
+            if found is not None and self._finite(found):
+                return found
         return self._read(chunk, self._text_schema, quoted=False)
 
-    def _exact(self, found: pl.DataFrame, chunk: bytes) -> bool:
-        """Whether the columnar reader can have read no number otherwise than Spark."""
-        names = [c.name for c in self._columns if c.type in FRACTIONAL]
-        finite = all(found[name].is_finite().all() for name in names)
-        numbers = len(names) + sum(c.type in INTEGRAL for c in self._columns)
-        return finite and (numbers == 0 or not _blank_beside(chunk, self.options.sep.encode()))
+    @cached_property
+    def _has_integers(self) -> bool:
+        return any(column.type in INTEGRAL for column in self._columns)
+
+    def _finite(self, found: pl.DataFrame) -> bool:
+        """Whether no number is infinite or NaN, which Java and Polars spell differently."""
+        names = [column.name for column in self._columns if column.type in FRACTIONAL]
+        return all(found[name].is_finite().all() for name in names)
 
     def _read(self, chunk: bytes, schema: dict[str, pl.DataType], *, quoted: bool) -> pl.DataFrame | None:
         nulls = [self.options.null_value] if self.options.null_value else None
@@ -316,6 +319,20 @@ def _has_blank_line(chunk: bytes) -> bool:
     return re.search(rb"(?:^|\n)[\x00-\x20]*\n", chunk) is not None
 
 
-def _blank_beside(chunk: bytes, sep: bytes) -> bool:
-    """Whether a field begins or ends with a blank, which Java's number parsers refuse."""
-    return any(mark in chunk for mark in (sep + b" ", b" " + sep, b"\n ", b" \n")) or chunk.startswith(b" ")
+class _Marks:
+    """Where the separators and line ends of a chunk are."""
+
+    def __init__(self, chunk: bytes, sep: str) -> None:
+        self._chunk = chunk
+        buffers = [None, pa.py_buffer(chunk)]
+        self._codes = pl.Series(pa.UInt8Array.from_buffers(pa.uint8(), len(chunk), buffers))
+        self.separators = self._codes == ord(sep)
+        self.line_ends = self._codes == 10
+
+    def blank_first(self) -> bool:
+        """Whether a field begins with a blank, which Java's integers refuse and Polars' do not."""
+        blanks = self._codes == 32
+        if b"\t" in self._chunk:
+            blanks = blanks | (self._codes == 9)
+        before = (self.separators | self.line_ends).shift(1, fill_value=True)
+        return bool((blanks & before).any())

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.json as pa_json
 
+from rayetl.connectors.formats.arrow import conform
+from rayetl.connectors.formats.json_text import JsonFault, read_json, write_json
 from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions
-from rayetl.connectors.formats.streams import line_chunks, utf8_pieces
+from rayetl.connectors.formats.streams import line_chunks, open_bytes, reading, utf8_pieces
+from rayetl.connectors.formats.values import parse
 from rayetl.names import BAD
-from rayetl.sql.interop import to_arrow
-from rayetl.sql.types import Schema
+from rayetl.sql.interop import arrow_type, polars_type, to_arrow
+from rayetl.sql.types import (
+    BINARY,
+    DATE,
+    FLOAT,
+    NULL,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    ArrayType,
+    DataType,
+    MapType,
+    Schema,
+    StructType,
+)
 
 _BLANK = "".join(map(chr, range(33)))
+_TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
+_GROUP = 1_000
 
 
 @dataclass(frozen=True)
@@ -34,30 +56,154 @@ class JsonReader:
     def _encoding(self, path: str) -> str | None:
         return self.options.encoding or found_encoding(path)
 
-    def records(self, chunk: bytes) -> list[str]:
-        """The texts of the records of a chunk, in order."""
+    def _texts(self, chunk: bytes) -> list[str]:
         text = chunk.decode("utf-8", "replace")
-        if self.options.multi_line:
-            return [text] if text.strip(_BLANK) else []
-        return [line for line in text.split("\n") if line.strip(_BLANK)]
+        lines = [text] if self.options.multi_line else text.split("\n")
+        return [line for line in lines if line.strip(_BLANK)]
+
+    def records(self, chunk: bytes) -> list[str]:
+        """The source text of each row of a chunk, in order; an array gives the text of each element."""
+        found: list[str] = []
+        for text in self._texts(chunk):
+            found.extend(self._elements(text) if text.lstrip(_BLANK).startswith("[") else [text])
+        return found
+
+    def _elements(self, text: str) -> list[str]:
+        try:
+            value = read_json(text, self.options)
+        except JsonFault:
+            return [text]
+        return [write_json(item) for item in value]
 
     def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The typed rows of a chunk, and for each why it is malformed or NULL."""
+        lines = None if self.options.multi_line else _plain_lines(chunk)
+        if lines is None or not self._fast:
+            return self._slow(self._texts(chunk))
+        found = self._columnar(lines)
+        if found is not None:
+            return found, _no_reasons(found.height)
+        parts = [self._group(lines[at : at + _GROUP]) for at in range(0, len(lines), _GROUP)]
+        if not parts:
+            return self._slow([])
+        return pl.concat([part for part, _ in parts]), pl.concat([bad for _, bad in parts])
+
+    def _group(self, lines: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+        found = self._columnar(lines)
+        return self._slow(lines.to_list()) if found is None else (found, _no_reasons(found.height))
+
+    @cached_property
+    def _fast(self) -> bool:
+        """Whether Arrow's strict reader can give these types and accepts nothing that the options refuse."""
+        return len(self.schema) > 0 and all(_carried(column.type) for column in self.schema)
+
+    @cached_property
+    def _carrier(self) -> pa.Schema:
+        return pa.schema([pa.field(column.name, _carrier(column.type)) for column in self.schema])
+
+    def _columnar(self, lines: pl.Series) -> pl.DataFrame | None:
+        """The lines by Arrow's reader, or None if any of them does not wholly fit the schema."""
+        if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all() or not len(lines):
+            return None
+        data = "\n".join(lines).encode()
+        if not self.options.allow_non_numeric_numbers and any(word in data for word in (b"NaN", b"Inf")):
+            return None
+        longest = max(map(len, lines))
+        try:
+            table = pa_json.read_json(
+                io.BytesIO(data),
+                read_options=pa_json.ReadOptions(block_size=max(2 << 20, 2 * longest)),
+                parse_options=pa_json.ParseOptions(
+                    explicit_schema=self._carrier, unexpected_field_behavior="ignore"
+                ),
+            )
+            return self._converted(table) if table.num_rows == len(lines) else None
+        except (pa.ArrowException, UnicodeDecodeError, pl.exceptions.PolarsError):
+            return None
+
+    def _converted(self, table: pa.Table) -> pl.DataFrame | None:
+        columns: list[pl.Series] = []
+        frame = pl.DataFrame(table.select(self._carrier.names).rename_columns(_numbered(self._carrier.names)))
+        for place, column in enumerate(self.schema):
+            carried = frame[str(place)]
+            value = _from_carrier(carried, column.type, self.options)
+            if value is None:
+                return None
+            columns.append(value.alias(column.name))
+        return pl.DataFrame(columns)
+
+    def _slow(self, records: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
         converter = JsonConverter(self.schema, self.options)
         rows: list[tuple[object, ...]] = []
         bad: list[str | None] = []
-        for record in self.records(chunk):
+        for record in records:
             for row, reason in converter.rows(record):
                 rows.append(row)
                 bad.append(reason)
         return _made(rows, self.schema), pl.Series(BAD, bad, dtype=pl.String)
 
 
+def _numbered(names: Sequence[str]) -> list[str]:
+    return [str(place) for place in range(len(names))]
+
+
+def _no_reasons(height: int) -> pl.Series:
+    return pl.Series(BAD, [None], dtype=pl.String).new_from_index(0, height)
+
+
+def _plain_lines(chunk: bytes) -> pl.Series | None:
+    """The lines of a chunk that are not blank; None if it is not valid UTF-8."""
+    try:
+        text = chunk.decode()
+    except UnicodeDecodeError:
+        return None
+    lines = pl.Series("l", text.split("\n"), dtype=pl.String).str.strip_chars(_BLANK)
+    return lines.filter(lines != "")
+
+
+def _carried(kind: DataType) -> bool:
+    match kind:
+        case StructType(fields):
+            return len(fields) > 0 and all(_carried(field.type) for field in fields)
+        case ArrayType(element):
+            return _carried(element)
+        case MapType():
+            return False
+    return kind not in (NULL, BINARY)
+
+
+def _carrier(kind: DataType) -> Any:
+    """The Arrow type that a value is read as: times as their texts."""
+    match kind:
+        case StructType(fields):
+            return pa.struct([pa.field(field.name, _carrier(field.type)) for field in fields])
+        case ArrayType(element):
+            return pa.list_(_carrier(element))
+    if kind in _TIMES:
+        return pa.string()
+    return pa.float64() if kind == FLOAT else arrow_type(kind)
+
+
+def _from_carrier(carried: pl.Series, kind: DataType, options: JsonOptions) -> pl.Series | None:
+    """A carried column as `kind`; None if a text in it is no time, so that the slow way must judge."""
+    if kind in _TIMES:
+        value = parse(carried, kind, options)
+        return value if value.null_count() == carried.null_count() else None
+    if isinstance(kind, ArrayType | StructType) and _holds_times(kind):
+        return None if carried.null_count() < len(carried) else carried.cast(polars_type(kind))
+    return carried.cast(polars_type(kind))
+
+
+def _holds_times(kind: DataType) -> bool:
+    match kind:
+        case StructType(fields):
+            return any(_holds_times(field.type) for field in fields)
+        case ArrayType(element):
+            return _holds_times(element)
+    return kind in _TIMES
+
+
 def _made(rows: list[tuple[object, ...]], schema: Schema) -> pl.DataFrame:
-    import pyarrow as pa
-
-    from rayetl.connectors.formats.arrow import conform
-
     arrow = to_arrow(schema)
     if not len(arrow):
         return pl.DataFrame(height=len(rows))
@@ -85,7 +231,5 @@ def found_encoding(path: str) -> str:
 
 def utf8_head(path: str) -> Iterator[bytes]:
     """The first bytes of a file, decompressed but not decoded."""
-    from rayetl.connectors.formats.streams import open_bytes, reading
-
     with reading(path), open_bytes(path) as stream:
         yield stream.read(4)

@@ -33,7 +33,7 @@ _NAN = re.compile(r"[+-]?(?:NaN|Infinity|INF)")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)
-MAX_DEPTH = 500
+MAX_DEPTH = 300
 
 
 def read_json(text: str, options: JsonOptions) -> Any:

@@ -51,7 +51,7 @@ def _separator(value: object) -> object:
         sign = value[at + 1 : at + 2]
         if sign not in _SIGNS or not sign:
             raise ValueError(
-                f"{value!r} has an escape that is not known; a backslash itself is written twice"
+                f"{value!r} has an unknown escape; a backslash itself is written twice"
             )
         found += _SIGNS[sign]
         at += 2

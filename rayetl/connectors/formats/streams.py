@@ -166,7 +166,7 @@ def utf8_pieces(path: str, encoding: str | None, size: int = CHUNK) -> Iterator[
 
 def _full(stream: BinaryIO, size: int) -> bytes:
     """`size` bytes, or what is left: decompressors give less than asked for."""
-    found = stream.read(size)
+    found: bytes = stream.read(size)
     if not found or len(found) >= size:
         return found
     parts, length = [found], len(found)
@@ -183,15 +183,15 @@ def line_chunks(path: str, encoding: str | None, line_sep: str | None, size: int
     """
     rest = b""
     for piece in utf8_pieces(path, encoding, size):
-        data = rest + piece
+        data = rest + piece if rest else piece
         held = b"\r" if line_sep is None and data.endswith(b"\r") else b""
-        data = _normal(data[: len(data) - len(held)], line_sep)
+        data = _normal(data[:-1] if held else data, line_sep)
         cut = data.rfind(b"\n") + 1
         rest = data[cut:] + held
         if len(rest) > MAX_RECORD:
             raise SourceError(f"the file {path} has a line of more than {MAX_RECORD >> 20} MiB")
         if cut:
-            yield data[:cut]
+            yield data if cut == len(data) else data[:cut]
     rest = _normal(rest, line_sep)
     if rest:
         yield rest if rest.endswith(b"\n") else rest + b"\n"
