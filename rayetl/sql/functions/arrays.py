@@ -58,6 +58,8 @@ def _lower_make(ctx: Context, call: Call) -> pl.Expr:
 
 def _size_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 1)
+    if args[0].type == NULL:
+        return Typed((fit(array, args[0], 0),), INT, False)
     if not isinstance(args[0].type, ArrayType | MapType):
         raise TypeFault(f"argument 1 must be an array or a map, not {args[0].type}")
     return Typed(args, INT, False)

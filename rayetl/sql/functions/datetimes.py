@@ -398,7 +398,13 @@ for _name, _alias in (
     TABLE.add(_name, takes(_date, returns=INT), _field(_name), raw=True, aliases=_alias)
 for _name in ("hour", "minute", "second"):
     TABLE.add(_name, takes(of(TIMESTAMP, TIMESTAMP_NTZ), returns=INT), _field(_name), raw=True)
-TABLE.add("extract", _extract_rule, _extract, raw=True, aliases="date_part datepart")
+TABLE.add(
+    "extract",
+    _extract_rule,
+    _extract,
+    raw=True,
+)
+TABLE.add("date_part", _extract_rule, _extract, raw=True, aliases="datepart")
 TABLE.add("date_add", _days_rule, _move_days(1), raw=True)
 TABLE.add("date_sub", _days_rule, _move_days(-1), raw=True)
 TABLE.add("datediff", takes(_date, _date, returns=INT), _date_diff)

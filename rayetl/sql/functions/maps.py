@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Expr
 from rayetl.sql.functions.base import (
     Context,
     Table,
     Typed,
     TypeFault,
+    anything,
     check_count,
     constant,
     fit,
@@ -18,6 +20,7 @@ from rayetl.sql.functions.base import (
     takes,
     value_of,
 )
+from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, STRING, ArrayType, DataType, Field, MapType, StructType
 
@@ -66,10 +69,31 @@ def _struct(ctx: Context, call: Call) -> pl.Expr:
     return pl.struct([ctx.expr(v).alias(f.name) for v, f in zip(values, call.type, strict=True)])
 
 
+def _make_rule(args: tuple[Expr, ...]) -> Typed:
+    """Duplicate keys fail in Spark; they cannot be seen before the rows are, so only constants pass."""
+    if not args or len(args) % 2:
+        raise TypeFault("it takes pairs of a key and a value")
+    keys = coerce.unify([fit(constant(anything), a, 2 * i) for i, a in enumerate(args[::2])])
+    values = coerce.unify(args[1::2])
+    if keys is None or values is None:
+        raise TypeFault("the keys, or the values, have no common type")
+    if any(value_of(key) is None for key in keys) or len({value_of(key) for key in keys}) < len(keys):
+        raise TypeFault("keys must be there and differ")
+    kind = MapType(keys[0].type, values[0].type, any(v.nullable for v in values))
+    return Typed(tuple(part for pair in zip(keys, values, strict=True) for part in pair), kind, False)
+
+
+def _make(ctx: Context, call: Call) -> pl.Expr:
+    pairs = zip(call.args[::2], call.args[1::2], strict=True)
+    entries = [pl.struct(ctx.expr(k).alias("key"), ctx.expr(v).alias("value")) for k, v in pairs]
+    return pl.concat_list(entries).cast(polars_type(call.type))
+
+
 def _no_rule(_args: tuple[Expr, ...]) -> Typed:
     raise TypeFault("use it in a query")
 
 
+TABLE.add("map", _make_rule, _make, raw=True)
 TABLE.add("struct", _no_rule, _struct, raw=True)
 TABLE.add("named_struct", _named, _struct, raw=True)
 TABLE.add("map_keys", takes(mapping, returns=_keys), lambda m: m.map.keys())

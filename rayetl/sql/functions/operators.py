@@ -165,7 +165,8 @@ def _compared(
     pair = coerce.comparison_operands(left, right)
     if pair is None and equality:
         pair = coerce.boolean_operands(left, right)
-        if nullable is None and isinstance(right, Literal) and right.value in (0, 1):
+        whole = left.type == BOOLEAN and right.type in INTEGRAL
+        if whole and nullable is None and isinstance(right, Literal) and right.value in (0, 1):
             test = left if right.value else Call(BOOLEAN, left.nullable, "not", (left,), "not")
             return Typed((), BOOLEAN, left.nullable, rewritten=test)
     if pair is None:

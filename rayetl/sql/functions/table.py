@@ -8,6 +8,7 @@ from rayetl.sql.functions import (
     aggregates,
     arrays,
     conditional,
+    conversions,
     datetimes,
     generators,
     hashes,
@@ -23,6 +24,7 @@ from rayetl.sql.functions.base import Function
 FAMILIES = (
     operators,
     conditional,
+    conversions,
     maths,
     strings,
     regexes,
