@@ -80,7 +80,7 @@ class JsonReader:
         lines = None if self.options.multi_line else _plain_lines(chunk)
         if lines is None or not self._fast:
             return self._slow(self._texts(chunk))
-        found = self._columnar(lines)
+        found = self._columnar(chunk, lines)
         if found is not None:
             return found, _no_reasons(found.height)
         parts = [self._group(lines[at : at + _GROUP]) for at in range(0, len(lines), _GROUP)]
@@ -89,7 +89,7 @@ class JsonReader:
         return pl.concat([part for part, _ in parts]), pl.concat([bad for _, bad in parts])
 
     def _group(self, lines: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
-        found = self._columnar(lines)
+        found = self._columnar("\n".join(lines).encode(), lines)
         return self._slow(lines.to_list()) if found is None else (found, _no_reasons(found.height))
 
     @cached_property
@@ -101,14 +101,13 @@ class JsonReader:
     def _carrier(self) -> pa.Schema:
         return pa.schema([pa.field(column.name, _carrier(column.type)) for column in self.schema])
 
-    def _columnar(self, lines: pl.Series) -> pl.DataFrame | None:
-        """The lines by Arrow's reader, or None if any of them does not wholly fit the schema."""
+    def _columnar(self, data: bytes, lines: pl.Series) -> pl.DataFrame | None:
+        """`data`, whose lines are `lines`, by Arrow's reader; None if any does not wholly fit the schema."""
         if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all() or not len(lines):
             return None
-        data = "\n".join(lines).encode()
         if not self.options.allow_non_numeric_numbers and any(word in data for word in (b"NaN", b"Inf")):
             return None
-        longest = max(map(len, lines))
+        longest = int(lines.str.len_bytes().max() or 0)  # type: ignore[arg-type]
         try:
             table = pa_json.read_json(
                 io.BytesIO(data),
@@ -154,11 +153,12 @@ def _no_reasons(height: int) -> pl.Series:
 def _plain_lines(chunk: bytes) -> pl.Series | None:
     """The lines of a chunk that are not blank; None if it is not valid UTF-8."""
     try:
-        text = chunk.decode()
-    except UnicodeDecodeError:
+        lines = pl.read_lines(chunk)["line"]
+    except pl.exceptions.PolarsError:
         return None
-    lines = pl.Series("l", text.split("\n"), dtype=pl.String).str.strip_chars(_BLANK)
-    return lines.filter(lines != "")
+    if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all():
+        lines = lines.str.strip_chars(_BLANK)
+    return lines.filter(lines != "") if (lines == "").any() else lines
 
 
 def _carried(kind: DataType) -> bool:
