@@ -96,7 +96,9 @@ class _Reader:
         self._at = 0
 
     def _fault(self, message: str, offset: int, hint: str | None = None) -> SqlError:
-        return SqlError([Problem("sql.ddl", f"{message} in the type {self._text!r}", offset=offset, hint=hint)])
+        return SqlError(
+            [Problem("sql.ddl", f"{message} in the type {self._text!r}", offset=offset, hint=hint)]
+        )
 
     def peek(self, ahead: int = 0) -> str:
         index = self._at + ahead
@@ -190,7 +192,9 @@ class _Reader:
         precision = sizes[0] if sizes else 10
         scale = sizes[1] if len(sizes) > 1 else 0
         if not (1 <= precision <= MAX_PRECISION and scale <= precision):
-            raise self._fault(f"decimal({precision},{scale}) is out of range: at most {MAX_PRECISION} digits", offset)
+            raise self._fault(
+                f"decimal({precision},{scale}) is out of range: at most {MAX_PRECISION} digits", offset
+            )
         return DecimalType(precision, scale)
 
     def _interval(self) -> DataType:

@@ -12,7 +12,7 @@ import pytest
 from rayetl.sql import interop
 from rayetl.sql.analyzed import analyze
 from rayetl.sql.lower.relations import lower_relation
-from tests.conformance.cases.functions_scalar import AGGREGATES, EXPRESSIONS, HELD_OUT, ROWS
+from tests.conformance.cases.functions_scalar import AGGREGATES, EXPRESSIONS, HELD_OUT, OTHER_NAMES, ROWS
 
 pytest.importorskip("pyspark")
 
@@ -102,4 +102,5 @@ def outcome(spark: Any, table: pl.LazyFrame, query: str) -> tuple[Any, Any]:
 @pytest.mark.parametrize("query", QUERIES)
 def test_same_as_spark(spark: Any, table: pl.LazyFrame, query: str) -> None:
     expected, found = outcome(spark, table, query)
-    assert found == expected
+    assert found[1:] == expected[1:]
+    assert (found[0] == expected[0]) is (query not in OTHER_NAMES), "an entry of OTHER_NAMES is out of date"

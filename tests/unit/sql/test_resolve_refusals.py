@@ -1,0 +1,46 @@
+"""What is refused, and in which words: never a silently different answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from rayetl.errors import SqlError, UnsupportedSqlError
+from rayetl.sql.analyzed import analyze
+from rayetl.sql.interop import parse_ddl
+
+TABLE = {"t": parse_ddl("i INT, s STRING, d DATE, m DECIMAL(38,10), a ARRAY<INT>, ts TIMESTAMP")}
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "part"),
+    [
+        ("regexp_replace(s, '(?=x)', '')", UnsupportedSqlError, "lookahead"),
+        ("s rlike '(a)\\\\1'", UnsupportedSqlError, "back references"),
+        ("date_format(d, 'QQ')", UnsupportedSqlError, "QQ"),
+        ("date_format(d, s)", UnsupportedSqlError, "constant"),
+        ("current_timestamp()", UnsupportedSqlError, "changes from run to run"),
+        ("approx_count_distinct(i)", UnsupportedSqlError, "approximate"),
+        ("transform(a, x -> x + i)", UnsupportedSqlError, "other columns"),
+        ("rand()", UnsupportedSqlError, "rand"),
+        ("uper(s)", SqlError, "did you mean upper"),
+        ("upper(s, s)", SqlError, "takes 1 argument, 2 given"),
+        ("upper(a)", SqlError, "argument 1 must be string, not array<int>"),
+        ("a + 1", SqlError, "do not go together"),
+        ("s and i > 1", SqlError, "boolean"),
+        ("cast(a as int)", SqlError, "cannot be cast"),
+        ("upper(distinct s)", SqlError, "DISTINCT is for aggregate functions"),
+        ("sum(distinct i) over (partition by s)", SqlError, "DISTINCT"),
+        ("rank() over (partition by s)", SqlError, "ORDER BY"),
+    ],
+)
+def test_refused_in_one_sentence(expression: str, kind: type[SqlError], part: str) -> None:
+    with pytest.raises(kind) as caught:
+        analyze(f"SELECT {expression} FROM t", TABLE)
+    assert part in str(caught.value)
+    assert caught.value.problems[0].offset is not None
+
+
+def test_all_faults_of_an_expression_at_once() -> None:
+    with pytest.raises(SqlError) as caught:
+        analyze("SELECT concat(nope, uper(s), other) FROM t", TABLE)
+    assert len(caught.value.problems) == 3
