@@ -77,11 +77,15 @@ class Asked:
             self.fault(f"there is no column `{name}`", *place, hint=hint)
         return found or t.Field(name, t.NULL)
 
-    def expect(self, column: t.Field, wanted: Sequence[t.DataType | type], words: str, *place: str) -> None:
-        """A fault unless the column has one of the wanted types."""
+    def expect(
+        self, column: t.Field, wanted: Sequence[t.DataType | type], words: str, *place: str
+    ) -> t.Field:
+        """The column if it has one of the wanted types; otherwise a fault and a column of type VOID."""
         kinds = tuple(each for each in wanted if isinstance(each, type))
-        if column.type != t.NULL and column.type not in wanted and not isinstance(column.type, kinds):
-            self.fault(f"`{column.name}` is {column.type}, {words} is needed", *place)
+        if column.type == t.NULL or column.type in wanted or isinstance(column.type, kinds):
+            return column
+        self.fault(f"`{column.name}` is {column.type}, {words} is needed", *place)
+        return t.Field(column.name, t.NULL)
 
     def literal(self, value: object, column: t.Field, *place: str | int) -> str:
         """`value` as a literal to compare the column with, a fault where that makes no sense."""

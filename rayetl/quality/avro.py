@@ -6,7 +6,6 @@ SQL conversion", Spark 3.5); logical types as in the Avro specification 1.11.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from rayetl.errors import Problem, SqlError
 from rayetl.quality.avro_reader import AvroReader
+from rayetl.quality.canonical import fingerprint
 from rayetl.quality.shapes import Promise, schema_of
 from rayetl.sql import types as t
 
@@ -47,7 +47,7 @@ class Contract:
         if reader.faults:
             file = schema if isinstance(schema, str) else None
             raise SqlError([_placed(fault, file) for fault in reader.faults])
-        return cls(str(document["name"]), shape.fields, _fingerprint(document))
+        return cls(str(document["name"]), shape.fields, fingerprint(document))
 
 
 def _placed(fault: Problem, file: str | None) -> Problem:
@@ -75,9 +75,3 @@ def _read(path: str) -> Any:
     except ValueError as error:
         message = f"the contract {path} cannot be read: {error}"
     raise SqlError([Problem("contract.unreadable", message, ("schema",), hint)])
-
-
-def _fingerprint(document: Mapping[str, Any]) -> str:
-    from fastavro.schema import to_parsing_canonical_form
-
-    return hashlib.sha256(to_parsing_canonical_form(dict(document)).encode()).hexdigest()

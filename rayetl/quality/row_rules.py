@@ -132,7 +132,7 @@ def _many_valued(tree: exp.Expr) -> Iterator[exp.Expr]:
 def value_range(rule: Range, asked: Asked) -> Iterator[Finding]:
     """Bounds of a column."""
     column = asked.column(rule.column, "range", "column")
-    asked.expect(column, ORDERED, "a number, a date, a time or a text", "range", "column")
+    column = asked.expect(column, ORDERED, "a number, a date, a time or a text", "range", "column")
     ends = []
     for side, sign, bound in (("min", ">", rule.min), ("max", "<", rule.max)):
         if bound is not None:
