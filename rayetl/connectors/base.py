@@ -15,7 +15,6 @@ from rayetl.model import Identifier, Model
 from rayetl.names import ROW_BITS
 from rayetl.sql.types import Schema
 
-
 EMPTY = Schema()
 
 
