@@ -69,7 +69,12 @@ class DirectorySession(LoadSession):
 
     def committed(self) -> LoadResult | None:
         with _told(self.path):
-            ledger = self._read_ledger()
+            try:
+                ledger = self._read_ledger()
+            except LoadError:
+                if not self._layout.lock.is_file():
+                    raise
+                ledger = self._read_locked()
             manifest = ledger.find(self.epoch)
             if manifest is None:
                 return None
@@ -85,6 +90,12 @@ class DirectorySession(LoadSession):
         with _told(self.path):
             try:
                 return self._begin()
+            except FileNotFoundError as error:
+                self.abort()
+                raise CommitConflict(
+                    f"another run changed {self._layout.root} at the same moment",
+                    hint="run again: what it committed is recognised",
+                ) from error
             except BaseException:
                 self.abort()
                 raise
@@ -133,6 +144,14 @@ class DirectorySession(LoadSession):
     def _read_ledger(self) -> Ledger:
         self._assert_directory()
         return Ledger.read(self._layout.epochs, self._layout.published)
+
+    def _read_locked(self) -> Ledger:
+        """The ledger while nobody commits: a reader without the lock may see half of an exchange."""
+        self._lock = Lock.acquire(self._layout.lock, self.epoch.run)
+        try:
+            return self._read_ledger()
+        finally:
+            self._release()
 
     def _has_data(self) -> bool:
         return bool(self._ledger.manifests) or any(data_files(self._layout.root))
