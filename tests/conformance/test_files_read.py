@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,46 @@ def _compare(case: Case, judge: Judge, mode: str, spark_mode: str) -> None:
         expected = theirs(case, path, judge, spark_mode)
         found = differences(ours(case, path, mode), expected, ordered=True, approx=False)
         assert not found, "\n".join(found)
+
+
+ODD_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"escape": '"'},
+    {"quote": "'", "sep": ";"},
+    {"ignoreLeadingWhiteSpace": True, "ignoreTrailingWhiteSpace": True},
+    {"comment": "#", "nullValue": "a", "emptyValue": "b"},
+    {"sep": ",;"},
+    {"multiLine": True},
+    {"multiLine": True, "escape": '"'},
+    {"quote": ""},
+]
+
+
+@pytest.mark.parametrize("options", ODD_OPTIONS, ids=str)
+def test_reads_random_signs_as_spark_does(options: dict[str, Any], judge: Judge, tmp_path: Path) -> None:
+    """Fields, quotes, escapes and blanks in any order."""
+    chosen = random.Random(str(options))
+    signs = ["a", "1", " ", ",", ",", '"', '"', "\\", "\t", "'", "#", ";", "\n", "é"]
+    weights = [5, 3, 1, 5, 5, 4, 4, 2, 1, 1, 1, 2, 6, 1]
+    path = tmp_path / "odd.csv"
+    texts = ["".join(chosen.choices(signs, weights, k=chosen.randint(1, 40))) for _ in range(400)]
+    if options.get("multiLine"):
+        _compare_each(texts, options, judge, tmp_path)
+        return
+    path.write_text("\n".join(texts))
+    for mode, spark_mode in (("permissive", "PERMISSIVE"), ("drop", "DROPMALFORMED")):
+        case = Case("odd.csv", "csv", options, "a STRING, b STRING, c STRING")
+        found = differences(
+            ours(case, path, mode), theirs(case, path, judge, spark_mode), ordered=True, approx=False
+        )
+        assert not found, "\n".join(found)
+
+
+def _compare_each(texts: list[str], options: dict[str, Any], judge: Judge, folder: Path) -> None:
+    """One file a text, since a quote that is not closed takes in all that follows."""
+    for number, text in enumerate(texts):
+        (folder / f"{number:04}.csv").write_text(text)
+    case = Case("", "csv", options, "a STRING, b STRING, c STRING")
+    expected = theirs(case, folder, judge, "PERMISSIVE")
+    found = differences(ours(case, folder, "permissive"), expected, ordered=False, approx=False)
+    assert not found, "\n".join(found)

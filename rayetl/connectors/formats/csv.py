@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import polars as pl
 import pyarrow as pa
@@ -73,26 +75,49 @@ class CsvReader:
 
     def _without_header(self, chunk: bytes) -> bytes:
         """`chunk` after its first record that is neither blank nor a comment."""
+        if self.options.multi_line:
+            text = chunk.decode("utf-8", "surrogateescape")
+            used = next((end for _, end in self._parsed(text)), len(text))
+            return chunk[len(text[:used].encode("utf-8", "surrogateescape")) :]
         at = 0
         while at < len(chunk):
-            end = self._record_end(chunk, at)
-            record = chunk[at:end]
-            at = end
-            if self.counts(record.decode("utf-8", "replace")):
+            start, at = at, chunk.index(b"\n", at) + 1
+            if self.counts(chunk[start:at].decode("utf-8", "replace")):
                 break
         return chunk[at:]
 
-    def _record_end(self, chunk: bytes, at: int) -> int:
-        if not self.options.multi_line:
-            return chunk.index(b"\n", at) + 1
-        text = chunk[at:].decode("utf-8", "replace")
-        _, used = self.tokenizer.parse(text, 0, final=True, line_end="\n")
-        return at + len(text[:used].encode())
+    def first(self, chunk: bytes) -> list[str | None] | None:
+        """The fields of the first record of a chunk."""
+        if self.options.multi_line:
+            return next((fields for fields, _ in self._parsed(chunk.decode("utf-8", "replace"))), None)
+        for line in io.BytesIO(chunk):
+            text = line.decode("utf-8", "replace").removesuffix("\n")
+            if self.counts(text):
+                return self.tokenizer.fields(text)
+        return None
+
+    def _parsed(self, text: str, *, final: bool = True) -> Iterator[tuple[list[str | None], int]]:
+        """The records of a text that may span lines, each with where it ends; blank and comment lines not."""
+        at = 0
+        while at < len(text):
+            if self.options.comment and text.startswith(self.options.comment, at):
+                end = text.find("\n", at)
+                if end < 0 and not final:
+                    return
+                at = end + 1 if end >= 0 else len(text)
+                continue
+            try:
+                fields, at = self.tokenizer.parse(text, at, final=final)
+            except Unfinished:
+                return
+            if fields:
+                yield fields, at
 
     def counts(self, line: str) -> bool:
         """Whether a line holds a record: it is neither blank nor a comment."""
-        bare = line.strip(_BLANK)
-        return bool(bare) and not (self.options.comment and bare.startswith(self.options.comment))
+        return bool(line.strip(_BLANK)) and not (
+            self.options.comment and line.startswith(self.options.comment)
+        )
 
     def _record_chunks(self, path: str) -> Iterator[bytes]:
         """Chunks that end where a record ends, for records that span lines."""
@@ -109,51 +134,50 @@ class CsvReader:
                     f"the file {path} has a record over {MAX_RECORD >> 20} MiB: is a quote not closed?"
                 )
         if rest:
-            yield rest if rest.endswith(b"\n") else rest + b"\n"
+            # A line feed would become part of a field whose quote is not closed.
+            quoted = bool(self.options.quote) and self.options.quote.encode() in rest
+            yield rest if quoted or rest.endswith(b"\n") else rest + b"\n"
 
     def _last_record_end(self, data: bytes) -> int:
         quote = self.options.quote.encode()
         held = data[:-1] if data.endswith(b"\r") else data
         if not quote or quote not in held:
             return held.rfind(b"\n") + 1
-        plain = self._reduced(held)
-        if plain is not None:
-            # All quotes pair up; cut after the last line feed that no quote is open at.
-            tail = held.rfind(b"\n") + 1
-            while tail and held.count(quote, 0, tail) % 2:
-                tail = held.rfind(b"\n", 0, tail - 1) + 1
-            return tail
-        return self._slow_record_end(held)
+        cut = held.rfind(b"\n") + 1
+        while cut and held.count(quote, 0, cut) % 2:
+            cut = held.rfind(b"\n", 0, cut - 1) + 1
+        if cut and self._well_formed(held[:cut]) is not None:
+            return cut
+        text = held.decode("utf-8", "surrogateescape")
+        used = max((end for _, end in self._parsed(text, final=False)), default=0)
+        return len(text[:used].encode("utf-8", "surrogateescape"))
 
-    def _slow_record_end(self, data: bytes) -> int:
-        text = data.decode("utf-8", "surrogateescape")
-        at = 0
+    def _well_formed(self, data: bytes) -> pl.Series | None:
+        """The lines of `data` with the insides of quoted fields taken out, if every quote is one of a pair
+        around a whole field; None otherwise. Only then is it certain where records end."""
+        options = self.options
+        escape = options.escape.encode()
+        if not self._may_be_plain or (escape and escape in data and options.escape != options.quote):
+            return None
+        if options.comment and options.comment.encode() in data:
+            return None
+        quote, sep = re.escape(options.quote), re.escape(options.sep)
         try:
-            while at < len(text):
-                _, at = self.tokenizer.parse(text, at, final=False, line_end="\n")
-        except Unfinished:
-            pass
-        return len(text[:at].encode("utf-8", "surrogateescape"))
+            text = pl.Series([data.decode()])
+        except UnicodeDecodeError:
+            return None
+        reduced = text.str.replace_all(f"{quote}[^{quote}]*{quote}", options.quote * 2).item()
+        lines = pl.read_lines(reduced.encode())["line"]
+        each = f"(?:{quote}{quote}|[^{quote}{sep}]*)"
+        return lines if lines.str.contains(f"^{each}(?:{sep}{each})*$").all() else None
 
     # Plain or not
-
-    def _reduced(self, data: bytes) -> pl.Series | None:
-        """Lines of `data` with the insides of quoted fields taken out; None where that is not safe."""
-        quote, escape = self.options.quote, self.options.escape
-        if escape.encode() in data and escape != quote:
-            return None
-        text = pl.Series([data.decode("utf-8", "replace")])
-        found = text.str.replace_all(f"{re.escape(quote)}[^{re.escape(quote)}]*{re.escape(quote)}", quote * 2)
-        body = found.item()
-        return (
-            None
-            if body.count(quote) % 2
-            else pl.Series(body.split("\n")[:-1] if body.endswith("\n") else body.split("\n"))
-        )
 
     def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The typed rows of a chunk, columns named by place, and for each why it is malformed or NULL."""
         found = self._plain(chunk)
+        if found is None and self.options.multi_line:
+            found = self._plain_quoted(chunk)
         if found is not None:
             return typed(found, self._columns, self.options, None, self.schema.names)
         texts, bad = self._mixed(chunk)
@@ -189,6 +213,20 @@ class CsvReader:
             if found is not None and self._finite(found):
                 return found
         return self._read(chunk, self._text_schema, quoted=False)
+
+    def _plain_quoted(self, chunk: bytes) -> pl.DataFrame | None:
+        """The same for a chunk with quoted fields that may span lines."""
+        options = self.options
+        if options.ignore_leading_white_space or options.ignore_trailing_white_space or len(self.schema) < 2:
+            return None
+        lines = self._well_formed(chunk) if options.quote and b"\0" not in chunk else None
+        if (
+            lines is None
+            or (lines.str.count_matches(options.sep, literal=True) != len(self.schema) - 1).any()
+        ):
+            return None
+        found = self._read(chunk, self._text_schema, quoted=True)
+        return self._values(found) if found is not None and found.height == len(lines) else None
 
     @cached_property
     def _has_integers(self) -> bool:
@@ -231,22 +269,28 @@ class CsvReader:
     # Record by record, where it must be
 
     def records(self, chunk: bytes) -> list[str]:
-        """The texts of the records of a chunk, in order, without blanks and comments."""
-        text = chunk.decode("utf-8", "replace")
+        """The texts of the records of a chunk, in order, without blank lines and comments."""
         if not self.options.multi_line:
-            return [line for line in text.split("\n") if self.counts(line)]
-        found, at = [], 0
-        while at < len(text):
-            _, end = self.tokenizer.parse(text, at, final=True, line_end="\n")
-            record = text[at:end].removesuffix("\n")
-            if self.counts(record):
-                found.append(record)
-            at = end
-        return found
+            return self._lines(chunk).to_list()
+        text = chunk.decode("utf-8", "replace")
+        ends = [0, *(end for _, end in self._parsed(text))]
+        return [text[start:end].removesuffix("\n") for start, end in pairwise(ends)]
+
+    def _lines(self, chunk: bytes) -> pl.Series:
+        try:
+            lines = pl.read_lines(chunk)["line"]
+        except pl.exceptions.PolarsError:
+            lines = pl.read_lines(chunk.decode("utf-8", "replace").encode())["line"]
+        kept = lines.str.strip_chars(_BLANK) != ""
+        if self.options.comment:
+            kept &= ~lines.str.starts_with(self.options.comment)
+        return lines if kept.all() else lines.filter(kept)
 
     def _mixed(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The chunk's texts: simple records by the columnar reader, odd ones by the tokenizer."""
-        records = pl.Series("r", self.records(chunk), dtype=pl.String)
+        if self.options.multi_line:
+            return self._padded([fields for fields, _ in self._parsed(chunk.decode("utf-8", "replace"))])
+        records = self._lines(chunk)
         simple = self._simple_records(records)
         if simple.any():
             plain = self._read(
@@ -292,18 +336,21 @@ class CsvReader:
         return plain.select(pl.when(text != options.null_value).then(text))
 
     def _tokenized(self, records: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+        return self._padded([self.tokenizer.fields(record) for record in records])
+
+    def _padded(self, rows: list[list[str | None]]) -> tuple[pl.DataFrame, pl.Series]:
+        """Rows of as many fields as there are columns, and which had another number of them."""
         width = len(self.schema)
         null = self.options.null_value
-        rows: list[list[str | None]] = []
-        bad: list[str | None] = []
-        for record in records:
-            fields = self.tokenizer.fields(record)
-            bad.append(None if len(fields) == width else _MISSING.format(len(fields), width))
-            fields = fields[:width] + [None] * (width - len(fields))
-            rows.append([None if text == null else text for text in fields])
-        return pl.DataFrame(rows, schema=self._text_schema, orient="row"), pl.Series(
-            BAD, bad, dtype=pl.String
+        wrong = [None if len(row) == width else _MISSING.format(len(row), width) for row in rows]
+        fitted = [row[:width] + [None] * (width - len(row)) for row in rows]
+        values = [[None if text == null else text for text in row] for row in fitted]
+        frame = (
+            pl.DataFrame(values, schema=self._text_schema, orient="row")
+            if width
+            else pl.DataFrame(height=len(rows))
         )
+        return frame, pl.Series(BAD, wrong, dtype=pl.String)
 
 
 def _line_feeds(data: bytes, line_sep: str | None) -> bytes:

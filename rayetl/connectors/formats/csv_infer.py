@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import polars as pl
 
@@ -49,23 +48,7 @@ def csv_schema(scan: FilesScan, options: CsvOptions, promised: Schema | None) ->
 
 def _first_record(path: str, options: CsvOptions) -> list[str | None] | None:
     reader = CsvReader(Schema(), options.model_copy(update={"header": False}))
-    for chunk in reader.chunks(path):
-        for record in _lazily(reader, chunk):
-            return reader.tokenizer.fields(record) if not options.multi_line else _whole(reader, record)
-    return None
-
-
-def _whole(reader: CsvReader, record: str) -> list[str | None]:
-    return reader.tokenizer.parse(record, 0, final=True, line_end=None)[0]
-
-
-def _lazily(reader: CsvReader, chunk: bytes) -> Iterator[str]:
-    end = 0
-    while end < len(chunk):
-        start, end = end, reader._record_end(chunk, end)
-        record = chunk[start:end].decode("utf-8", "replace").removesuffix("\n")
-        if reader.counts(record):
-            yield record
+    return next((fields for chunk in reader.chunks(path) if (fields := reader.first(chunk))), None)
 
 
 def _names(first: list[str | None], options: CsvOptions) -> list[str]:

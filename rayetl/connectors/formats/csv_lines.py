@@ -1,123 +1,257 @@
-"""One CSV record to its fields exactly as Spark's parser does it, odd quotes and escapes included.
+"""One CSV record to its fields exactly as Spark's parser (univocity) does it, odd quotes included.
 
-Slow and exact: only records that the columnar reader cannot be trusted with come here.
+Slow and exact: only records that the columnar reader cannot be trusted with come here. The reader is a
+state machine over characters because its answers for unescaped quotes depend on the last two characters,
+and Spark's users have files that rely on them.
 """
 
 from __future__ import annotations
 
 from rayetl.connectors.formats.options import CsvOptions
 
-_END = ""
+_NONE = "\0"
 
 
 class Unfinished(Exception):
-    """The text ended inside a quoted field; more of it may change the record."""
+    """The text ended within a record; more of it may change what the record is."""
+
+
+class _End(Exception):
+    """No character is left."""
 
 
 class Tokenizer:
-    """Splits records into fields; a NULL field is `None`.
-
-    A field that begins with a quote ends at the next quote that a separator or the end of the record
-    follows. A quote inside it that is neither escaped nor last makes the field end at the next separator,
-    with its quotes kept.
-    """
+    """Splits records into fields; a field that is NULL whatever the options say is `None`."""
 
     def __init__(self, options: CsvOptions) -> None:
+        self._options = options
+        self._simple = not (options.ignore_leading_white_space or options.ignore_trailing_white_space)
+
+    def fields(self, record: str) -> list[str | None]:
+        """The fields of one record, which has no line end."""
+        quote = self._options.quote
+        if self._simple and "\n" not in record and (not quote or quote not in record):
+            return [text or None for text in record.split(self._options.sep)]
+        found, _ = self.parse(record, 0, final=True)
+        return found
+
+    def parse(self, text: str, at: int, *, final: bool) -> tuple[list[str | None], int]:
+        """The fields of the record that starts at `at`, and where the next one starts.
+
+        An empty line has no fields. Raises Unfinished where the text ends within the record and is not
+        `final`.
+        """
+        return _Machine(self._options, text, at).record(final)
+
+
+class _Machine:
+    """Reads one record. `char` is the present character, `last` the one before it inside quotes."""
+
+    def __init__(self, options: CsvOptions, text: str, at: int) -> None:
+        self._text = text
+        self._start = self._at = at
+        self._quote = options.quote or _NONE
+        self._escape = options.escape or _NONE
+        self._escape_escape = _NONE if self._quote == self._escape else self._escape
         self._sep = options.sep
-        self._quote = options.quote
-        self._escape = options.escape
+        # With several separator characters, what follows an unescaped quote runs to the end of the line.
+        self._stop = options.sep if len(options.sep) == 1 else _NONE
         self._lead = options.ignore_leading_white_space
         self._trail = options.ignore_trailing_white_space
         self._empty = options.empty_value
-        self._simple = not (self._lead or self._trail)
+        self._fields: list[str | None] = []
+        self._value: list[str] = []
+        self._trim = False
+        self._unescaped = False
+        self._last = _NONE
+        self._char = _NONE
 
-    def fields(self, record: str) -> list[str | None]:
-        """The fields of one record without its line end."""
-        if self._simple and (not self._quote or self._quote not in record):
-            return [text or None for text in record.split(self._sep)]
-        found, _ = self.parse(record, 0, final=True, line_end=None)
-        return found
+    def record(self, final: bool) -> tuple[list[str | None], int]:
+        try:
+            self._next()
+            self._read()
+        except _End:
+            if not final:
+                raise Unfinished from None
+            self._finish()
+        return self._fields, self._at
 
-    def parse(self, text: str, at: int, *, final: bool, line_end: str | None) -> tuple[list[str | None], int]:
-        """The fields of the record that starts at `at`, and where the next one starts.
+    def _next(self) -> None:
+        if self._at >= len(self._text):
+            raise _End
+        self._char = self._text[self._at]
+        self._at += 1
 
-        `line_end` ends a record outside of quotes; `None`: only the end of the text does. Raises
-        Unfinished where the text ends within the record and is not `final`.
-        """
-        found: list[str | None] = []
-        while True:
-            if self._lead:
-                at = self._blanks(text, at)
-            value, at = self._field(text, at, line_end)
-            found.append(value)
-            if text.startswith(self._sep, at) and at < len(text):
-                at += len(self._sep)
-                continue
-            if at >= len(text):
-                if not final:
-                    raise Unfinished
-                return found, at
-            return found, at + 1
+    def _on_separator(self) -> bool:
+        """Whether the present character begins a separator; then it becomes the separator's last."""
+        if self._char != self._sep[0] or not self._text.startswith(self._sep, self._at - 1):
+            return False
+        self._at += len(self._sep) - 1
+        return True
 
-    def _blanks(self, text: str, at: int) -> int:
-        while at < len(text) and text[at] <= " " and text[at] != "\n" and not text.startswith(self._sep, at):
-            at += 1
-        return at
+    def _blank(self) -> bool:
+        return self._char <= " " and self._char != "\n"
 
-    def _stop(self, text: str, at: int, line_end: str | None) -> int:
-        """Where the next separator or line end is, or the end of the text."""
-        found = text.find(self._sep, at)
-        end = len(text) if line_end is None else text.find(line_end, at, found if found >= 0 else len(text))
-        if line_end is not None and end >= 0:
-            return end
-        return found if found >= 0 else len(text)
-
-    def _field(self, text: str, at: int, line_end: str | None) -> tuple[str | None, int]:
-        if self._quote and text.startswith(self._quote, at):
-            return self._quoted(text, at, line_end)
-        end = self._stop(text, at, line_end)
-        value = text[at:end]
-        if self._trail:
-            value = value.rstrip("".join(map(chr, range(33))))
-        return value or None, end
-
-    def _quoted(self, text: str, start: int, line_end: str | None) -> tuple[str | None, int]:
-        quote, escape = self._quote, self._escape
-        parts: list[str] = []
-        at = start + 1
-        size = len(text)
-        while at < size:
-            sign = text[at]
-            following = text[at + 1] if at + 1 < size else _END
-            if sign == escape and escape != quote and following in (quote, escape) and following:
-                parts.append(following)
-                at += 2
-            elif sign == quote and quote == escape and following == quote:
-                parts.append(quote)
-                at += 2
-            elif sign == quote:
-                if following in (_END, line_end) or text.startswith(self._sep, at + 1):
-                    return "".join(parts) or self._empty, at + 1
-                return self._unescaped(text, parts, at, line_end)
+    def _read(self) -> None:
+        while self._char != "\n":
+            while self._lead and self._blank() and self._char not in (self._stop, self._quote):
+                self._next()
+            if self._char == "\n" or self._on_separator():
+                self._fields.append(None)
             else:
-                stops = [
-                    found for mark in {quote, escape} if mark and (found := text.find(mark, at + 1)) >= 0
-                ]
-                end = min(stops, default=size)
-                parts.append(text[at:end])
-                at = end
-        return "".join(parts) or quote, at
+                self._field()
+            if self._char != "\n":
+                self._next()
+                if self._char == "\n":
+                    self._fields.append(None)
 
-    def _unescaped(
-        self, text: str, parts: list[str], at: int, line_end: str | None
-    ) -> tuple[str | None, int]:
-        """What follows a quote that closes nothing: blanks are passed over, all else is kept to the stop."""
-        after = at + 1
-        while after < len(text) and text[after] <= " " and text[after] != line_end:
-            if text.startswith(self._sep, after):
+    def _field(self) -> None:
+        self._unescaped = False
+        self._last = _NONE
+        if self._char == self._quote:
+            self._trim = False
+            self._quoted()
+            self._take()
+        else:
+            self._trim = self._trail
+            self._plain()
+            text = "".join(self._value)
+            self._value.clear()
+            if self._trail:
+                text = _trimmed(text)
+            self._fields.append(text or None)
+
+    def _take(self) -> None:
+        text = "".join(self._value)
+        self._value.clear()
+        self._fields.append((_trimmed(text) if self._trim else text) or self._empty)
+
+    def _plain(self) -> None:
+        """Append up to the next separator or line end."""
+        if self._stop != _NONE:
+            self._append_until((self._stop, "\n"))
+            return
+        while self._char != "\n" and not self._on_separator():
+            self._value.append(self._char)
+            self._next()
+
+    def _append_until(self, stops: tuple[str, ...]) -> None:
+        """Append all before one of `stops`. If the text ends first, the present character stays the first
+        one: how a record ends is judged by it."""
+        first = self._char
+        try:
+            while self._char not in stops:
+                self._value.append(self._char)
+                self._next()
+        except _End:
+            self._char = first
+            raise
+
+    def _to_stop(self) -> None:
+        """After an unescaped quote: all up to the next separator, with the quotes that it has."""
+        self._value.insert(0, self._quote)
+        self._next()
+        self._trim = self._trail
+        self._append_until((self._stop, "\n"))
+
+    def _quoted(self) -> None:
+        self._next()
+        while True:
+            if self._last == self._quote and (self._blank() or self._char == "\n"):
                 break
-            after += 1
-        if after >= len(text) or text[after] == line_end or text.startswith(self._sep, after):
-            return "".join(parts) or self._empty, after
-        end = self._stop(text, at, line_end)
-        return self._quote + "".join(parts) + text[at:end], end
+            if (self._last == self._quote or len(self._sep) > 1) and self._on_separator():
+                return
+            if self._char not in (self._quote, self._escape):
+                if self._last == self._quote:
+                    self._broken()
+                    return
+                if self._last == self._escape and self._escape != _NONE:
+                    self._value.append(self._escape)
+                self._content()
+            else:
+                self._escaped()
+                self._last = self._char
+                self._next()
+                if self._unescaped and (self._char == "\n" or self._on_separator()):
+                    return
+        if self._blank():
+            self._after()
+
+    def _content(self) -> None:
+        """Append up to the next quote or escape, and step over it."""
+        self._append_until((self._quote, self._escape, self._escape_escape))
+        self._last = self._char
+        self._next()
+
+    def _escaped(self) -> None:
+        """Judge a quote or escape character by the character before it."""
+        char, last = self._char, self._last
+        if char == self._escape and last == self._escape_escape and self._escape_escape != _NONE:
+            self._value.append(self._escape)
+            self._char = _NONE
+        elif last == self._escape:
+            if char == self._quote:
+                self._value.append(self._quote)
+                self._char = _NONE
+            else:
+                self._value.append(last)
+        elif char == self._quote and last == self._quote:
+            self._value.append(self._quote)
+        elif last == self._quote:
+            self._value.append(self._quote)
+            self._last = char
+            self._raw()
+
+    def _raw(self) -> None:
+        """Read on without regard to quotes that should have been escaped."""
+        while self._char not in (self._stop, "\n"):
+            if self._char not in (self._quote, self._escape):
+                if self._last == self._quote:
+                    self._value.append(self._quote)
+                    self._last = self._char
+                    self._raw()
+                    return
+                self._value.append(self._char)
+            else:
+                self._escaped()
+            self._last = self._char
+            self._next()
+
+    def _broken(self) -> None:
+        """A quote within the field that is neither escaped nor last."""
+        self._unescaped = True
+        self._value += [self._quote, self._char]
+        self._last = self._char
+        self._to_stop()
+
+    def _after(self) -> None:
+        """Blanks after the closing quote are nothing, unless more than blanks follows."""
+        blanks: list[str] = []
+        while self._blank() and self._char != self._stop:
+            if len(self._sep) > 1 and self._on_separator():
+                return
+            blanks.append(self._char)
+            self._next()
+        if self._char == "\n" or self._on_separator():
+            return
+        self._value += [self._quote, *blanks, self._char]
+        self._last = self._char
+        self._to_stop()
+
+    def _finish(self) -> None:
+        """The text ended within a field: take what there is of it."""
+        closed = False
+        if self._char == self._quote:
+            if self._last == self._quote:
+                closed = True
+            elif not self._unescaped:
+                self._value.append(self._quote)
+        taken = closed or (self._last != _NONE and self._char not in (self._stop, "\n"))
+        if taken or self._value:
+            self._take()
+        elif self._at > self._start:
+            self._fields.append(None)
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("".join(map(chr, range(33))))
