@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
+from rayetl.observability.logs import bound
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import RunReport, TestReport
 from rayetl.observability.store import save_report
@@ -151,7 +152,8 @@ class Pipeline:
         )
         execution.note_plan((datetime.now(UTC) - started).total_seconds())
         try:
-            report = execution.execute()
+            with bound(run=run, pipeline=plan.name):
+                report = execution.execute()
         except RayetlError as error:
             if error.report is not None:
                 save_report(error.report, state)
