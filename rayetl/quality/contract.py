@@ -96,6 +96,12 @@ class _Compiler:
         return next((found for name in names if (found := schema.get(name)) is not None), None)
 
     def _absent(self, promise: Promise, schema: t.Schema) -> str:
+        if promise.has_default and promise.shape.value is not None and promise.default == {}:
+            self._fault(
+                f"the column {promise.name!r} is missing and its default, an empty map, cannot be filled in",
+                "make it `null` in the contract, or add the column in a step",
+            )
+            return "NULL"
         if promise.has_default:
             return default_sql(promise.shape, promise.default)
         near = difflib.get_close_matches(promise.name, schema.names, n=1)

@@ -381,6 +381,33 @@ CONTRACT_CASES = [
         },
     ),
     Case(
+        "a default does not excuse a NULL that is there",
+        {"a": whole(1, None)},
+        contract=record(a("int", default=7), on_mismatch="quarantine"),
+        fails={"a not_null": [1]},
+        rows={"a": [1, None]},
+    ),
+    Case(
+        "values of maps",
+        {"m": pl.Series([{"k": 1, "l": 2}, {"k": None}, {}, None], dtype=pl.Map(pl.String, pl.Int32))},
+        contract=record(
+            {"name": "m", "type": ["null", {"type": "map", "values": "long"}]},
+            {"name": "d", "type": {"type": "map", "values": "int"}, "default": {"z": 1}},
+        ),
+        fails={"m[] not_null": [1]},
+    ),
+    Case(
+        "defaults with members",
+        {"a": whole(1)},
+        contract=record(
+            a("int"),
+            {"name": "p", "type": POINT, "default": {"lat": 1.5, "tag": None}},
+            {"name": "q", "type": {"type": "array", "items": "P"}, "default": [{"lat": 2, "tag": "x"}]},
+        ),
+        fails={"a not_null": []},
+        rows={"p": [{"lat": 1.5, "tag": None}], "q": [[{"lat": 2.0, "tag": "x"}]]},
+    ),
+    Case(
         "coerce: texts",
         {
             "i": text("12", " +7 ", "12.7", "5.0", "x", "3000000000", None),

@@ -153,6 +153,11 @@ CONTRACTS: list[tuple[ContractConfig, str, str]] = [
     (contract(f("id", {"type": "int", "logicalType": "date"}), on_mismatch="coerce"), "promises date", ""),
     (contract(f("tags", {"type": "array", "items": "int"}), on_mismatch="coerce"), "array<int>", "change"),
     (
+        contract(f("m", {"type": "map", "values": "int"}, default={})),
+        "an empty map, cannot",
+        "add the column",
+    ),
+    (
         contract(f("id", "long"), extra_fields="reject"),
         "does not name: name, day, at, tags, ok, x",
         "`keep` or `drop`",
