@@ -54,7 +54,6 @@ class _Machine:
         self._escape = options.escape or _NONE
         self._escape_escape = _NONE if self._quote == self._escape else self._escape
         self._sep = options.sep
-        # With several separator characters, what follows an unescaped quote runs to the end of the line.
         self._stop = options.sep if len(options.sep) == 1 else _NONE
         self._lead = options.ignore_leading_white_space
         self._trail = options.ignore_trailing_white_space
@@ -62,6 +61,7 @@ class _Machine:
         self._fields: list[str | None] = []
         self._value: list[str] = []
         self._trim = False
+        self._match = 0
         self._unescaped = False
         self._last = _NONE
         self._char = _NONE
@@ -83,11 +83,28 @@ class _Machine:
         self._at += 1
 
     def _on_separator(self) -> bool:
-        """Whether the present character begins a separator; then it becomes the separator's last."""
-        if self._char != self._sep[0] or not self._text.startswith(self._sep, self._at - 1):
-            return False
-        self._at += len(self._sep) - 1
-        return True
+        """Whether a separator is here; the present character is then its last. What began as one and is
+        none becomes part of the value."""
+        if self._stop != _NONE:
+            return self._char == self._stop
+        found = self._matches()
+        if not found:
+            self._keep_match()
+        return found
+
+    def _matches(self) -> bool:
+        while self._char == self._sep[self._match]:
+            self._match += 1
+            if self._match == len(self._sep):
+                self._match = 0
+                return True
+            self._next()
+        return False
+
+    def _keep_match(self) -> None:
+        if self._match:
+            self._value.append(self._sep[: self._match])
+            self._match = 0
 
     def _blank(self) -> bool:
         return self._char <= " " and self._char != "\n"
@@ -108,7 +125,7 @@ class _Machine:
     def _field(self) -> None:
         self._unescaped = False
         self._last = _NONE
-        if self._char == self._quote:
+        if self._char == self._quote and not self._value:
             self._trim = False
             self._quoted()
             self._take()
@@ -131,9 +148,19 @@ class _Machine:
         if self._stop != _NONE:
             self._append_until((self._stop, "\n"))
             return
-        while self._char != "\n" and not self._on_separator():
-            self._value.append(self._char)
+        while self._char != "\n":
+            if self._char == self._sep[self._match]:
+                self._match += 1
+                if self._match == len(self._sep):
+                    self._match = 0
+                    return
+            elif self._match:
+                self._keep_match()
+                continue
+            else:
+                self._value.append(self._char)
             self._next()
+        self._keep_match()
 
     def _append_until(self, stops: tuple[str, ...]) -> None:
         """Append all before one of `stops`. If the text ends first, the present character stays the first
@@ -147,19 +174,18 @@ class _Machine:
             self._char = first
             raise
 
-    def _to_stop(self) -> None:
-        """After an unescaped quote: all up to the next separator, with the quotes that it has."""
+    def _keep_quotes(self) -> None:
+        """After an unescaped quote the field is not a quoted one: its quotes are part of it."""
         self._value.insert(0, self._quote)
         self._next()
         self._trim = self._trail
-        self._append_until((self._stop, "\n"))
 
     def _quoted(self) -> None:
         self._next()
         while True:
             if self._last == self._quote and (self._blank() or self._char == "\n"):
                 break
-            if (self._last == self._quote or len(self._sep) > 1) and self._on_separator():
+            if self._last == self._quote and self._on_separator():
                 return
             if self._char not in (self._quote, self._escape):
                 if self._last == self._quote:
@@ -222,21 +248,25 @@ class _Machine:
         self._unescaped = True
         self._value += [self._quote, self._char]
         self._last = self._char
-        self._to_stop()
+        self._keep_quotes()
+        self._plain()
 
     def _after(self) -> None:
         """Blanks after the closing quote are nothing, unless more than blanks follows."""
         blanks: list[str] = []
+        several = len(self._sep) > 1
         while self._blank() and self._char != self._stop:
-            if len(self._sep) > 1 and self._on_separator():
+            if several and self._matches():
                 return
             blanks.append(self._char)
             self._next()
-        if self._char == "\n" or self._on_separator():
+        if self._char in (self._stop, "\n") or (several and self._matches()):
             return
         self._value += [self._quote, *blanks, self._char]
         self._last = self._char
-        self._to_stop()
+        self._keep_quotes()
+        # A separator of several characters is not looked for here: the field runs to the end of the line.
+        self._append_until((self._stop, "\n"))
 
     def _finish(self) -> None:
         """The text ended within a field: take what there is of it."""
@@ -247,6 +277,9 @@ class _Machine:
             elif not self._unescaped:
                 self._value.append(self._quote)
         taken = closed or (self._last != _NONE and self._char not in (self._stop, "\n"))
+        if self._match and not closed:
+            self._keep_match()
+            taken = True
         if taken or self._value:
             self._take()
         elif self._at > self._start:

@@ -29,6 +29,7 @@ from rayetl.sql.types import (
     TIMESTAMP_NTZ,
     ArrayType,
     DataType,
+    DecimalType,
     MapType,
     Schema,
     StructType,
@@ -164,12 +165,17 @@ def _plain_lines(chunk: bytes) -> pl.Series | None:
 def _carried(kind: DataType) -> bool:
     match kind:
         case StructType(fields):
-            return len(fields) > 0 and all(_carried(field.type) for field in fields)
+            return len(fields) > 0 and all(_carried_within(field.type) for field in fields)
         case ArrayType(element):
-            return _carried(element)
+            return _carried_within(element)
         case MapType():
             return False
     return kind not in (NULL, BINARY)
+
+
+def _carried_within(kind: DataType) -> bool:
+    """Decimals inside others stay out: Arrow lets digits through that their precision has no room for."""
+    return not isinstance(kind, DecimalType) and _carried(kind)
 
 
 def _carrier(kind: DataType) -> Any:
@@ -189,6 +195,10 @@ def _from_carrier(carried: pl.Series, kind: DataType, options: JsonOptions) -> p
     if kind in _TIMES:
         value = parse(carried, kind, options)
         return value if value.null_count() == carried.null_count() else None
+    if isinstance(kind, DecimalType):
+        # As unscaled integers: Arrow does not check the digits of a number such as 1e9.
+        fits = carried.to_physical().abs() < 10**kind.precision
+        return carried if fits.all() else None
     if isinstance(kind, ArrayType | StructType) and _holds_times(kind):
         return None if carried.null_count() < len(carried) else carried.cast(polars_type(kind))
     return carried.cast(polars_type(kind))

@@ -1,0 +1,395 @@
+"""The source `files`: what its config accepts, which files it finds, what its readers make of odd input."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from rayetl.connectors.base import FilesScan
+from rayetl.connectors.files_source import FilesSource
+from rayetl.connectors.formats import count_rows, fetch_records, find_damage, scan_files, streams
+from rayetl.connectors.formats.json import JsonReader
+from rayetl.connectors.formats.json_values import JsonConverter
+from rayetl.connectors.formats.options import JsonOptions
+from rayetl.errors import SourceError
+from rayetl.names import BAD, ROW
+from rayetl.sql.interop import parse_ddl, to_polars
+from rayetl.sql.types import Schema
+
+
+def described(path: Path | str, promised: Schema | None = None, **config: Any) -> FilesScan:
+    return FilesSource.model_validate({"type": "files", "path": str(path), **config}).describe(promised)
+
+
+def read(path: Path | str, **config: Any) -> pl.DataFrame:
+    return scan_files(described(path, **config)).collect()
+
+
+def flagged(path: Path | str, **config: Any) -> pl.DataFrame:
+    return scan_files(described(path, **config), position=True, malformed=True).collect()
+
+
+# The config
+
+
+def test_config_models_load_without_engines() -> None:
+    code = "import sys, rayetl.connectors; print([m for m in ('polars', 'pyarrow', 'sqlglot') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_options_are_those_of_the_format() -> None:
+    source = FilesSource.model_validate(
+        {
+            "type": "files",
+            "path": "a/*.csv.gz",
+            "options": {"delimiter": ";", "nullValue": "-", "timestampNTZFormat": "yyyy"},
+        }
+    )
+    assert source.options is not None
+    assert (source.options.sep, source.options.null_value) == (";", "-")  # type: ignore[union-attr]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        FilesSource.model_validate({"type": "files", "path": "a.parquet", "options": {"header": True}})
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"path": "a.csv", "options": {"dateFormat": "QQ"}}, "QQ"),
+        ({"path": "a.csv", "options": {"encoding": "latin-99"}}, "latin-99"),
+        ({"path": "a.csv", "options": {"quote": "''"}}, "one character"),
+        ({"path": "a.csv", "options": {"columnNameOfCorruptRecord": "x"}}, "source bytes"),
+        ({"path": "a.csv", "schema": "a inst"}, "unknown type inst"),
+        ({"path": "somewhere", "options": {"header": True}}, "set `format`"),
+        ({"path": []}, "at least 1"),
+        ({"path": "a.csv", "options": {"timeZone": "Mars/Crater"}}, "not a time zone"),
+    ],
+)
+def test_wrong_configs_say_what_is_wrong(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FilesSource.model_validate({"type": "files", **config})
+
+
+# Listing
+
+
+def test_partition_directories_become_typed_columns(tmp_path: Path) -> None:
+    for year, city in ((2013, "A%20B"), (2014, "__HIVE_DEFAULT_PARTITION__")):
+        folder = tmp_path / f"year={year}" / f"city={city}"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"a": [year]}).write_parquet(folder / "x.parquet")
+    (tmp_path / "_SUCCESS").touch()
+    scan = described(tmp_path, format="parquet")
+    assert str(scan.schema) == "struct<a:bigint,year:int,city:string>"
+    assert scan_files(scan).collect().rows() == [(2013, 2013, "A B"), (2014, 2014, None)]
+    by_row = scan_files(scan, position=True).filter(pl.col("year") == 2014).select(ROW).collect()
+    assert [scan.locate(row)[0].path for row in by_row[ROW]] == [scan.files[1].path]
+
+
+def test_globs_braces_filters_and_hidden_files(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv", "c.txt", ".d.csv", "_e.csv"):
+        (tmp_path / name).write_text("1\n")
+    assert len(described(tmp_path, format="csv").files) == 3
+    assert len(described(tmp_path / "{a,b}.csv").files) == 2
+    assert len(described(tmp_path, format="csv", options={"pathGlobFilter": "*.txt"}).files) == 1
+    with pytest.raises(SourceError, match="no file fits the pattern"):
+        described(tmp_path / "*.parquet")
+    with pytest.raises(SourceError, match="there is no file or directory"):
+        described(tmp_path / "z.csv")
+
+
+def test_identity_changes_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("1\n")
+    source = FilesSource.model_validate({"type": "files", "path": str(path)})
+    first = source.identity(source.describe(None))
+    assert source.identity(source.describe(None)) == first
+    os.utime(path, ns=(1, 1))
+    assert source.identity(source.describe(None)) != first
+
+
+# CSV
+
+
+def test_malformed_records_keep_reason_position_and_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'id,name,q\r\n1,"x, y",3\r\n2,bo,zz\r\n\r\n3,a\r\n4,"q\\"uo",5\r\n')
+    config: dict[str, Any] = {"schema": "id INT, name STRING, q INT", "options": {"header": True}}
+    found = flagged(path, **config)
+    assert found[BAD].to_list() == [
+        None,
+        "column q: the text is not a valid INT",
+        "the record has 2 fields, 3 were expected",
+        None,
+    ]
+    assert found[ROW].to_list() == [0, 1, 2, 3]
+    scan = described(path, **config)
+    assert list(fetch_records(scan, [2, 1])) == [(1, b"2,bo,zz"), (2, b"3,a")]
+    assert read(path, mode="drop", **config)["id"].to_list() == [1, 4]
+    with pytest.raises(SourceError, match="record 2: column q"):
+        read(path, mode="fail", **config)
+
+
+def test_chunks_do_not_change_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"".join(b'%d,"t%d\r\nx",%d.5\r\n' % (i, i, i) for i in range(200)))
+    config: dict[str, Any] = {"schema": "a INT, b STRING, c DOUBLE", "options": {"multiLine": True}}
+    whole = flagged(path, **config)
+    assert whole.height == 200
+    assert whole[BAD].null_count() == 200
+    for size in (7, 64, 1000):
+        monkeypatch.setattr(streams, "CHUNK", size)
+        monkeypatch.setattr(streams.utf8_pieces, "__defaults__", (size,))
+        assert flagged(path, **config).equals(whole)
+        assert list(fetch_records(described(path, **config), [150]))[0][1] == b'150,"t150\nx",150.5'
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("INT", "+7", 7),
+        ("INT", " 7", None),
+        ("INT", "7.0", None),
+        ("TINYINT", "128", None),
+        ("BIGINT", "-9223372036854775808", -(2**63)),
+        ("DOUBLE", " 1.5d ", 1.5),
+        ("DOUBLE", "Inf", float("inf")),
+        ("DOUBLE", "infinity", None),
+        ("DOUBLE", "1e400", float("inf")),
+        ("DECIMAL(5,2)", "1,234.5", None),
+        ("DECIMAL(6,2)", "1.005", Decimal("1.01")),
+        (
+            "DECIMAL(38,18)",
+            "-12345678901234567890.123456789012345678",
+            Decimal("-12345678901234567890.123456789012345678"),
+        ),
+        ("BOOLEAN", "TRUE", True),
+        ("BOOLEAN", "yes", None),
+        ("DATE", "2020-1-5", date(2020, 1, 5)),
+        ("DATE", "2020-13-01", None),
+        ("TIMESTAMP", "2020-01-05T01:02:03.5+02:00", datetime(2020, 1, 4, 23, 2, 3, 500000, UTC)),
+        ("TIMESTAMP_NTZ", "2020-01-05 01:02", datetime(2020, 1, 5, 1, 2)),
+    ],
+)
+def test_texts_to_values(tmp_path: Path, kind: str, text: str, value: Any) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{text}|x\n")
+    found = flagged(path, schema=f"v {kind}, w STRING", options={"sep": "|"})
+    assert found["v"].to_list() == [value]
+    assert (found[BAD][0] is None) == (value is not None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        ("dd/MM/yyyy", "05/01/2020", date(2020, 1, 5)),
+        ("dd/MM/yyyy", "5/1/2020", None),
+        ("d MMM yyyy", "5 Jan 2020", date(2020, 1, 5)),
+        ("yyyyMMdd", "20200105", date(2020, 1, 5)),
+        ("yy'y'-M-d", "20y-1-5", date(2020, 1, 5)),
+    ],
+)
+def test_date_patterns(tmp_path: Path, pattern: str, text: str, value: Any) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{text}\n")
+    assert flagged(path, schema="v DATE", options={"dateFormat": pattern})["v"].to_list() == [value]
+
+
+def test_contract_types_follow_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("extra,n\nx,1\n")
+    scan = described(path, parse_ddl("n BIGINT NOT NULL, absent STRING"), options={"header": True})
+    assert str(scan.schema) == "struct<extra:string,n:bigint>"
+
+
+def test_inference_widens(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "i,l,d,b,t,s,e\n1,1,1,true,2020-01-01 00:00:00,1,\n2,3000000000,1.5,false,2020-01-02 00:00:00,x,\n"
+    )
+    scan = described(path, options={"header": True, "inferSchema": True})
+    assert [str(field.type) for field in scan.schema] == [
+        "int",
+        "bigint",
+        "double",
+        "boolean",
+        "timestamp",
+        "string",
+        "string",
+    ]
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "zst", "deflate", "snappy"])
+def test_compressed_text(tmp_path: Path, ending: str) -> None:
+    data = b"".join(b"%d,x\n" % i for i in range(1000))
+    path = tmp_path / f"a.csv.{ending}"
+    path.write_bytes(compressed(data, ending))
+    assert read(path)["_c0"].to_list() == [str(i) for i in range(1000)]
+    path.write_bytes(compressed(data, ending)[:-9])
+    with pytest.raises(SourceError, match=r"a\.csv\.\w+ (is damaged|cannot be read)"):
+        read(path)
+
+
+def compressed(data: bytes, ending: str) -> bytes:
+    import zlib
+
+    if ending == "snappy":
+        block = pa.compress(data, codec="snappy", asbytes=True)
+        return len(data).to_bytes(4, "big") + len(block).to_bytes(4, "big") + block
+    if ending == "zst":
+        return bytes(pa.compress(data, codec="zstd", asbytes=True))
+    return {"gz": gzip.compress, "bz2": bz2.compress, "deflate": zlib.compress}[ending](data)
+
+
+# JSON
+
+
+RECORDS = [
+    '{"i":1,"d":1.5,"s":"x","t":"2020-01-01","a":[1,null],"o":{"p":"q","n":2.5}}',
+    '{"i":1.0}', '{"i":"1"}', '{"i":3000000000}', '{"d":"NaN"}', '{"d":NaN}', '{"d":true}', '{"s":1.50}', '{"s":{"b":[1, 2]}}',
+    '{"s":"\\ud83d\\ude00\\u0000é"}', '{"t":"2020-1-1"}', '{"t":"nope"}', '{"a":[1.5]}', '{"a":{}}', '{"a":[]}', '{"o":{"p":1}}',
+    '{"o":[]}', '{"o":{}}', '{"i":1,"i":2}', "{'i':1}", '{"i":1} tail', '{"i":1}{"i":2}', "[]", '[{"i":1},{"i":2}]', "null", "5",
+    '{"i":1,}', "{", '{"unknown":[[[{}]]],"i":4}', '{"i":null}', "{}", '  {"i":5}  ', '{"n":1.005}', '{"n":"2.5"}', '{"n":1e3}',
+    '{"n":12345}', '{"i":-0}', '{"d":1e400}', '{"d":12345678901234567890}', '{"b":true}', '{"b":"true"}', '{"i":01}',
+]  # fmt: skip
+JSON_SCHEMA = "i INT, d DOUBLE, s STRING, t DATE, a ARRAY<INT>, o STRUCT<p: STRING, n: DOUBLE>, n DECIMAL(5,2), b BOOLEAN"
+
+
+def test_the_columnar_json_reader_says_what_the_exact_one_says() -> None:
+    schema = parse_ddl(JSON_SCHEMA)
+    reader = JsonReader(schema, JsonOptions())
+    converter = JsonConverter(schema, JsonOptions())
+    dtypes = to_polars(schema)
+    for record in RECORDS:
+        found, bad = reader.frame((record + "\n").encode())
+        exact = list(converter.rows(record))
+        expected = pl.DataFrame([row for row, _ in exact], schema=dtypes, orient="row")
+        assert found.equals(expected, null_equal=True) or repr(found) == repr(expected), record
+        assert bad.to_list() == [reason for _, reason in exact], record
+
+
+def test_json_positions_follow_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"a": 1}, {"a": "x"}]\n\n{"a": 3}\n')
+    scan = described(path, schema="a INT")
+    found = scan_files(scan, position=True, malformed=True).collect()
+    assert found["a"].to_list() == [1, None, 3]
+    assert list(fetch_records(scan, [1, 2])) == [(1, b'{"a":"x"}'), (2, b'{"a": 3}')]
+
+
+def test_deep_json_is_malformed_not_fatal(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" * 100_000 + '\n{"a":' + "[" * 100_000 + "\n" + '{"a":1}\n')
+    assert flagged(path, schema="a INT")["a"].to_list() == [None, None, 1]
+
+
+# Parquet and Avro
+
+
+def test_parquet_keeps_pushdowns_and_counts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        pl.DataFrame({"x": [1, 2, 3], "y": ["p", "q", None]}).write_parquet(tmp_path / f"{name}.parquet")
+    scan = described(tmp_path, format="parquet")
+    plan = scan_files(scan).filter(pl.col("x") > 2).select("y").explain()
+    assert "PROJECT 2/2" in plan or "PROJECT" in plan
+    assert "SELECTION" in plan
+    assert count_rows(scan) == 6
+    assert list(fetch_records(scan, [(1 << 40) + 1])) == [((1 << 40) + 1, b'{"x":2,"y":"q"}')]
+
+
+def test_parquet_columns_missing_wider_and_in_another_case(tmp_path: Path) -> None:
+    pl.DataFrame({"X": pl.Series([1, 2], dtype=pl.Int32)}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"x": [3], "z": ["new"]}).write_parquet(tmp_path / "b.parquet")
+    found = read(tmp_path, format="parquet", schema="x BIGINT, z STRING")
+    assert found.rows() == [(1, None), (2, None), (3, "new")]
+    scan = described(tmp_path, format="parquet", schema="x BIGINT, z STRING")
+    assert scan_files(scan).filter(pl.col("x") > 1).select("z").collect()["z"].to_list() == [None, "new"]
+
+
+def test_damaged_parquet_names_the_file(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.table({"a": list(range(5000)), "s": [str(i) for i in range(5000)]}), whole)
+    data = whole.read_bytes()
+    path = tmp_path / "cut.parquet"
+    for size in range(0, len(data), max(1, len(data) // 40)):
+        path.write_bytes(data[:size])
+        with pytest.raises(SourceError, match=r"cut\.parquet"):
+            read(path)
+    path.write_bytes(data[:100] + bytes(400) + data[500:])
+    assert "cut.parquet" in str(find_damage(described(path)))
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(SourceError, match=r"cut\.parquet"):
+        read(path)
+
+
+AVRO = {
+    "type": "record",
+    "name": "r",
+    "fields": [
+        {"name": "a", "type": ["null", "long"]},
+        {"name": "m", "type": {"type": "map", "values": "int"}},
+        {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["P", "Q"]}},
+        {"name": "d", "type": {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2}},
+        {"name": "t", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "l", "type": {"type": "long", "logicalType": "local-timestamp-micros"}},
+        {"name": "y", "type": {"type": "int", "logicalType": "date"}},
+        {"name": "n", "type": {"type": "record", "name": "N", "fields": [{"name": "x", "type": {"type": "array", "items": "string"}}]}},
+        {"name": "f", "type": {"type": "fixed", "name": "F", "size": 2}},
+        {"name": "u", "type": ["int", "long"]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
+def test_avro_types_and_damage(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "a.avro"
+    row = {
+        "a": 1, "m": {"k": 2}, "e": "Q", "d": Decimal("1.25"), "t": datetime(2020, 1, 1, tzinfo=UTC),
+        "l": datetime(2020, 1, 1, 5), "y": date(2020, 1, 1), "n": {"x": ["é"]}, "f": b"ab", "u": 2**40,
+    }  # fmt: skip
+    with path.open("wb") as stream:
+        fastavro.writer(stream, fastavro.parse_schema(AVRO), [row, row | {"a": None}] * 50, codec=codec)
+    found = flagged(path)
+    assert found.height == 100
+    assert found.row(0)[:10] == (
+        1,
+        {"k": 2},
+        "Q",
+        Decimal("1.25"),
+        row["t"],
+        row["l"],
+        row["y"],
+        {"x": ["é"]},
+        b"ab",
+        2**40,
+    )
+    data = path.read_bytes()
+    for size in range(0, len(data), max(1, len(data) // 30)):
+        path.write_bytes(data[:size])
+        with pytest.raises(SourceError, match=r"a\.avro"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "parquet", "avro"])
+def test_empty_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"a.{name}"
+    path.touch()
+    if name in ("csv", "json"):
+        assert flagged(path, schema="a INT, b STRING").shape == (0, 4)
+    else:
+        with pytest.raises(SourceError, match=rf"a\.{name}"):
+            read(path)
