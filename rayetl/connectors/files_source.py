@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_
 from rayetl.connectors.base import FilesScan, Source
 from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
 from rayetl.connectors.listing import Listing, format_of, list_files
-from rayetl.contracts import ContractConfig
+from rayetl.contracts import ContractConfig, ExtraFields
 from rayetl.errors import SourceError, SqlError
 from rayetl.model import Model, OneOrMany
 from rayetl.sql.types import Field as Column
@@ -96,8 +96,11 @@ class FilesSource(Source):
         options = self.options or OPTIONS[name]()
         given = _explicit(self.schema_) if self.schema_ is not None else None
         scan = FilesScan(name, listing.files, Schema(), options, self.mode)
-        schema = settle_schema(scan, given, promised, listing.partitions)
+        schema = settle_schema(scan, given, promised, listing.partitions, extras=self._wants_extras())
         return FilesScan(name, listing.files, schema, options, self.mode)
+
+    def _wants_extras(self) -> bool:
+        return self.contract is None or self.contract.extra_fields is not ExtraFields.DROP
 
     def identity(self, scan: FilesScan) -> str | None:
         """A fingerprint of path, size and modification time of every file."""

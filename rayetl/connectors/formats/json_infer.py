@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.json as pa_json
 
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats.json import JsonReader
@@ -28,8 +32,36 @@ from rayetl.sql.types import (
 )
 
 
-def json_schema(scan: FilesScan, options: JsonOptions) -> Schema:
-    """The columns of all records, sorted by name as Spark does; what is no JSON is passed over."""
+def json_schema(scan: FilesScan, options: JsonOptions, promised: Schema | None = None) -> Schema:
+    """The columns of all records, sorted by name as Spark does; what is no JSON is passed over.
+
+    With `promised`: its columns, then those that it does not name.
+    """
+    if promised is None:
+        return _inferred(scan, options)
+    if not _has_others(scan, options, promised):
+        return promised
+    others = (field for field in _inferred(scan, options) if promised.get(field.name) is None)
+    return Schema((*promised.fields, *others))
+
+
+def _has_others(scan: FilesScan, options: JsonOptions, promised: Schema) -> bool:
+    """Whether a record may have a field that is not promised."""
+    names = set(promised.names)
+    reader = JsonReader(Schema(), options)
+    for file in scan.files:
+        with reading(file.path):
+            for chunk in reader.chunks(file.path):
+                try:
+                    found = pa_json.read_json(io.BytesIO(chunk)).column_names
+                except (pa.ArrowException, UnicodeDecodeError):
+                    return True
+                if not names.issuperset(found):
+                    return True
+    return False
+
+
+def _inferred(scan: FilesScan, options: JsonOptions) -> Schema:
     found: DataType = NULL
     chosen = random.Random(1)
     for file in scan.files:

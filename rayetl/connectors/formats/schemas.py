@@ -12,15 +12,21 @@ from rayetl.sql.types import STRING, ArrayType, DataType, Field, MapType, Schema
 
 
 def settle_schema(
-    scan: FilesScan, given: Schema | None, promised: Schema | None, partitions: tuple[Field, ...]
+    scan: FilesScan,
+    given: Schema | None,
+    promised: Schema | None,
+    partitions: tuple[Field, ...],
+    *,
+    extras: bool = True,
 ) -> Schema:
     """The schema of a scan that lists its files: their columns, then the partition columns.
 
+    `extras` asks for JSON fields that are not promised too, for which all data is looked through.
     Raises SourceError naming the file that cannot say its columns.
     """
     typed = tuple(_partition(field, given or promised) for field in partitions)
     spelled = {field.name.lower() for field in typed}
-    data = given if given is not None else _own(scan, promised)
+    data = given if given is not None else _own(scan, promised, extras)
     kept = tuple(field for field in data if field.name.lower() not in spelled)
     found = Schema(tuple(Field(field.name, nullable(field.type)) for field in (*kept, *typed)))
     _check_names(scan, found)
@@ -57,7 +63,7 @@ def _check_names(scan: FilesScan, schema: Schema) -> None:
         seen.add(name.lower())
 
 
-def _own(scan: FilesScan, promised: Schema | None) -> Schema:
+def _own(scan: FilesScan, promised: Schema | None, extras: bool) -> Schema:
     if not scan.files:
         if promised is not None:
             return promised
@@ -73,11 +79,11 @@ def _own(scan: FilesScan, promised: Schema | None) -> Schema:
 
         return csv_schema(scan, scan.options, promised)
     assert isinstance(scan.options, JsonOptions)
-    if promised is not None:
+    if promised is not None and not extras:
         return promised
     from rayetl.connectors.formats.json_infer import json_schema
 
-    return json_schema(scan, scan.options)
+    return json_schema(scan, scan.options, promised)
 
 
 def _parquet(scan: FilesScan) -> Schema:

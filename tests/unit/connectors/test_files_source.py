@@ -155,7 +155,7 @@ def test_chunks_do_not_change_the_rows(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(streams, "CHUNK", size)
         monkeypatch.setattr(streams.utf8_pieces, "__defaults__", (size,))
         assert flagged(path, **config).equals(whole)
-        assert list(fetch_records(described(path, **config), [150]))[0][1] == b'150,"t150\nx",150.5'
+        assert next(fetch_records(described(path, **config), [150]))[1] == b'150,"t150\nx",150.5'
 
 
 @pytest.mark.parametrize(
@@ -289,6 +289,15 @@ def test_json_positions_follow_arrays(tmp_path: Path) -> None:
     found = scan_files(scan, position=True, malformed=True).collect()
     assert found["a"].to_list() == [1, None, 3]
     assert list(fetch_records(scan, [1, 2])) == [(1, b'{"a":"x"}'), (2, b'{"a": 3}')]
+
+
+def test_json_fields_beside_the_contract(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"n": 1}\n{"n": 2, "x": {"y": 1.5}}\n')
+    promised = parse_ddl("n INT, absent STRING")
+    assert described(path, promised).schema.names == ("n", "absent", "x")
+    contract = {"schema": "a.avsc", "extra_fields": "drop"}
+    assert described(path, promised, contract=contract).schema.names == ("n", "absent")
 
 
 def test_deep_json_is_malformed_not_fatal(tmp_path: Path) -> None:
