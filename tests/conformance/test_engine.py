@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 import pytest
 
 import rayetl
 from rayetl.errors import SqlError
-from tests.conformance import cases
-from tests.conformance.cases import Case
+from tests.conformance.cases import Case, names, queries
 from tests.conformance.cases.tables import TABLES
 from tests.conformance.judge import Judge, differences, of_arrow
 
 ALL = [
-    pytest.param(case, id=f"{module.name}-{number}")
-    for module in pkgutil.iter_modules(cases.__path__)
-    if module.name != "tables" and not module.name.startswith("functions_")
-    for number, case in enumerate(importlib.import_module(f"{cases.__name__}.{module.name}").CASES)
+    pytest.param(case, id=f"{module.__name__.rpartition('.')[2]}-{number}")
+    for module in (queries, names)
+    for number, case in enumerate(module.CASES)
 ]
 
 
