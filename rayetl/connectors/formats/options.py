@@ -50,9 +50,7 @@ def _separator(value: object) -> object:
             continue
         sign = value[at + 1 : at + 2]
         if sign not in _SIGNS or not sign:
-            raise ValueError(
-                f"{value!r} has an unknown escape; a backslash itself is written twice"
-            )
+            raise ValueError(f"{value!r} has an unknown escape; a backslash itself is written twice")
         found += _SIGNS[sign]
         at += 2
     return found
