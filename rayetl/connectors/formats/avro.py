@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import fastavro
 import polars as pl
+import polars_avro
 import pyarrow as pa
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
-from rayetl.connectors.formats.avro_types import plain_value, spark_schema
+from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
 from rayetl.errors import SourceError
-from rayetl.sql.interop import to_arrow
+from rayetl.sql.interop import to_arrow, to_polars
 from rayetl.sql.types import Schema
 
 BATCH = 20_000
+STALLED = 20.0
+"""Seconds without a batch after which a file counts as damaged."""
 _MAGIC = b"Obj\x01"
 
 
@@ -50,29 +55,106 @@ def _header(stream: Any, path: str) -> Any:
     return fastavro.block_reader(stream)
 
 
-def _ends_whole(stream: Any, marker: bytes) -> bool:
-    """A whole file ends with the sync marker of its last block (or of its header)."""
-    stream.seek(-16, os.SEEK_END)
-    return bool(stream.read(16) == marker)
+def framed_rows(stream: BinaryIO, marker: bytes, path: str) -> int:
+    """Records by the headers of all blocks. Raises SourceError where a block is cut off or out of frame:
+    decoders take such a file for a shorter one."""
+    total = 0
+    size = os.fstat(stream.fileno()).st_size
+    while stream.tell() < size:
+        count, length = _varint(stream), _varint(stream)
+        if count < 0 or length < 0 or stream.tell() + length + 16 > size:
+            raise SourceError(f"the file {path} is cut off or damaged: a block reaches beyond its end")
+        stream.seek(length, os.SEEK_CUR)
+        if stream.read(16) != marker:
+            raise SourceError(f"the file {path} is damaged: a block does not end with the sync marker")
+        total += count
+    return total
+
+
+def _varint(stream: BinaryIO) -> int:
+    value = shift = 0
+    while shift < 70:
+        byte = stream.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 127) << shift
+        shift += 7
+        if byte[0] < 128:
+            return (value >> 1) ^ -(value & 1)
+    return -1
 
 
 def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
     """The rows of one file in order, converted to `schema`; missing columns are NULL."""
     with guarded(file.path), open(file.path, "rb") as stream:
         header = _header(stream, file.path)
-        marker = header._header["sync"]
-        if not _ends_whole(stream, marker):
-            raise SourceError(f"the file {file.path} is cut off: it does not end with its sync marker")
+        promised = framed_rows(stream, header._header["sync"], file.path)
         stream.seek(0)
-        yield from _slow(stream, schema)
+        shape = header.writer_schema
+        fast = isinstance(shape, dict) and shape["type"] == "record" and columnar(shape)
+        source = _columnar(file.path, schema) if fast else _slow(stream, schema)
+        rows = 0
+        for frame in source:
+            rows += frame.height
+            yield frame
+        if rows != promised:
+            raise SourceError(f"the file {file.path} is damaged: it has {rows} of its {promised} records")
 
 
-def _slow(stream: Any, schema: Schema) -> Iterator[pl.DataFrame]:
+def _watched(path: str) -> Iterator[pl.DataFrame]:
+    """Batches of the columnar reader, which never returns from some damaged blocks.
+
+    It runs in a thread of its own so that this can be noticed; the thread then is lost until the process
+    ends, since nothing can stop it.
+    """
+    made: queue.Queue[pl.DataFrame | BaseException | None] = queue.Queue(maxsize=2)
+    stop = threading.Event()
+
+    def hand_over(item: pl.DataFrame | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                made.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def decode() -> None:
+        try:
+            for frame in polars_avro.scan_avro(path, glob=False, batch_size=BATCH).collect_batches():
+                hand_over(frame)
+                if stop.is_set():
+                    return
+            hand_over(None)
+        except BaseException as error:  # noqa: BLE001 - raised again where the batches are taken
+            hand_over(error)
+
+    threading.Thread(target=decode, name="avro", daemon=True).start()
+    try:
+        while (item := made.get(timeout=STALLED)) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    except queue.Empty:
+        raise SourceError(f"the file {path} is damaged: decoding it makes no progress") from None
+    finally:
+        stop.set()
+
+
+def _columnar(path: str, schema: Schema) -> Iterator[pl.DataFrame]:
+    for frame in _watched(path):
+        found = {name.lower(): name for name in frame.columns}
+        yield frame.select(
+            (pl.col(found[name.lower()]) if name.lower() in found else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in to_polars(schema).items()
+        )
+
+
+def _slow(stream: BinaryIO, schema: Schema) -> Iterator[pl.DataFrame]:
     rows: list[dict[str, Any]] = []
     reader = fastavro.reader(stream)
     shape = reader.writer_schema
     for record in reader:
-        rows.append(plain_value(record, shape))
+        rows.append(plain_row(record, shape))
         if len(rows) == BATCH:
             yield _made(rows, schema)
             rows = []

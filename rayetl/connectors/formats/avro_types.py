@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Any
+from uuid import UUID
+
+from fastavro.validation import validate
 
 from rayetl.errors import SourceError
 from rayetl.sql.types import (
@@ -110,16 +114,61 @@ def _union(shape: list[Any], names: dict[str, Any], outer: tuple[str, ...]) -> D
     return StructType(tuple(Field(f"member{place}", branch) for place, branch in enumerate(branches)))
 
 
-def plain_value(value: Any, shape: Any, names: dict[str, Any] | None = None) -> Any:
-    """A value that fastavro decoded, in the form of `spark_type`: unions as structs of members."""
-    names = {} if names is None else names
-    del shape, names
-    return _plain(value)
+_COLUMNAR = {None, "decimal", "date", "timestamp-millis", "timestamp-micros", "local-timestamp-millis",
+             "local-timestamp-micros"}  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+def columnar(shape: Any) -> bool:
+    """Whether the columnar reader gives a parsed schema's values as Spark does: no maps, no unions but of
+    NULL and one type, no logical type that Spark reads as a plain number or text."""
+    if isinstance(shape, str):
+        return shape in _ATOMS and shape != "null"
+    if isinstance(shape, list):
+        return len(_branches(shape)) == 1 and columnar(_branches(shape)[0])
+    if shape["type"] == "record":
+        return len(shape["fields"]) > 0 and all(columnar(field["type"]) for field in shape["fields"])
+    if shape["type"] == "array":
+        return columnar(shape["items"])
+    if shape["type"] == "map" or shape.get("logicalType") not in _COLUMNAR:
+        return False
+    return isinstance(shape["type"], str) or columnar(shape["type"])
+
+
+def plain_row(value: Any, shape: Any) -> dict[str, Any]:
+    """A record that fastavro decoded, in the form of `spark_schema`: unions as structs of members."""
+    names: dict[str, Any] = {}
+    spark_type(shape, names)
+    found = _plain(value, shape, names)
+    return found if isinstance(shape, dict) and shape["type"] == "record" else {"value": found}
+
+
+def _plain(value: Any, shape: Any, names: dict[str, Any]) -> Any:
+    if value is None:
+        return None
+    if isinstance(shape, str) and shape in names:
+        shape = names[shape]
+    if isinstance(shape, list):
+        return _member(value, shape, names)
+    kind = shape["type"] if isinstance(shape, dict) else shape
+    if kind == "record":
+        return {
+            field["name"]: _plain(value[field["name"]], field["type"], names) for field in shape["fields"]
+        }
+    if kind == "array":
+        return [_plain(item, shape["items"], names) for item in value]
+    if kind == "map":
+        return {key: _plain(item, shape["values"], names) for key, item in value.items()}
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, time):
+        micros = ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
+        return micros // 1000 if kind == "int" else micros
     return value
+
+
+def _member(value: Any, shape: list[Any], names: dict[str, Any]) -> Any:
+    branches = _branches(shape)
+    if not isinstance(_union(shape, names, ()), StructType) or len(branches) == 1:
+        return _plain(value, branches[0], names) if len(branches) == 1 else value
+    place = next(at for at, branch in enumerate(branches) if validate(value, branch, raise_errors=False))
+    return {f"member{place}": _plain(value, branches[place], names)}
