@@ -248,3 +248,40 @@ def _compare_each(texts: list[str], options: dict[str, Any], judge: Judge, folde
     expected = theirs(case, folder, judge, "PERMISSIVE")
     found = differences(ours(case, folder, "permissive"), expected, ordered=False, approx=False)
     assert not found, "\n".join(found)
+
+
+def _random_json(chosen: random.Random, depth: int) -> str:
+    texts = ["null", "true", "1", "-0", "1.0", "2.50", "1e2", "3000000000", "123456789012345678901", '""', '"x"', '"1"',
+             '"2020-01-01"', '"2020-01-01T01:02:03Z"', '"NaN"', "NaN", '"\\u00e9\\n"', "'q'", "01", "tru"]  # fmt: skip
+    if depth == 0 or chosen.random() < 0.7:
+        return chosen.choice(texts)
+    items = [_random_json(chosen, depth - 1) for _ in range(chosen.randint(0, 3))]
+    if chosen.random() < 0.5:
+        return "[" + ", ".join(items) + "]"
+    return "{" + ",".join(f'"{name}": {item}' for name, item in zip("pqr", items, strict=False)) + "}"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        None,
+        "a STRING, b STRING, c STRING",
+        "a INT, b DOUBLE, c BOOLEAN",
+        "a BIGINT, b DECIMAL(10,2), c DATE",
+        "a ARRAY<INT>, b STRUCT<p: STRING, q: DOUBLE>, c TIMESTAMP",
+        "a ARRAY<STRUCT<p: INT>>, b MAP<STRING, INT>, c FLOAT",
+    ],
+)
+def test_reads_random_json_as_spark_does(schema: str | None, judge: Judge, tmp_path: Path) -> None:
+    """Values of any type under any column."""
+    chosen = random.Random(str(schema))
+    path = tmp_path / "odd.json"
+    lines = []
+    for _ in range(1500):
+        names = chosen.sample("abcd", chosen.randint(0, 3))
+        lines.append("{" + ",".join(f'"{name}":{_random_json(chosen, 2)}' for name in names) + "}")
+    path.write_text("\n".join(lines))
+    case = Case("odd.json", "json", {}, schema)
+    expected = theirs(case, path, judge, "DROPMALFORMED")
+    found = differences(ours(case, path, "drop"), expected, ordered=True, approx=False)
+    assert not found, "\n".join(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,8 @@ from rayetl.sql.types import (
 _BLANK = "".join(map(chr, range(33)))
 _TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
 _GROUP = 1_000
+_NEGATIVE_ZERO = re.compile(rb"-0(?![.0-9eE])")
+"""A whole number that Arrow reads as the double -0.0, Java as 0."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ class JsonReader:
         if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all() or not len(lines):
             return None
         if not self.options.allow_non_numeric_numbers and any(word in data for word in (b"NaN", b"Inf")):
+            return None
+        if b"-0" in data and _NEGATIVE_ZERO.search(data):
             return None
         longest = int(lines.str.len_bytes().max() or 0)  # type: ignore[arg-type]
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from rayetl.connectors.formats.options import JsonOptions
@@ -190,7 +192,7 @@ class _Lenient:
 def write_json(value: Any) -> str:
     """A value as compact JSON text: what a STRING column gets from a value that is no string."""
     if isinstance(value, Number):
-        return value.text
+        return _number_text(value)
     if isinstance(value, dict):
         return (
             "{"
@@ -202,3 +204,27 @@ def write_json(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(write_json(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _number_text(value: Number) -> str:
+    """A number as Java prints it after it was read: fractions went through a double."""
+    if value.whole:
+        return str(int(value.text))
+    if "N" in value.text or "I" in value.text:
+        name = value.text.lstrip("+-")
+        sign = "-" if value.text.startswith("-") else ""
+        return json.dumps("NaN" if name == "NaN" else f"{sign}Infinity")
+    number = float(value.text)
+    if math.isinf(number):
+        return json.dumps("Infinity" if number > 0 else "-Infinity")
+    return java_double(number)
+
+
+def java_double(number: float) -> str:
+    """As `Double.toString`: plain from 1E-3 to 1E7, else one digit, a point, the rest and an exponent."""
+    if number == 0 or 1e-3 <= abs(number) < 1e7:
+        return repr(number)
+    sign, digits, exponent = Decimal(repr(number)).as_tuple()
+    text = "".join(map(str, digits)).rstrip("0") or "0"
+    power = int(exponent) + len(digits) - 1
+    return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{power}"

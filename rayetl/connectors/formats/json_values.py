@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -41,6 +43,8 @@ _BITS: dict[DataType, int] = {BYTE: 8, SHORT: 16, INT: 32, LONG: 64}
 _WORDS = {"NaN": math.nan, "+INF": math.inf, "INF": math.inf, "Infinity": math.inf, "+Infinity": math.inf,
           "-INF": -math.inf, "-Infinity": -math.inf}  # fmt: skip
 _EXACT = Context(prec=100)
+_DAYS = re.compile(r"[+-]?\d{1,6}", re.ASCII)
+_EPOCH = date(1970, 1, 1)
 
 Row = tuple[Any, ...]
 
@@ -131,22 +135,36 @@ class JsonConverter:
             raise _mismatch(value, kind)
         return [self.convert(item, kind.element) for item in value]
 
+    def _read_moment(self, text: str, kind: DataType) -> Any:
+        found = parse(pl.Series("v", [text]), kind, self._options).item()
+        days = kind == DATE and self._options.date_format is None and _DAYS.fullmatch(text)
+        if found is None and days:
+            return _EPOCH + timedelta(days=int(text))
+        return found
+
     def _moment(self, kind: DataType) -> Callable[[Any], Any]:
         def convert(value: Any) -> Any:
-            if isinstance(value, Number) and value.whole and kind == TIMESTAMP:
-                return int(value.text) * 1_000_000
+            if isinstance(value, Number) and kind == TIMESTAMP:
+                return _seconds(value)
             if not isinstance(value, str):
                 raise Mismatch
             key = (kind, value)
             if key not in self._known:
                 if len(self._known) > 10_000:
                     self._known.clear()
-                self._known[key] = parse(pl.Series("v", [value]), kind, self._options).item()
+                self._known[key] = self._read_moment(value, kind)
             if self._known[key] is None:
                 raise Mismatch
             return self._known[key]
 
         return convert
+
+
+def _seconds(value: Number) -> int:
+    """Seconds since 1970 as microseconds; a product of too many digits wraps, as it does in Java."""
+    if not value.whole or not -(2**63) <= int(value.text) < 2**63:
+        raise Mismatch
+    return (int(value.text) * 1_000_000 + 2**63) % 2**64 - 2**63
 
 
 def _mismatch(value: Any, kind: DataType) -> Mismatch:
@@ -190,7 +208,10 @@ def _integer(value: Any, kind: DataType) -> int:
 
 def _double(value: Any) -> float:
     if isinstance(value, Number):
-        return _WORDS[value.text] if value.text in _WORDS else float(value.text)
+        if value.text in _WORDS:
+            return _WORDS[value.text]
+        # A whole number has no negative zero.
+        return float(value.text) + 0.0 if value.whole else float(value.text)
     if isinstance(value, str) and value in _WORDS:
         return _WORDS[value]
     raise Mismatch

@@ -215,7 +215,9 @@ def _empty(schema: Schema, height: int) -> Iterator[pl.DataFrame]:
 
 
 def check_pages(file: InputFile) -> None:
-    """Read a file to its end. Raises SourceError naming it if it is damaged."""
+    """Read a file to its end, both ways. Raises SourceError naming it if it is damaged."""
     with guarded(file.path):
         for _ in _open(file.path).iter_batches(batch_size=BATCH):
+            pass
+        for _ in pl.scan_parquet([file.path], glob=False, hive_partitioning=False).collect_batches():
             pass
