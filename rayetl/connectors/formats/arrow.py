@@ -8,8 +8,22 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayetl.sql.interop import arrow_type, to_polars
-from rayetl.sql.types import ArrayType, DataType, MapType, Schema, StructType
+from rayetl.sql.interop import arrow_type, from_arrow_type, to_polars
+from rayetl.sql.types import (
+    BINARY,
+    DOUBLE,
+    FLOAT,
+    INTEGRAL,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    ArrayType,
+    DataType,
+    DecimalType,
+    MapType,
+    Schema,
+    StructType,
+)
 
 
 def conform(table: pa.Table, schema: Schema) -> pl.DataFrame:
@@ -46,7 +60,22 @@ def cast(array: Any, kind: DataType) -> Any:
         return _list(array, kind)
     if isinstance(kind, MapType) and pa.types.is_map(array.type):
         return _map(array, kind)
+    if not _convertible(array.type, kind):
+        raise pa.ArrowInvalid(f"a column holds {array.type} where {kind} was promised")
     return pc.cast(array, target, safe=_safe(array.type, target))
+
+
+def _convertible(source: Any, kind: DataType) -> bool:
+    """Whether values of a file's type may be read as `kind`: the same kind of thing, in another width."""
+    if source == pa.null():
+        return True
+    found = from_arrow_type(source)
+    if found == kind or (found == BINARY and kind == STRING):
+        return True
+    if found in INTEGRAL or isinstance(found, DecimalType):
+        return kind in INTEGRAL if found in INTEGRAL else isinstance(kind, DecimalType)
+    pairs = ((FLOAT, DOUBLE), (TIMESTAMP_NTZ, TIMESTAMP), (TIMESTAMP, TIMESTAMP_NTZ))
+    return (found, kind) in pairs
 
 
 def _safe(source: Any, target: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
+from rayetl.connectors.formats.avro_blocks import framed_rows, unpacked
 from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
 from rayetl.errors import SourceError
 from rayetl.sql.interop import to_arrow, to_polars
@@ -53,35 +53,6 @@ def _header(stream: Any, path: str) -> Any:
         raise SourceError(f"the file {path} is not an Avro file: it does not begin as one")
     stream.seek(0)
     return fastavro.block_reader(stream)
-
-
-def framed_rows(stream: BinaryIO, marker: bytes, path: str) -> int:
-    """Records by the headers of all blocks. Raises SourceError where a block is cut off or out of frame:
-    decoders take such a file for a shorter one."""
-    total = 0
-    size = os.fstat(stream.fileno()).st_size
-    while stream.tell() < size:
-        count, length = _varint(stream), _varint(stream)
-        if count < 0 or length < 0 or stream.tell() + length + 16 > size:
-            raise SourceError(f"the file {path} is cut off or damaged: a block reaches beyond its end")
-        stream.seek(length, os.SEEK_CUR)
-        if stream.read(16) != marker:
-            raise SourceError(f"the file {path} is damaged: a block does not end with the sync marker")
-        total += count
-    return total
-
-
-def _varint(stream: BinaryIO) -> int:
-    value = shift = 0
-    while shift < 70:
-        byte = stream.read(1)
-        if not byte:
-            break
-        value |= (byte[0] & 127) << shift
-        shift += 7
-        if byte[0] < 128:
-            return (value >> 1) ^ -(value & 1)
-    return -1
 
 
 def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
@@ -151,7 +122,7 @@ def _columnar(path: str, schema: Schema) -> Iterator[pl.DataFrame]:
 
 def _slow(stream: BinaryIO, schema: Schema) -> Iterator[pl.DataFrame]:
     rows: list[dict[str, Any]] = []
-    reader = fastavro.reader(stream)
+    reader = fastavro.reader(unpacked(stream))
     shape = reader.writer_schema
     for record in reader:
         rows.append(plain_row(record, shape))

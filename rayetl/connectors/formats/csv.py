@@ -122,9 +122,11 @@ class CsvReader:
     def _record_chunks(self, path: str) -> Iterator[bytes]:
         """Chunks that end where a record ends, for records that span lines."""
         rest = b""
-        pieces = utf8_pieces(path, self.options.encoding)
-        for piece in pieces:
-            rest = _line_feeds(rest + piece, self.options.line_sep)
+        line_sep = self.options.line_sep.encode() if self.options.line_sep else None
+        for piece in utf8_pieces(path, self.options.encoding):
+            rest += piece
+            line_sep = line_sep or _found_line_sep(rest)
+            rest = _line_feeds(rest, line_sep)
             cut = self._last_record_end(rest)
             if cut:
                 yield rest[:cut]
@@ -133,6 +135,7 @@ class CsvReader:
                 raise SourceError(
                     f"the file {path} has a record over {MAX_RECORD >> 20} MiB: is a quote not closed?"
                 )
+        rest = _line_feeds(rest, line_sep or b"\r")
         if rest:
             # A line feed would become part of a field whose quote is not closed.
             quoted = bool(self.options.quote) and self.options.quote.encode() in rest
@@ -167,6 +170,8 @@ class CsvReader:
         except UnicodeDecodeError:
             return None
         reduced = text.str.replace_all(f"{quote}[^{quote}]*{quote}", options.quote * 2).item()
+        if "\r" in reduced:
+            return None
         lines = pl.read_lines(reduced.encode())["line"]
         each = f"(?:{quote}{quote}|[^{quote}{sep}]*)"
         return lines if lines.str.contains(f"^{each}(?:{sep}{each})*$").all() else None
@@ -197,7 +202,7 @@ class CsvReader:
         """The chunk by the columnar reader, if every line has all fields and no quote is in it."""
         options = self.options
         quote = options.quote.encode()
-        if not self._may_be_plain or (quote and quote in chunk) or b"\0" in chunk:
+        if not self._may_be_plain or (quote and quote in chunk) or b"\0" in chunk or b"\r" in chunk:
             return None
         if options.comment and options.comment.encode() in chunk:
             return None
@@ -353,13 +358,16 @@ class CsvReader:
         return frame, pl.Series(BAD, wrong, dtype=pl.String)
 
 
-def _line_feeds(data: bytes, line_sep: str | None) -> bytes:
-    if line_sep is not None and line_sep != "\n":
-        return data.replace(line_sep.encode(), b"\n")
-    if b"\r" not in data:
+def _found_line_sep(data: bytes) -> bytes | None:
+    """The line end that comes first; others are no line ends, and stay what they are within quotes."""
+    match = re.search(rb"\r\n|\n|\r(?=[^\n])", data)
+    return match.group() if match else None
+
+
+def _line_feeds(data: bytes, line_sep: bytes | None) -> bytes:
+    if line_sep is None or line_sep == b"\n":
         return data
-    end = b"\r" if data.endswith(b"\r") else b""
-    return data[: len(data) - len(end)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + end
+    return data.replace(line_sep, b"\n")
 
 
 def _has_blank_line(chunk: bytes) -> bool:

@@ -60,14 +60,14 @@ def _zstd(raw: BinaryIO) -> Any:
 
 
 def _snappy(raw: BinaryIO) -> Any:
-    return io.BufferedReader(_Pieces(_snappy_blocks(raw)))
+    return io.BufferedReader(Pieces(_snappy_blocks(raw)))
 
 
 def _deflate(raw: BinaryIO) -> Any:
-    return io.BufferedReader(_Pieces(_inflated(raw)))
+    return io.BufferedReader(Pieces(_inflated(raw)))
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """A readable over an iterator of byte strings."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -109,7 +109,7 @@ def _snappy_blocks(raw: BinaryIO) -> Iterator[bytes]:
         while left > 0:
             length = int.from_bytes(_exactly(raw, 4), "big")
             piece = _exactly(raw, length)
-            size = _snappy_size(piece)
+            size = snappy_size(piece)
             if size > left or size > MAX_RECORD:
                 raise EOFError
             try:
@@ -128,7 +128,8 @@ def _exactly(raw: BinaryIO, size: int) -> bytes:
     return found
 
 
-def _snappy_size(piece: bytes) -> int:
+def snappy_size(piece: bytes) -> int:
+    """How long a snappy block is unpacked. Raises EOFError."""
     size = shift = 0
     for byte in piece[:5]:
         size |= (byte & 127) << shift

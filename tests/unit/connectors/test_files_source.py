@@ -329,6 +329,52 @@ def test_parquet_columns_missing_wider_and_in_another_case(tmp_path: Path) -> No
     assert scan_files(scan).filter(pl.col("x") > 1).select("z").collect()["z"].to_list() == [None, "new"]
 
 
+def test_parquet_of_another_type_than_promised_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"x": ["1"], "y": [2**40]}).write_parquet(path)
+    for schema in ("x INT", "y INT", "y STRING", "y DOUBLE"):
+        with pytest.raises(SourceError, match=r"a\.parquet"):
+            read(path, schema=schema)
+
+
+EVERY = "b BOOLEAN, i TINYINT, l BIGINT, f FLOAT, d DOUBLE, n DECIMAL(38,18), s STRING, dt DATE, ts TIMESTAMP, ntz TIMESTAMP_NTZ"
+NESTED = ", bin BINARY, a ARRAY<TIMESTAMP>, st STRUCT<x: INT, y: ARRAY<STRING>>, mp MAP<STRING, BIGINT>"
+VALUES = (
+    True, -128, 2**63 - 1, 0.5, 1e-7, Decimal("-12345678901234567890.000000000000000001"), ' "q" \\ , b\r\nc 🎉',
+    date(2020, 1, 2), datetime(1950, 1, 1, 1, 2, 3, 456789, UTC), datetime(2020, 1, 1, 0, 0, 0, 1),
+    b"\xff\x00", [datetime(2020, 1, 1, tzinfo=UTC), None], {"x": 1, "y": ["é", None]}, {"k": None},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "parquet", "avro"])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_what_the_load_writes_is_read_back(tmp_path: Path, name: str, rows: int) -> None:
+    from rayetl.connectors.base import FilesTarget
+    from rayetl.connectors.files_load import WriteOptions
+    from rayetl.connectors.formats.writing import sink_files
+
+    schema = parse_ddl(EVERY if name == "csv" else EVERY + NESTED)
+    width = len(schema)
+    made = [VALUES[:width], (None,) * width, VALUES[:width]][:rows]
+    dtypes = to_polars(schema)
+    frame = pl.DataFrame(
+        [pl.Series(c, [row[at] for row in made], dtype=dtypes[c]) for at, c in enumerate(schema.names)]
+    )
+    sink_files(frame.lazy(), FilesTarget(str(tmp_path), name, WriteOptions(), (), None, schema)).collect()
+    options = {"options": {"header": True, "multiLine": True}} if name == "csv" else {}
+    ddl = [{"name": f.name, "type": str(f.type)} for f in schema]
+    found = flagged(tmp_path, format=name, schema=ddl, **options)
+    assert found[BAD].null_count() == rows
+    assert found.drop(BAD, ROW).equals(frame)
+
+
+def test_a_thousand_columns(tmp_path: Path) -> None:
+    wide = pl.DataFrame({f"c{i}": [str(i), None, '"'] for i in range(1000)})
+    wide.write_csv(tmp_path / "a.csv", quote_style="necessary")
+    options = {"header": True, "escape": '"'}
+    assert read(tmp_path / "a.csv", options=options).equals(wide)
+
+
 def test_damaged_parquet_names_the_file(tmp_path: Path) -> None:
     whole = tmp_path / "whole.parquet"
     pq.write_table(pa.table({"a": list(range(5000)), "s": [str(i) for i in range(5000)]}), whole)
