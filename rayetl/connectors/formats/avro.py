@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -14,6 +12,7 @@ import polars_avro
 import pyarrow as pa
 
 from rayetl.connectors.base import InputFile
+from rayetl.connectors.formats.ahead import Stalled, ahead
 from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.avro_blocks import framed_rows, unpacked
 from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
@@ -73,42 +72,12 @@ def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
 
 
 def _watched(path: str) -> Iterator[pl.DataFrame]:
-    """Batches of the columnar reader, which never returns from some damaged blocks.
-
-    It runs in a thread of its own so that this can be noticed; the thread then is lost until the process
-    ends, since nothing can stop it.
-    """
-    made: queue.Queue[pl.DataFrame | BaseException | None] = queue.Queue(maxsize=2)
-    stop = threading.Event()
-
-    def hand_over(item: pl.DataFrame | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def decode() -> None:
-        try:
-            for frame in polars_avro.scan_avro(path, glob=False, batch_size=BATCH).collect_batches():
-                hand_over(frame)
-                if stop.is_set():
-                    return
-            hand_over(None)
-        except BaseException as error:  # noqa: BLE001 - raised again where the batches are taken
-            hand_over(error)
-
-    threading.Thread(target=decode, name="avro", daemon=True).start()
+    """Batches of the columnar reader, which never returns from some damaged blocks."""
+    frames = polars_avro.scan_avro(path, glob=False, batch_size=BATCH).collect_batches()
     try:
-        while (item := made.get(timeout=STALLED)) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    except queue.Empty:
+        yield from ahead(iter(frames), 2, STALLED)
+    except Stalled:
         raise SourceError(f"the file {path} is damaged: decoding it makes no progress") from None
-    finally:
-        stop.set()
 
 
 def _columnar(path: str, schema: Schema) -> Iterator[pl.DataFrame]:

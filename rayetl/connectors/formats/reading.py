@@ -9,6 +9,7 @@ from polars.io.plugins import register_io_source
 
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats import avro, parquet
+from rayetl.connectors.formats.ahead import ahead
 from rayetl.connectors.formats.csv import CsvReader
 from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
@@ -19,6 +20,12 @@ from rayetl.sql.interop import to_polars
 from rayetl.sql.types import Schema
 
 TextReader = CsvReader | JsonReader
+MORSEL = 8_192
+"""Rows handed on at a time: sinks work on several such parts at once, on one large part they do not."""
+
+AHEAD = 2
+"""Chunks of text that are read before they are asked for."""
+
 Batches = Iterator[tuple[pl.DataFrame, pl.Series | None]]
 
 
@@ -46,7 +53,7 @@ def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = Fal
             if rows is not None:
                 found = found.head(rows)
                 rows -= found.height
-            yield found
+            yield from found.iter_slices(MORSEL)
             if rows == 0:
                 return
 
@@ -108,8 +115,7 @@ def _file_batches(scan: FilesScan, file: InputFile, names: Sequence[str]) -> Bat
         reader = text_reader(scan)
         renamed = {str(place): name for place, name in enumerate(data_schema(scan).names)}
         with reading(file.path):
-            for chunk in reader.chunks(file.path):
-                frame, bad = reader.frame(chunk)
+            for frame, bad in ahead(map(reader.frame, reader.chunks(file.path)), AHEAD):
                 yield (frame.rename(renamed) if isinstance(reader, CsvReader) else frame), bad
 
 

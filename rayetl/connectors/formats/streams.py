@@ -184,15 +184,20 @@ def line_chunks(path: str, encoding: str | None, line_sep: str | None, size: int
     """
     rest = b""
     for piece in utf8_pieces(path, encoding, size):
-        data = rest + piece if rest else piece
-        held = b"\r" if line_sep is None and data.endswith(b"\r") else b""
-        data = _normal(data[:-1] if held else data, line_sep)
-        cut = data.rfind(b"\n") + 1
-        rest = data[cut:] + held
+        if line_sep not in (None, "\n") or b"\r" in piece or rest.endswith(b"\r"):
+            rest, piece = b"", rest + piece
+            held = b"\r" if line_sep is None and piece.endswith(b"\r") else b""
+            piece = _normal(piece[:-1] if held else piece, line_sep)
+        else:
+            held = b""
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            # One copy: the pieces are large, and copying them is most of the work here.
+            yield b"".join((rest, memoryview(piece)[:cut]))
+            rest = b""
+        rest += piece[cut:] + held
         if len(rest) > MAX_RECORD:
             raise SourceError(f"the file {path} has a line of more than {MAX_RECORD >> 20} MiB")
-        if cut:
-            yield data if cut == len(data) else data[:cut]
     rest = _normal(rest, line_sep)
     if rest:
         yield rest if rest.endswith(b"\n") else rest + b"\n"
