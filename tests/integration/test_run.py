@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from rayetl.errors import ConfigError, QualityAbort, RayetlError
+from rayetl.errors import ConfigError, QualityAbort, RayetlError, SourceError
 from rayetl.pipeline import Pipeline
 
 FLIGHTS = "id,carrier,delay\n1,UA,5\n2,AA,-3\n3,,7\n4,UA,9999\n5,ZZ,1\nx,UA,2\n"
@@ -270,4 +271,17 @@ def test_all_problems_come_at_once_and_nothing_is_written(here: Path) -> None:
     assert "delya" in text
     assert "delay" in text
     assert "nowhere" in text
+    assert not Path("out").exists()
+
+
+def test_a_damaged_file_is_named_and_nothing_is_loaded(here: Path) -> None:
+    table = pa.table({"id": list(range(50_000)), "v": [f"text {i}" for i in range(50_000)]})
+    pq.write_table(table, "in.parquet", compression="zstd")
+    data = bytearray(Path("in.parquet").read_bytes())
+    data[4:200] = b"\xff" * 196
+    Path("in.parquet").write_bytes(data)
+    changed = config(transform=[{"type": "filter", "where": "v <> ''"}])
+    changed["extract"] = {"flights": {"type": "files", "path": "in.parquet"}}
+    with pytest.raises(SourceError, match=r"in\.parquet"):
+        Pipeline.from_dict(changed).run()
     assert not Path("out").exists()

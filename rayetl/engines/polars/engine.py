@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl import sql
-from rayetl.connectors.formats import count_rows
+from rayetl.connectors.formats import count_rows, find_damage
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, Stopped, TableFinding
 from rayetl.engines.polars.counting import Classes, input_key, load_key
@@ -32,15 +32,16 @@ Take = Callable[[pl.DataFrame], None]
 
 
 @contextmanager
-def _told_plainly() -> Iterator[None]:
-    """Faults of the query engine as one sentence of ours."""
+def _told_plainly(plan: Plan) -> Iterator[None]:
+    """Faults of the query engine as one sentence of ours; that of a damaged file names the file."""
     try:
         yield
     except RayetlError:
         raise
-    except pl.exceptions.PanicException as panic:
-        raise Terminal(f"the query engine gave up: {_first_line(panic)}", hint=_REPORT) from panic
-    except (pl.exceptions.PolarsError, OSError) as fault:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as fault:
+        for source in plan.sources:
+            if damage := find_damage(source.scan):
+                raise damage from fault
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=_REPORT) from fault
 
 
@@ -85,20 +86,20 @@ class PolarsEngine:
             query.frames.add(node)
             self._add_checks(query, job, node)
         self._add_counts(query, job.plan, needed)
-        with _told_plainly():
+        with _told_plainly(job.plan):
             query.collect()
         return _measured(query, job.plan, needed)
 
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
         frames = Frames(plan)
-        with _told_plainly():
+        with _told_plainly(plan):
             frame = frames.visible(node)
             return _to_arrow(frame if limit is None else frame.head(limit), plan.schema(node))
 
     def rejected(self, plan: Plan, node: str) -> pl.DataFrame:
         frames = Frames(plan)
         frames.add(node)
-        with _told_plainly():
+        with _told_plainly(plan):
             return _refused(frames, plan, node).collect()
 
     def finder(self, plan: Plan) -> Callable[[StepNode, exp.Query], Sequence[Any] | None]:
@@ -109,7 +110,7 @@ class PolarsEngine:
                 return None
             schemas = {binding.name: schema for binding, schema in step.visible() if schema is not None}
             analyzed = sql.analyze(query, schemas, time_zone=plan.time_zone)
-            with _told_plainly():
+            with _told_plainly(plan):
                 frame = sql.lower(analyzed, frames.inputs(step)).collect()
             return frame.to_series(0).to_list()
 
