@@ -10,7 +10,6 @@ print(report.rows_loaded)
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
-from rayetl.observability.logs import bound
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import RunReport, TestReport
-from rayetl.observability.store import save_report
 from rayetl.plan.build import build_plan
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -129,37 +126,25 @@ class Pipeline:
         nothing is visible in any load then but what was committed before the fault. The report of the
         failed run is saved and is the error's `report`.
         """
-        from rayetl.runs.execute import Run
+        from rayetl.runs.execute import Run, new_id
 
-        started = datetime.now(UTC)
-        run = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        listener = progress or Silent()
+        started, run, listener = datetime.now(UTC), new_id(), progress or Silent()
         listener.stage_started("plan")
         plan = self.plan()
         named = run_key or self.config.run_key or key_of(plan)
-        key = named if named and not force else f"{named or 'run'}#{run}"
-        state = Path(self.config.state)
         execution = Run(
             plan=plan,
             engine=self._engine(),
             dead_letters=self.dead_letters,
-            key=key,
+            key=named if named and not force else f"{named or 'run'}#{run}",
             id=run,
-            directory=state / "runs" / run,
+            state=Path(self.config.state),
             progress=listener,
             max_reject_share=self.config.max_reject_share,
             started=started,
         )
         execution.note_plan((datetime.now(UTC) - started).total_seconds())
-        try:
-            with bound(run=run, pipeline=plan.name):
-                report = execution.execute()
-        except RayetlError as error:
-            if error.report is not None:
-                save_report(error.report, state)
-            raise
-        save_report(report, state)
-        return report
+        return execution.execute()
 
     def replay(self, ids: Sequence[str] = (), *, progress: ProgressListener | None = None) -> RunReport:
         """Put stored source records through the present config, each once however often it is called.

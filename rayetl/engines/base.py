@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,23 +17,18 @@ if TYPE_CHECKING:
     from rayetl.plan.nodes import Plan
 
 
-class Stopped(BaseException):
-    """Raised inside a query whose run was told to stop. Not an `Exception`: nothing may swallow it."""
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One execution of a plan.
 
     `targets` says where each load that is still to be done is staged; `rejects` is an empty directory
-    for refused rows. Setting `stop` ends the work at the next batch.
+    for refused rows.
     """
 
     plan: Plan
     targets: Mapping[str, FilesTarget]
     rejects: Path
     progress: ProgressListener = field(default_factory=Silent)
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)

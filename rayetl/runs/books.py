@@ -79,7 +79,7 @@ def _step_report(step: StepNode, measured: Measured, counted: Tally) -> StepRepo
     return StepReport(
         id=step.id,
         kind=step.kind,
-        rows_in=_rows_in(step, measured),
+        rows_in=rows_in(step, measured),
         rows_out=measured.rows[step.id],
         rejected=counted.rejected,
         filtered=counted.filtered,
@@ -91,7 +91,8 @@ def _step_report(step: StepNode, measured: Measured, counted: Tally) -> StepRepo
     )
 
 
-def _rows_in(step: StepNode, measured: Measured) -> int:
+def rows_in(step: StepNode, measured: Measured) -> int:
+    """The rows that a step got; of a union, from all its inputs."""
     if step.effect is RowEffect.UNITES:
         return sum(measured.rows[node] for node in step.inputs)
     return measured.rows[step.main]

@@ -8,8 +8,8 @@ the next, which finds the epoch of each load on its own.
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.engines.base import Engine, Job, Measured
 from rayetl.errors import RayetlError
+from rayetl.observability.logs import bound
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import (
     ErrorReport,
@@ -30,6 +31,7 @@ from rayetl.observability.report import (
     Status,
     Version,
 )
+from rayetl.observability.store import save_report
 from rayetl.plan.nodes import LoadNode, Plan
 from rayetl.runs import books, rejects, verdict
 
@@ -37,16 +39,21 @@ REJECTS = "rejects"
 """The id under which dead letters are committed; no load may bear it."""
 
 
+def new_id() -> str:
+    """A name for a run; names sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
 @dataclass(slots=True)
 class Run:
-    """A run under way. `directory` takes the report and, for the time of the run, refused rows."""
+    """A run under way. `state` is the directory that takes its report and, meanwhile, refused rows."""
 
     plan: Plan
     engine: Engine
     dead_letters: DeadLetters
     key: str
     id: str
-    directory: Path
+    state: Path
     progress: ProgressListener
     max_reject_share: float | None = None
     places: rejects.Places = rejects.as_scanned
@@ -57,7 +64,6 @@ class Run:
     targets: dict[str, FilesTarget] = field(default_factory=dict)
     measured: Measured | None = None
     refused: rejects.Written = field(default_factory=rejects.Written)
-    stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -77,21 +83,29 @@ class Run:
         self.progress.stage_finished("plan", seconds)
 
     def execute(self) -> RunReport:
-        """Do the run. Raises what stopped it, with the report of the failed run as `error.report`."""
-        try:
-            self._recognise()
-            if self.targets:
-                self._stage()
-                self._commit()
-        except BaseException as error:
-            self.stop.set()
-            self._undo()
-            if isinstance(error, RayetlError):
-                error.report = self._failed(error)
-            raise
-        finally:
-            shutil.rmtree(self.directory / REJECTS, ignore_errors=True)
-        return self._done()
+        """Do the run and save its report. Raises what stopped it; a failed run's report is saved too and is
+        `error.report`."""
+        with bound(run=self.id, pipeline=self.plan.name):
+            try:
+                self._recognise()
+                if self.targets:
+                    self._stage()
+                    self._commit()
+                report = self._done()
+            except BaseException as error:
+                self._undo()
+                if isinstance(error, RayetlError):
+                    error.report = self._failed(error)
+                    save_report(error.report, self.state)
+                raise
+            finally:
+                shutil.rmtree(self._refused_rows, ignore_errors=True)
+            save_report(report, self.state)
+            return report
+
+    @property
+    def _refused_rows(self) -> Path:
+        return self.state / "runs" / self.id / REJECTS
 
     def _recognise(self) -> None:
         """Find the loads that hold this epoch already, and open the others."""
@@ -113,10 +127,9 @@ class Run:
         return Epoch(self.plan.name, load, self.key, self.id)
 
     def _stage(self) -> None:
-        directory = self.directory / REJECTS
-        directory.mkdir(parents=True, exist_ok=True)
+        self._refused_rows.mkdir(parents=True, exist_ok=True)
         with self.stage("run"):
-            self.measured = self.engine.run(Job(self.plan, self.targets, directory, self.progress, self.stop))
+            self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))
         books.balance(self.plan, self.measured)
         verdict.stop_on_abort(verdict.check_reports(self.plan, self.measured))
 

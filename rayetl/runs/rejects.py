@@ -22,7 +22,9 @@ from rayetl.connectors.formats import fetch_records
 from rayetl.engines.base import Measured
 from rayetl.names import BAD, ROW
 from rayetl.observability.report import RejectReason
+from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.quality.avro import Contract
 from rayetl.quality.base import RowCheck
 from rayetl.sql import interop
 
@@ -94,14 +96,20 @@ def _letters_of(
     places: Places,
 ) -> pl.DataFrame:
     source = _source(plan, node)
+    fingerprint = _fingerprint(source)
     told = reasons_of(node, batch)
     for reason in (each for row in told for each in row):
         reasons[node.id, str(reason["rule"]), reason["field"], str(reason["reason"])] += 1
     letters = [
-        _letter(position, record, seen, node.id, epoch, source, places)
+        _letter(position, record, seen, node.id, epoch, source, fingerprint, places)
         for (position, record), seen in zip(_records(node, source, batch), told, strict=True)
     ]
     return pl.DataFrame(letters, schema=interop.to_polars(DEAD_LETTER), orient="row")
+
+
+def _fingerprint(source: SourceNode | None) -> str | None:
+    contract = contract_of(source.source) if source else None
+    return Contract.load(contract.schema_).fingerprint if contract else None
 
 
 def _source(plan: Plan, node: SourceNode | StepNode) -> SourceNode | None:
@@ -165,6 +173,7 @@ def _letter(
     step: str,
     epoch: Epoch,
     source: SourceNode | None,
+    fingerprint: str | None,
     places: Places,
 ) -> dict[str, Any]:
     file, row, place = None, None, record.decode("utf-8", "surrogateescape")
@@ -182,7 +191,7 @@ def _letter(
         "row": row,
         "record": record,
         "record_format": source.scan.format if source else "row",
-        "contract_fingerprint": None,
+        "contract_fingerprint": fingerprint,
         "time": datetime.now(UTC),
         "trace_id": None,
     }

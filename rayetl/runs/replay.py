@@ -8,11 +8,9 @@ the very same records, and so under the same run key, before new ones are taken.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +26,7 @@ from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
-from rayetl.runs.execute import Run
+from rayetl.runs.execute import Run, new_id
 from rayetl.steps.base import TRACEABLE
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def _replay(
 ) -> RunReport:
     key, ids = intent.stem, orjson.loads(intent.read_bytes())
     chosen = letters.read(ids).sort("source", "file", "row", "id").collect()
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    run = new_id()
     with tempfile.TemporaryDirectory(prefix="rayetl-replay-") as directory:
         replayed, origins = _with_records(plan, chosen, Path(directory))
 
@@ -88,7 +86,7 @@ def _replay(
             dead_letters=letters,
             key=key,
             id=run,
-            directory=Path(config.state) / "runs" / run,
+            state=Path(config.state),
             progress=progress,
             max_reject_share=config.max_reject_share,
             places=places,

@@ -9,7 +9,7 @@ from rayetl.errors import QualityAbort
 from rayetl.observability.report import CheckReport
 from rayetl.plan.nodes import Plan, StepNode
 from rayetl.quality.base import OnFailure, RowCheck, TableCheck
-from rayetl.runs.books import _rows_in
+from rayetl.runs.books import rows_in
 
 
 def check_reports(plan: Plan, measured: Measured) -> tuple[CheckReport, ...]:
@@ -21,7 +21,7 @@ def _reports(plan: Plan, measured: Measured) -> Iterator[CheckReport]:
     for step in plan.steps:
         if step.checked is None or step.id not in measured.rows:
             continue
-        rows = _rows_in(step, measured)
+        rows = rows_in(step, measured)
         for check, failed in zip(step.checked.rows, measured.failing.get(step.id, ()), strict=True):
             yield _row_report(step, check, failed, rows)
         for table, finding in zip(step.checked.tables, measured.tables.get(step.id, ()), strict=True):

@@ -21,36 +21,29 @@ from rayetl.sql.expr import (
     Case,
     Cast,
     Expr,
-    Frame,
     GeneratorCall,
     GetField,
-    Lambda,
     LambdaVariable,
     Literal,
-    SortKey,
     Subquery,
-    WindowCall,
     null,
 )
 from rayetl.sql.faults import collect, did_you_mean, fault, label, take, unsupported
 from rayetl.sql.functions.base import Function, TypeFault
 from rayetl.sql.functions.known import KNOWN_TO_SPARK
 from rayetl.sql.functions.table import functions
+from rayetl.sql.lambdas import lambda_args
 from rayetl.sql.types import (
     BOOLEAN,
-    DATE,
-    DOUBLE,
-    INT,
     NULL,
     STRING,
-    TIMESTAMP,
-    TIMESTAMP_NTZ,
     ArrayType,
     DataType,
     Field,
     MapType,
     StructType,
 )
+from rayetl.sql.windowing import filter_, ignore_nulls, window, within_group
 
 
 class Scope(Protocol):
@@ -82,7 +75,7 @@ class Resolver:
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self._lambdas: list[dict[str, LambdaVariable]] = []
+        self.lambdas: list[dict[str, LambdaVariable]] = []
 
     def resolve(self, node: exp.Expression) -> Expr:
         handler = _HANDLERS.get(type(node))
@@ -118,7 +111,7 @@ class Resolver:
             raise
 
     def _variable(self, name: str) -> LambdaVariable | None:
-        for known in reversed(self._lambdas):
+        for known in reversed(self.lambdas):
             if name.lower() in known:
                 return known[name.lower()]
         return None
@@ -391,7 +384,7 @@ class Resolver:
         special = _SPECIAL.get(entry.name)
         if special is not None:
             return special(self, node, name, nodes)
-        args = self.lambda_args(entry, nodes, node) if entry.lambdas else self.all(nodes)
+        args = lambda_args(self, entry, nodes, node) if entry.lambdas else self.all(nodes)
         return self.apply(entry, name, args, node, distinct, ignore_nulls)
 
     def entry(self, name: str, node: exp.Expression) -> Function:
@@ -470,177 +463,6 @@ class Resolver:
         unit = Literal(STRING, False, nodes[0].name.upper())
         return self.apply(entry, name, (unit, *self.all(nodes[1:])), node)
 
-    # lambdas
-
-    def lambda_args(
-        self, entry: Function, nodes: Sequence[exp.Expression], node: exp.Expression
-    ) -> tuple[Expr, ...]:
-        """Resolve the plain arguments first; they give the lambda parameters their types."""
-        plain = [None if isinstance(n, exp.Lambda) else self.resolve(n) for n in nodes]
-        args: list[Expr] = []
-        for item, typed in zip(nodes, plain, strict=True):
-            if typed is not None:
-                args.append(typed)
-                continue
-            try:
-                types = entry.lambda_types(
-                    tuple(a for a in plain if a is not None), tuple(args), len(_params(item))
-                )
-            except TypeFault as error:
-                raise (unsupported if error.refused else fault)(
-                    node, f"{entry.name}: {error.message}"
-                ) from None
-            args.append(self.lambda_(item, types))
-        return tuple(args)
-
-    def lambda_(self, node: exp.Expression, types: Sequence[tuple[DataType, bool]]) -> Lambda:
-        body, names, _ = take(node, "this", "expressions", "colon")
-        if len(names) > len(types):
-            raise fault(node, f"the lambda has {len(names)} parameters, {len(types)} are given to it")
-        variables = tuple(
-            LambdaVariable(kind, nullable, name.name)
-            for name, (kind, nullable) in zip(names, types, strict=False)
-        )
-        self._lambdas.append({v.name.lower(): v for v in variables})
-        try:
-            typed = self.resolve(body)
-        finally:
-            self._lambdas.pop()
-        return Lambda(typed.type, typed.nullable, variables, typed)
-
-    # aggregates and windows
-
-    def filter_(self, node: exp.Expression) -> Expr:
-        this, where = take(node, "this", "expression")
-        call, condition = self.all((this, take(where, "this")[0]))
-        if not isinstance(call, AggregateCall):
-            raise fault(node, "FILTER goes with aggregate functions only")
-        if condition.type not in (BOOLEAN, NULL):
-            raise fault(node, f"FILTER needs a boolean, not {condition.type}")
-        condition = coerce.implicit_cast(condition, BOOLEAN)
-        return AggregateCall(
-            call.type, call.nullable, call.function, call.args, call.shown, call.distinct, condition,
-            call.order, call.ignore_nulls,
-        )  # fmt: skip
-
-    def within_group(self, node: exp.Expression) -> Expr:
-        this, order = take(node, "this", "expression")
-        name, nodes = take(this, "this", "expressions")
-        keys = self.sort_keys(take(order, "expressions")[0])
-        if str(name).lower() not in ("percentile_cont", "percentile_disc") or len(keys) != 1:
-            raise unsupported(node, f"WITHIN GROUP is not supported for {name}")
-        found = self.apply(self.entry(str(name), node), str(name), (keys[0].expr, *self.all(nodes)), node)
-        assert isinstance(found, AggregateCall)
-        return AggregateCall(
-            found.type, found.nullable, found.function, found.args, found.shown, order=tuple(keys)
-        )
-
-    def ignore_nulls(self, node: exp.Expression) -> Expr:
-        (this,) = take(node, "this")
-        call = self.resolve(this)
-        keep = isinstance(node, exp.IgnoreNulls)
-        if isinstance(call, AggregateCall):
-            return AggregateCall(
-                call.type, call.nullable, call.function, call.args, call.shown, call.distinct, call.filter,
-                call.order, keep,
-            )  # fmt: skip
-        if isinstance(call, Call) and functions()[call.function].kind == "window":
-            return Call(call.type, call.nullable, call.function, call.args, call.shown, keep)
-        raise fault(node, "IGNORE NULLS goes with aggregate and window functions only")
-
-    def sort_keys(self, nodes: Sequence[exp.Expression]) -> list[SortKey]:
-        """ORDER BY items, Spark's default for NULLs filled in."""
-        return collect(self.sort_key, nodes)
-
-    def sort_key(self, node: exp.Expression) -> SortKey:
-        if not isinstance(node, exp.Ordered):
-            return SortKey(self.resolve(node))
-        this, descending, nulls_first = take(node, "this", "desc", "nulls_first")
-        expr = self.resolve(this)
-        if not coerce.is_orderable(expr.type):
-            raise fault(node, f"a {expr.type} has no order")
-        return SortKey(expr, bool(descending), bool(nulls_first))
-
-    def window(self, node: exp.Expression) -> Expr:
-        this, partition, order, spec, alias, _, _ = take(
-            node, "this", "partition_by", "order", "spec", "alias", "over", "first"
-        )
-        if alias is not None:
-            base = self.scope.window(alias.name, node)
-            base_partition, base_order, base_spec, _, _ = take(
-                base, "partition_by", "order", "spec", "this", "alias"
-            )
-            partition, order, spec = partition or base_partition, order or base_order, spec or base_spec
-        function = self.resolve(this)
-        entry = functions().get(getattr(function, "function", ""))
-        if (
-            not isinstance(function, Call | AggregateCall)
-            or entry is None
-            or entry.kind not in ("aggregate", "window")
-        ):
-            raise fault(
-                node, f"{label(this)} cannot be used with OVER", hint="use an aggregate or window function"
-            )
-        if isinstance(function, AggregateCall) and function.distinct:
-            raise fault(node, "DISTINCT aggregates cannot be used with OVER")
-        keys = tuple(self.sort_keys(take(order, "expressions", "siblings")[0]) if order is not None else ())
-        if not keys and entry.kind == "window" and entry.name not in ("nth_value",):
-            raise fault(node, f"{entry.name} needs ORDER BY in its window")
-        frame = self._frame(spec, keys, node)
-        if entry.kind == "window" and entry.name != "nth_value":
-            if spec is not None:
-                raise fault(node, f"{entry.name} takes no frame")
-            frame = Frame("rows", None, 0)
-        return WindowCall(
-            function.type, function.nullable or _empty_frame(frame), function, self.all(partition or ()),
-            keys, frame, spec is not None,
-        )  # fmt: skip
-
-    def _frame(self, spec: exp.Expression | None, keys: tuple[SortKey, ...], node: exp.Expression) -> Frame:
-        if spec is None:
-            return Frame("range", None, 0) if keys else Frame("rows", None, None)
-        kind, start, start_side, end, end_side = take(spec, "kind", "start", "start_side", "end", "end_side")
-        unit = str(kind).lower()
-        if unit not in ("rows", "range"):
-            raise unsupported(node, f"{kind} frames are not supported")
-        low = self._bound(start, start_side, unit, keys, node)
-        high = 0 if end is None else self._bound(end, end_side, unit, keys, node)
-        return Frame("rows" if unit == "rows" else "range", low, high)
-
-    def _bound(
-        self, value: object, side: object, unit: str, keys: tuple[SortKey, ...], node: exp.Expression
-    ) -> int | float | None:
-        if value == "UNBOUNDED":
-            return None
-        if value == "CURRENT ROW":
-            return 0
-        assert isinstance(value, exp.Expression)
-        typed = self.resolve(value)
-        if not isinstance(typed, Literal) or not isinstance(typed.value, int | float) or typed.value is True:
-            raise unsupported(node, "a frame bound must be a constant number or interval")
-        amount = typed.value if unit == "rows" else self._range_amount(typed, keys, node)
-        return -amount if str(side).upper() == "PRECEDING" else amount
-
-    def _range_amount(self, bound: Literal, keys: tuple[SortKey, ...], node: exp.Expression) -> int | float:
-        if len(keys) != 1:
-            raise fault(node, "a RANGE frame with an offset needs exactly one ORDER BY item")
-        kind, value = keys[0].expr.type, bound.value
-        assert isinstance(value, int | float)
-        if kind == DATE and bound.type == INT:
-            return value
-        if kind in (TIMESTAMP, TIMESTAMP_NTZ) and coerce.is_day_time(bound.type):
-            return value
-        if kind == DATE and str(bound.type) == "interval day":
-            return int(value) // 86_400_000_000
-        if coerce.is_numeric(kind) and coerce.is_numeric(bound.type) and not getattr(bound.type, "scale", 0):
-            return int(value) * 10 ** getattr(kind, "scale", 0) if kind != DOUBLE else value
-        raise unsupported(node, f"a RANGE frame over {kind} with an offset of {bound.type} is not supported")
-
-
-def _empty_frame(frame: Frame) -> bool:
-    """Whether some row may see no rows at all."""
-    return (frame.start is not None and frame.start > 0) or (frame.end is not None and frame.end < 0)
-
 
 def _field_name(node: exp.Expression, value: Expr, index: int) -> str:
     if isinstance(node, exp.Column):
@@ -648,10 +470,6 @@ def _field_name(node: exp.Expression, value: Expr, index: int) -> str:
     if isinstance(value, GetField | LambdaVariable):
         return value.name
     return f"col{index + 1}"
-
-
-def _params(node: exp.Expression) -> list[exp.Expression]:
-    return list(node.args.get("expressions") or ())
 
 
 def _parts(node: exp.Expression) -> list[exp.Expression] | None:
@@ -727,7 +545,7 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]
     **dict.fromkeys((exp.And, exp.Or), Resolver.connector),
     **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike), Resolver.like),
     **dict.fromkeys((exp.Cast, exp.TryCast), Resolver.cast),
-    **dict.fromkeys((exp.IgnoreNulls, exp.RespectNulls), Resolver.ignore_nulls),
+    **dict.fromkeys((exp.IgnoreNulls, exp.RespectNulls), ignore_nulls),
     exp.Bracket: Resolver.bracket,
     exp.Literal: Resolver.literal,
     exp.Neg: Resolver.negative,
@@ -746,9 +564,9 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]
     exp.Concat: Resolver.adjacent_strings,
     exp.Tuple: Resolver.tuple_,
     exp.Anonymous: Resolver.anonymous,
-    exp.Filter: Resolver.filter_,
-    exp.WithinGroup: Resolver.within_group,
-    exp.Window: Resolver.window,
+    exp.Filter: filter_,
+    exp.WithinGroup: within_group,
+    exp.Window: window,
     exp.Paren: lambda self, node: self.resolve(take(node, "this")[0]),
     exp.Null: lambda _, __: Literal(NULL, True, None),
     exp.Boolean: lambda _, node: Literal(BOOLEAN, False, bool(take(node, "this")[0])),

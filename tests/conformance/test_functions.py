@@ -15,8 +15,6 @@ from rayetl.sql.lower.relations import lower_relation
 from tests.conformance.cases.functions_scalar import AGGREGATES, EXPRESSIONS, HELD_OUT, OTHER_NAMES, ROWS
 from tests.conformance.judge import Judge
 
-pytest.importorskip("pyspark")
-
 
 def _split(text: str) -> list[str]:
     return [item.strip() for line in text.strip().splitlines() for item in line.split("; ") if item.strip()]

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayetl.errors import ConfigError, QualityAbort, RayetlError, SourceError
+from rayetl.observability.store import load_report
 from rayetl.pipeline import Pipeline
+from rayetl.quality.avro import Contract
 
 FLIGHTS = "id,carrier,delay\n1,UA,5\n2,AA,-3\n3,,7\n4,UA,9999\n5,ZZ,1\nx,UA,2\n"
 
@@ -85,6 +87,26 @@ def test_all_reasons_of_a_row_are_kept(here: Path) -> None:
     assert report.rows_rejected == 1
 
 
+def test_a_letter_names_the_contract_it_was_refused_under(here: Path) -> None:
+    schema = {
+        "type": "record",
+        "name": "flight",
+        "fields": [
+            {"name": "id", "type": "int"},
+            {"name": "carrier", "type": "string"},
+            {"name": "delay", "type": "int"},
+        ],
+    }
+    changed = config(transform=[])
+    flights = {key: value for key, value in changed["extract"]["flights"].items() if key != "schema"}
+    changed["extract"] = {"flights": {**flights, "contract": {"schema": schema, "on_mismatch": "quarantine"}}}
+    pipeline = Pipeline.from_dict(changed)
+    pipeline.run()
+    letters = pipeline.dead_letters.read().collect()
+    assert sorted(letters["row"]) == [2, 5]
+    assert set(letters["contract_fingerprint"]) == {Contract.load(schema).fingerprint}
+
+
 def test_the_same_run_again_is_recognised(here: Path) -> None:
     pipeline = Pipeline.from_dict(config())
     pipeline.run()
@@ -120,6 +142,7 @@ def test_abort_leaves_nothing_visible_in_any_load(here: Path) -> None:
     assert not Path("out2").exists()
     assert caught.value.report is not None
     assert caught.value.report.status == "aborted"
+    assert load_report(".rayetl", "last") == caught.value.report
 
 
 def test_a_rule_on_the_whole_input_aborts(here: Path) -> None:
@@ -176,6 +199,7 @@ def test_replay_puts_mended_records_through_once(here: Path) -> None:
     pipeline = Pipeline.from_dict(changed)
     report = pipeline.replay()
     assert report.rows_loaded == 2
+    assert load_report(".rayetl", report.run) == report
     assert [row["id"] for row in rows("out")] == [1, 2, 4, 5]
     pending = pipeline.dead_letters.read(pending=True).collect()
     assert sorted(pending["row"]) == [2, 5]

@@ -14,7 +14,7 @@ import polars as pl
 from rayetl import sql
 from rayetl.connectors.formats import count_rows, find_damage
 from rayetl.connectors.formats.writing import sink_files
-from rayetl.engines.base import Job, Measured, Stopped, TableFinding
+from rayetl.engines.base import Job, Measured, TableFinding
 from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.frames import Frames, any_of, refusing
 from rayetl.errors import RayetlError, Terminal
@@ -121,8 +121,6 @@ class PolarsEngine:
         lock = threading.Lock()
 
         def count(batch: pl.DataFrame) -> pl.DataFrame:
-            if job.stop.is_set():
-                raise Stopped
             with lock:
                 query.staged[load] += batch.height
             job.progress.rows(load, query.staged[load])
