@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -148,12 +149,12 @@ def _fetch_text(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterat
 def _fetch_rows(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     start = at = 0
     for frame, _ in _file_batches(scan, file, data_schema(scan).names):
-        while at < len(rows) and rows[at] < start + frame.height:
-            yield rows[at], frame.slice(rows[at] - start, 1).write_ndjson().encode().rstrip(b"\n")
-            at += 1
-        if at == len(rows):
+        end = bisect_left(rows, start + frame.height, at)
+        chosen = frame[[row - start for row in rows[at:end]]]
+        yield from zip(rows[at:end], chosen.write_ndjson().encode().splitlines(), strict=True)
+        if end == len(rows):
             return
-        start += frame.height
+        start, at = start + frame.height, end
 
 
 def find_damage(scan: FilesScan) -> SourceError | None:
