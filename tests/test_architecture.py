@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -52,11 +54,12 @@ def test_a_first_import_brings_nothing_heavy(code: str) -> None:
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_run_imports_no_driver(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["in.csv", "in.parquet"])
+def test_a_run_imports_no_driver(tmp_path: Path, path: str) -> None:
     (tmp_path / "in.csv").write_text("a,b\n1,x\n")
+    pq.write_table(pa.table({"a": [1], "b": ["x"]}), tmp_path / "in.parquet")
     (tmp_path / "p.yaml").write_text(
-        "name: p\nextract: {type: files, path: in.csv, options: {header: true}}\n"
-        "load: {type: files, path: out, format: parquet}\n"
+        f"name: p\nextract: {{type: files, path: {path}}}\nload: {{type: files, path: out, format: parquet}}\n"
     )
     code = (
         "import sys\nfrom rayetl import Pipeline\nPipeline.load('p.yaml').run()\n"

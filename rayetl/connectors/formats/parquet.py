@@ -172,7 +172,7 @@ def _fits(opened: Any, schema: Schema) -> bool:
 def _same(arrow: Any, kind: DataType) -> bool:
     if pa.types.is_dictionary(arrow):
         return False
-    return bool(pl.Series(pa.array([], type=arrow)).dtype == polars_type(kind))
+    return bool(pl.Series(pa.nulls(0, arrow)).dtype == polars_type(kind))
 
 
 def _calendar(opened: Any) -> Calendar:
