@@ -359,6 +359,8 @@ class Resolver:
 
     def tuple_(self, node: exp.Expression) -> Expr:
         (items,) = take(node, "expressions")
+        if not items:
+            raise fault(node, "() is empty")
         return self.struct_(node, "struct", items)
 
     # functions

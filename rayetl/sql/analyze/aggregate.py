@@ -12,6 +12,7 @@ from sqlglot import exp
 from rayetl.errors import SqlError
 from rayetl.sql import coerce
 from rayetl.sql.analyze.exprs import canonical, map_window
+from rayetl.sql.analyze.places import GROUP_BY, allowed
 from rayetl.sql.analyze.query import ordinal_of
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.subquery import attached
@@ -120,8 +121,7 @@ def _distinct(exprs: list[Expr]) -> tuple[Expr, ...]:
 def _key(node: exp.Expression, items: list[Item], scope: Scope) -> Expr:
     ordinal = ordinal_of(node, len(items))
     expr = items[ordinal].expr if ordinal is not None else resolve(node, scope)
-    if contains_aggregate(expr):
-        raise fault(node, "an aggregate function cannot be a GROUP BY key")
+    allowed(expr, items[ordinal].node if ordinal is not None else node, GROUP_BY)
     if not coerce.is_comparable(expr.type):
         raise fault(node, f"GROUP BY cannot compare a {expr.type}")
     return expr
@@ -206,8 +206,6 @@ class _Rewriter:
     def _call(self, call: AggregateCall, node: exp.Expression) -> Column:
         if call.function in ("grouping", "grouping_id"):
             raise unsupported(node, f"{call.function} is not supported")
-        if any(contains_aggregate(child) for child in call.children()):
-            raise fault(node, "an aggregate function cannot stand inside another")
         key = canonical(call)
         if key not in self.calls:
             name = self.context.names.fresh(call.function)
@@ -216,8 +214,12 @@ class _Rewriter:
             for child in call.args:
                 relation, done = attached(relation, child, self.context)
                 args.append(done)
+            kept = call.filter
+            if kept is not None:
+                relation, kept = attached(relation, kept, self.context)
             self.relation = relation
-            self.calls[key] = (Column(call.type, call.nullable, name, name), replace(call, args=tuple(args)))
+            column = Column(call.type, call.nullable, name, name)
+            self.calls[key] = (column, replace(call, args=tuple(args), filter=kept))
         return self.calls[key][0]
 
     def _not_grouped(self, column: Column, node: exp.Expression) -> SqlError:

@@ -9,6 +9,7 @@ from sqlglot import exp
 from rayetl.sql import coerce
 from rayetl.sql.analyze.aggregate import Grouping, aggregate, regrouped
 from rayetl.sql.analyze.exprs import columns_of
+from rayetl.sql.analyze.places import NOTHING, PIVOT, allowed
 from rayetl.sql.analyze.scope import Context, Entry, Scope
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Literal
 from rayetl.sql.faults import collect, fault, take, unsupported
@@ -53,7 +54,7 @@ def _pivot(source: From, node: exp.Pivot, context: Context) -> From:
         raise unsupported(node, "PIVOT by several columns is not supported")
     on = resolve(target, scope)
     pairs = [_named(item) for item in nodes]
-    calls = collect(lambda pair: resolve(pair[0], scope), pairs)
+    calls = collect(lambda pair: allowed(resolve(pair[0], scope), pair[0], PIVOT), pairs)
     used = set().union(columns_of(on), *(columns_of(call) for call in calls))
     shown = [entry.column for entry in entries if entry.shown]
     keys = [column for column in shown if column.id not in used]
@@ -70,7 +71,7 @@ def _pivot(source: From, node: exp.Pivot, context: Context) -> From:
 
 def _value(item: exp.Expression, on: Expr, scope: Scope) -> tuple[Expr, str]:
     node, name = _named(item)
-    expr = resolve(node, scope)
+    expr = allowed(resolve(node, scope), node, NOTHING)
     text = expr.value if isinstance(expr, Literal) and isinstance(expr.value, str) else spark_name(expr)
     converted = coerce.implicit_cast(expr, on.type) if expr.type != on.type else expr
     return converted, name if name is not None else str(text)
@@ -115,7 +116,7 @@ def _unpivot(source: From, node: exp.Pivot, context: Context) -> From:
     if len(nodes) != 1 or not isinstance(nodes[0], (exp.Identifier, exp.Column)):
         raise unsupported(node, "UNPIVOT into several value columns is not supported")
     pairs = [_named(item) for item in column_nodes]
-    found = collect(lambda pair: resolve(pair[0], scope), pairs)
+    found = collect(lambda pair: allowed(resolve(pair[0], scope), pair[0], NOTHING), pairs)
     values = coerce.unify(found, strings=False)
     if values is None:
         types = ", ".join(f"{spark_name(e)} {e.type}" for e in found)

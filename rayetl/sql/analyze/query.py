@@ -8,11 +8,12 @@ from dataclasses import fields, replace
 from sqlglot import exp
 
 from rayetl.sql import coerce
+from rayetl.sql.analyze.places import Place, allowed
 from rayetl.sql.analyze.scope import Context, Entry, Scope
 from rayetl.sql.expr import Column, Expr, Literal, Node, SortKey
 from rayetl.sql.faults import fault, take, unsupported
 from rayetl.sql.relations import Limit, Project, Relation, SetKind, SetOperation, Sort
-from rayetl.sql.types import INTEGRAL, DataType
+from rayetl.sql.types import BYTE, INT, SHORT, DataType
 
 _COMMON = ("with_", "order", "limit", "offset")
 _IGNORED = ("hint", "distribute", "sort", "cluster")
@@ -93,9 +94,7 @@ def _set_operation(node: exp.SetOperation, context: Context, outer: Scope | None
     columns = tuple(
         replace(
             a,
-            nullable={"union": a.nullable or b.nullable, "except": a.nullable}.get(
-                kind, a.nullable and b.nullable
-            ),
+            nullable=_nullable(kind, a.nullable, b.nullable),
         )
         for a, b in zip(left.columns, right.columns, strict=True)
     )
@@ -155,7 +154,7 @@ def sort_key(item: exp.Expression, expr: Expr) -> SortKey:
 def resolved_key(item: exp.Expression, scope: Scope) -> SortKey:
     from rayetl.sql.resolve import resolve
 
-    return sort_key(item, resolve(item.this, scope))
+    return sort_key(item, allowed(resolve(item.this, scope), item, Place("ORDER BY")))
 
 
 def limited(relation: Relation, node: exp.Expression, context: Context) -> Relation:
@@ -176,7 +175,7 @@ def _row_count(node: exp.Expression, word: str, context: Context) -> int | None:
     expr = resolve(node, Scope(context))
     if (
         not isinstance(expr, Literal)
-        or expr.type not in INTEGRAL
+        or expr.type not in (BYTE, SHORT, INT)
         or not isinstance(expr.value, int)
         or expr.value < 0
     ):

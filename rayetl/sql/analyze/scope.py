@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from rayetl.errors import SqlError
 from rayetl.sql.expr import Column, Expr, Subquery
-from rayetl.sql.faults import did_you_mean, fault
+from rayetl.sql.faults import did_you_mean, fault, unsupported
 from rayetl.sql.types import Schema
 
 _LISTED = 12
@@ -151,7 +151,7 @@ class Scope:
     def subquery(self, node: exp.Expression, kind: str, args: tuple[Expr, ...]) -> Subquery:
         """A scalar, EXISTS or IN subquery at this place."""
         if self.on_subquery is None:
-            raise fault(node, "a subquery is not allowed here")
+            raise unsupported(node, "a subquery is not supported here", hint="write it as a join")
         return self.on_subquery(node, kind, args, self)
 
     def star(self, node: exp.Expression, qualifier: str | None) -> list[Column]:

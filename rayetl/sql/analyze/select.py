@@ -12,9 +12,19 @@ from rayetl.errors import SqlError
 from rayetl.sql import coerce
 from rayetl.sql.analyze.aggregate import Grouping, aggregate
 from rayetl.sql.analyze.exprs import canonical, columns_of, contains, map_window
+from rayetl.sql.analyze.places import (
+    HAVING,
+    ORDER_BY,
+    SELECT_LIST,
+    SORTED_BY_NAME,
+    WHERE,
+    Place,
+    allowed,
+    has_window,
+)
 from rayetl.sql.analyze.query import limited, ordinal_of, sort_key
 from rayetl.sql.analyze.scope import Context, Scope
-from rayetl.sql.analyze.source import from_clause, generate
+from rayetl.sql.analyze.source import from_clause, generated
 from rayetl.sql.analyze.subquery import attached, filtered, on_subquery, predicate
 from rayetl.sql.expr import (
     Cast,
@@ -28,7 +38,7 @@ from rayetl.sql.expr import (
 )
 from rayetl.sql.faults import fault, raise_all, take, unsupported
 from rayetl.sql.functions.naming import spark_name
-from rayetl.sql.relations import Distinct, Project, Relation, Sort, Window
+from rayetl.sql.relations import Distinct, Generate, Project, Relation, Sort, Window
 from rayetl.sql.resolve import resolve
 from rayetl.sql.types import StructType
 
@@ -42,6 +52,8 @@ class Item:
     expr: Expr
     name: str
     node: exp.Expression
+    rows: tuple[GeneratorCall, tuple[Column, ...]] | None = None
+    """The row-making function of which this is the first column, and all its columns."""
 
 
 @dataclass(slots=True)
@@ -73,17 +85,16 @@ def select(node: exp.Select, context: Context, outer: Scope | None) -> Relation:
     scope.windows = {window.this.name.lower(): window for window in node.args.get("windows") or ()}
     faults = Faults()
     where = node.args.get("where")
-    condition = faults.attempt(lambda: predicate(where.this, scope, "WHERE")) if where is not None else None
+    condition = faults.attempt(lambda: predicate(where.this, scope, WHERE)) if where is not None else None
     items = _items(node, scope, faults)
     grouping = faults.attempt(lambda: Grouping.of(node, items, scope))
     names = {item.name.lower(): item.expr for item in reversed(items)}
     wide = scope.with_names(fallback=names)
     having = node.args.get("having")
-    kept = faults.attempt(lambda: predicate(having.this, wide, "HAVING")) if having is not None else None
+    kept = faults.attempt(lambda: predicate(having.this, wide, HAVING)) if having is not None else None
     keys = _sort_keys(node, items, scope.with_names(first=names), faults)
+    _check_distribution(node, scope.with_names(fallback=names), faults)
     faults.check()
-    if condition is not None and where is not None and contains_aggregate(condition):
-        raise fault(where, "an aggregate function is not allowed in WHERE", hint="use HAVING")
     if condition is not None:
         relation = filtered(relation, condition, context)
     assert grouping is not None
@@ -93,7 +104,11 @@ def select(node: exp.Select, context: Context, outer: Scope | None) -> Relation:
 def _items(node: exp.Select, scope: Scope, faults: Faults) -> list[Item]:
     items: list[Item] = []
     for item in node.expressions:
-        lateral = {known.name.lower(): known.expr for known in items if isinstance(known.node, exp.Alias)}
+        lateral = {
+            known.name.lower(): known.expr
+            for known in items
+            if isinstance(known.node, exp.Alias | exp.Aliases)
+        }
         inner = scope.with_names(fallback=lateral)
         found = faults.attempt(lambda item=item, inner=inner: _expanded(item, inner))  # type: ignore[misc]
         items += found or []
@@ -108,11 +123,25 @@ def _expanded(item: exp.Expression, scope: Scope) -> list[Item]:
         return _star(item, star, table.name, scope)
     if isinstance(item, exp.Alias):
         this, alias = take(item, "this", "alias")
-        return [Item(resolve(this, scope), alias.name, item)]
+        return _named(_item(this, scope), [alias.name], item, scope)
     if isinstance(item, exp.Aliases):
-        return [Item(resolve(item.this, scope), "", item)]
-    expr = resolve(item, scope)
-    return [Item(expr, _own_name(item, expr), item)]
+        return _named(_item(item.this, scope), [part.name for part in item.expressions], item, scope)
+    return _named(_item(item, scope), [], item, scope)
+
+
+def _item(node: exp.Expression, scope: Scope) -> Expr:
+    return allowed(resolve(node, scope), node, SELECT_LIST)
+
+
+def _named(expr: Expr, names: list[str], item: exp.Expression, scope: Scope) -> list[Item]:
+    """The columns that one expression gives: several only for a row-making function."""
+    if isinstance(expr, GeneratorCall):
+        columns = generated(expr, names, item, scope.context)
+        first, *more = [Item(column, column.name, item) for column in columns]
+        return [replace(first, rows=(expr, columns)), *more]
+    if len(names) > 1:
+        raise fault(item, "several names are given to one value")
+    return [Item(expr, names[0] if names else _own_name(item, expr), item)]
 
 
 def _own_name(item: exp.Expression, expr: Expr) -> str:
@@ -150,6 +179,15 @@ def _struct_star(item: exp.Expression, name: str, scope: Scope) -> list[Item]:
     ]
 
 
+def _check_distribution(node: exp.Select, scope: Scope, faults: Faults) -> None:
+    """SORT BY and its kin change no result, but what they name must be there."""
+    for clause in ("distribute", "sort", "cluster"):
+        for item in getattr(node.args.get(clause), "expressions", ()):
+            this = item.this if isinstance(item, exp.Ordered) else item
+            place = Place(f"{clause.upper()} BY")
+            faults.attempt(lambda this=this, place=place: allowed(resolve(this, scope), this, place))  # type: ignore[misc]
+
+
 def _sort_keys(node: exp.Select, items: list[Item], scope: Scope, faults: Faults) -> list[SortKey]:
     order = node.args.get("order")
     if order is None:
@@ -163,8 +201,10 @@ def _sort_keys(node: exp.Select, items: list[Item], scope: Scope, faults: Faults
 
 def _sort_key(node: exp.Expression, items: list[Item], scope: Scope) -> SortKey:
     ordinal = ordinal_of(node.this, len(items)) if items else None
-    expr = items[ordinal].expr if ordinal is not None else resolve(node.this, scope)
-    return sort_key(node, expr)
+    if ordinal is not None:
+        return sort_key(node, items[ordinal].expr)
+    place = ORDER_BY if has_window(node) else SORTED_BY_NAME
+    return sort_key(node, allowed(resolve(node.this, scope), node, place))
 
 
 class _Builder:
@@ -178,13 +218,13 @@ class _Builder:
     def build(
         self, node: exp.Select, grouping: Grouping, having: Expr | None, keys: list[SortKey]
     ) -> Relation:
-        self._generators()
         exprs = [item.expr for item in self.items]
         sorts = [key.expr for key in keys]
         conditions = [having] if having is not None else []
-        aggregated = grouping.present or any(contains_aggregate(e) for e in (*exprs, *conditions, *sorts))
-        if having is not None and not aggregated:
-            aggregated = True
+        makers = [item.rows[0] for item in self.items if item.rows is not None]
+        every = [*exprs, *conditions, *sorts, *makers]
+        aggregated = grouping.present or having is not None or any(map(contains_aggregate, every))
+        self._generators(aggregated)
         if aggregated:
             nodes = [item.node for item in self.items] + [node.args.get("having") or node] * len(conditions)
             nodes += [node.args.get("order") or node] * len(sorts)
@@ -203,26 +243,20 @@ class _Builder:
         self.relation, done = attached(self.relation, expr, self.context)
         return done
 
-    def _generators(self) -> None:
+    def _generators(self, aggregated: bool) -> None:
         """explode and its kin in the select list: rows first, then the rest of the list."""
-        found = [item for item in self.items if contains(item.expr, GeneratorCall)]
-        if len(found) > 1:
-            raise fault(found[1].node, "only one row-making function is allowed in a select list")
-        for item in found:
-            call = item.expr
-            if not isinstance(call, GeneratorCall):
-                raise unsupported(item.node, "a row-making function cannot stand inside another expression")
-            names = (
-                [part.name for part in item.node.expressions] if isinstance(item.node, exp.Aliases) else []
-            )
-            if isinstance(item.node, exp.Alias):
-                names = [item.name]
-            self.relation, columns = generate(self.relation, call, names, item.node, self.context)
-            index = self.items.index(item)
-            self.items[index : index + 1] = [Item(column, column.name, item.node) for column in columns]
-        for item in self.items:
-            if isinstance(item.node, exp.Aliases) and not found:
-                raise fault(item.node, "several names are given to one value")
+        makers = [(item, *item.rows) for item in self.items if item.rows is not None]
+        if len(makers) > 1:
+            message = "only one row-making function in a select list is supported"
+            raise unsupported(makers[1][0].node, message, hint="use LATERAL VIEW for the others")
+        for item, call, columns in makers:
+            if aggregated or contains(call, WindowCall):
+                what = "GROUP BY or aggregate functions" if aggregated else "a window function"
+                message = f"{call.shown} beside {what} is not supported"
+                raise unsupported(item.node, message, hint="use a subquery and LATERAL VIEW")
+            made = self._attached(call)
+            assert isinstance(made, GeneratorCall)
+            self.relation = Generate((*self.relation.columns, *columns), self.relation, made)
 
     def _windows(self, exprs: list[Expr]) -> list[Expr]:
         """Window calls computed beside the rows, innermost first; each replaced by its column."""
@@ -310,10 +344,6 @@ class _Builder:
             used.add(column.id)
             columns.append(column)
         return tuple(columns)
-
-
-def _nested_window(call: WindowCall) -> bool:
-    return any(contains(child, WindowCall) for child in call.children())
 
 
 def _swap_ids(expr: Expr, renamed: dict[str, Column], kept: set[str]) -> Expr:

@@ -10,6 +10,7 @@ from sqlglot import exp
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
 from rayetl.sql.analyze.pivot import apply_pivot
+from rayetl.sql.analyze.places import LATERAL_VIEW, ON, VALUES, allowed
 from rayetl.sql.analyze.scope import Context, Entry, Scope
 from rayetl.sql.analyze.subquery import predicate
 from rayetl.sql.expr import Call, Column, Expr, GeneratorCall
@@ -110,7 +111,7 @@ def _values(node: exp.Values, context: Context) -> From:
     rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in expressions]
     if any(len(row) != len(rows[0]) for row in rows):
         raise fault(node, "the rows of VALUES differ in length")
-    typed = [[resolve(item, scope) for item in row] for row in rows]
+    typed = [[allowed(resolve(item, scope), item, VALUES) for item in row] for row in rows]
     by_column: list[list[Expr]] = []
     for index, items in enumerate(zip(*typed, strict=True)):
         unified = coerce.unify(list(items))
@@ -174,7 +175,7 @@ def _join(left: From, node: exp.Join, context: Context, outer: Scope | None) -> 
     condition = None
     if on is not None:
         scope = Scope(context, (*left[1], *right[1]), outer)
-        condition = predicate(on, scope, "a join condition")
+        condition = predicate(on, scope, ON)
     return _joined(left, right, how, condition)
 
 
@@ -259,27 +260,27 @@ def _lateral_view(source: From, node: exp.Lateral, context: Context, outer: Scop
     this, is_outer, alias, view = take(node, "this", "outer", "alias", "view")
     if not view:
         raise unsupported(node, "LATERAL without VIEW is not supported", hint="use LATERAL VIEW")
-    call = resolve(this, Scope(context, source[1], outer))
+    call = allowed(resolve(this, Scope(context, source[1], outer)), this, LATERAL_VIEW)
     if not isinstance(call, GeneratorCall):
         raise fault(
             node, f"{this.name} makes no rows", hint="LATERAL VIEW takes explode, posexplode, inline or stack"
         )
     call = replace(call, outer=bool(is_outer) or call.outer)
     names = [identifier.name for identifier in (alias.columns if alias else ())]
-    generated, columns = generate(source[0], call, names, node, context)
+    columns = generated(call, names, node, context)
     qualifier = alias.name if alias and alias.name else None
-    return generated, (*source[1], *(Entry(column, qualifier) for column in columns))
+    made = Generate((*source[0].columns, *columns), source[0], call)
+    return made, (*source[1], *(Entry(column, qualifier) for column in columns))
 
 
-def generate(
-    source: Relation, call: GeneratorCall, names: list[str], node: exp.Expression, context: Context
-) -> tuple[Relation, tuple[Column, ...]]:
-    """The relation with the generator's columns behind its own, under `names` if any are given."""
+def generated(
+    call: GeneratorCall, names: list[str], node: exp.Expression, context: Context
+) -> tuple[Column, ...]:
+    """The columns that a generator makes, under `names` if any are given."""
     if names and len(names) != len(call.outputs):
         raise fault(node, f"{len(names)} names are given for the {len(call.outputs)} columns of {call.shown}")
     names = names or [member.name for member in call.outputs]
-    columns = tuple(
+    return tuple(
         Column(member.type, member.nullable or call.outer, context.names.fresh(name), name)
         for member, name in zip(call.outputs, names, strict=True)
     )
-    return Generate((*source.columns, *columns), source, call), columns

@@ -10,6 +10,7 @@ from sqlglot import exp
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
 from rayetl.sql.analyze.exprs import columns_of, conjunction, conjuncts, has_subquery
+from rayetl.sql.analyze.places import Place, allowed
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.expr import FALSE, TRUE, AggregateCall, Call, Case, Column, Expr, Literal, Subquery, null
 from rayetl.sql.faults import fault, unsupported
@@ -27,11 +28,11 @@ class Plan:
     node: exp.Expression
 
 
-def predicate(node: exp.Expression, scope: Scope, where: str) -> Expr:
-    """A boolean expression. Raises `SqlError` for another type."""
-    expr = resolve(node, scope)
+def predicate(node: exp.Expression, scope: Scope, place: Place) -> Expr:
+    """A boolean expression. Raises `SqlError` for another type, and for what may not stand there."""
+    expr = allowed(resolve(node, scope), node, place)
     if expr.type != BOOLEAN:
-        raise fault(node, f"{where} must be a boolean, not {expr.type}")
+        raise fault(node, f"{place.name} must be a boolean, not {expr.type}")
     return expr
 
 

@@ -241,4 +241,69 @@ SELECT s.zz FROM nested
     both_refuse=True,
 )
 
-CASES = (*_SELECT, *_ORDER, *_JOINS, *_GROUPS, *_WINDOWS, *_SETS, *_SUBQUERIES, *_SHAPES, *_REFUSED)
+_MISPLACED = cases(
+    """
+SELECT id FROM people WHERE row_number() OVER (ORDER BY id) = 1
+SELECT id FROM people WHERE NOT (rank() OVER (ORDER BY id) > 1)
+SELECT id FROM people WHERE explode(array(true))
+SELECT grp FROM people GROUP BY grp HAVING sum(count(*)) OVER () > 1
+SELECT grp, rank() OVER (ORDER BY grp) AS r FROM people GROUP BY grp HAVING r = 1
+SELECT grp FROM people GROUP BY grp HAVING explode(array(true))
+SELECT 1 FROM people GROUP BY row_number() OVER (ORDER BY id)
+SELECT row_number() OVER (ORDER BY id) AS r, count(*) FROM people GROUP BY r
+SELECT sum(n) FROM people GROUP BY grp, sum(n)
+SELECT sum(n) FROM people GROUP BY ()
+SELECT p.id FROM people p JOIN orders o ON sum(p.n) = o.id
+SELECT p.id FROM people p JOIN orders o ON row_number() OVER (ORDER BY p.id) = o.id
+SELECT p.id FROM people p JOIN orders o ON explode(array(1)) = o.id
+SELECT sum(row_number() OVER (ORDER BY id)) FROM people
+SELECT sum(explode(array(1, 2))) FROM people
+SELECT sum(n) FILTER (WHERE row_number() OVER (ORDER BY id) = 1) FROM people
+SELECT sum(n) FILTER (WHERE sum(n) > 1) FROM people
+SELECT count(*) FILTER (WHERE n > 0) OVER (PARTITION BY grp) FROM people
+SELECT 1 + explode(array(1, 2)) FROM people
+SELECT explode(explode(array(array(1, 2)))) FROM people
+SELECT id FROM people ORDER BY row_number() OVER (ORDER BY id)
+SELECT id, row_number() OVER (ORDER BY id) AS r FROM people ORDER BY row_number() OVER (ORDER BY id)
+SELECT id FROM people ORDER BY explode(array(1, 2))
+SELECT id FROM people UNION ALL SELECT id FROM orders ORDER BY sum(id)
+SELECT id FROM people SORT BY nope
+SELECT id FROM people DISTRIBUTE BY row_number() OVER (ORDER BY id)
+SELECT id FROM people CLUSTER BY explode(array(1))
+SELECT * FROM VALUES (sum(1))
+SELECT * FROM VALUES (row_number() OVER (ORDER BY 1))
+SELECT id FROM people LATERAL VIEW explode(array(sum(n))) t AS x
+SELECT id FROM people LATERAL VIEW explode(array(row_number() OVER (ORDER BY id))) t AS x
+SELECT transform(array(1), x -> row_number() OVER (ORDER BY x)) FROM people
+SELECT row_number() FROM people
+SELECT lag(n) FROM people
+SELECT * FROM people PIVOT (sum(explode(array(n))) FOR grp IN ('a'))
+SELECT id FROM people LIMIT 1L
+""",
+    both_refuse=True,
+)
+
+_MADE_ROWS = cases(
+    """
+SELECT explode(array(2, 1)) AS x, id FROM people WHERE id > 1 ORDER BY x + 1, id
+SELECT posexplode(array(5, 6)) AS (p, c), c + 1 AS d, id FROM people ORDER BY c, p, id
+SELECT DISTINCT explode(array(2, 1)) AS x FROM people ORDER BY x
+SELECT sum(n) FILTER (WHERE id IN (SELECT id FROM orders)) AS c FROM people GROUP BY grp ORDER BY c
+SELECT explode(array(1, (SELECT max(id) FROM orders))) AS x, id FROM people ORDER BY x, id
+""",
+    ordered=True,
+)
+
+CASES = (
+    *_SELECT,
+    *_ORDER,
+    *_JOINS,
+    *_GROUPS,
+    *_WINDOWS,
+    *_SETS,
+    *_SUBQUERIES,
+    *_SHAPES,
+    *_REFUSED,
+    *_MISPLACED,
+    *_MADE_ROWS,
+)

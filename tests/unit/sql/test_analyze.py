@@ -83,10 +83,16 @@ def test_all_problems_are_reported_at_once() -> None:
         ("SELECT id FROM t UNION SELECT id, y FROM u", "same number of columns", None),
         ("SELECT m, count(*) FROM u GROUP BY m", "cannot compare", 35),
         ("SELECT t.id FROM t JOIN u USING (nope)", "has no column nope", None),
-        ("SELECT sum(sum(n)) FROM t", "inside another", 7),
+        ("SELECT sum(sum(n)) FROM t", "inside another", 11),
         ("SELECT id FROM t WHERE id IN (SELECT id, y FROM u)", "must give 1 column", None),
         ("SELECT * EXCEPT (id) FROM t", "no * EXCEPT", 17),
         ("SELECT id FROM t LIMIT -1", "not negative", None),
+        ("SELECT id FROM t WHERE rank() OVER (ORDER BY id) = 1", "the window function rank is not", 23),
+        ("SELECT id FROM t ORDER BY 1 + sum(n) OVER ()", "not allowed in ORDER BY", 30),
+        ("SELECT explode(array(sum(n))) FROM t", "explode beside GROUP BY or aggregate", 7),
+        ("SELECT id FROM t WHERE explode(array(true))", "not allowed in WHERE", 23),
+        ("SELECT sum(n) FILTER (WHERE max(n) > 1) FROM t", "function max is not allowed inside", 28),
+        ("SELECT row_number() FROM t", "row_number needs OVER", 7),
     ],
 )
 def test_a_fault_has_a_message_and_a_place(query: str, message: str, offset: int | None) -> None:
