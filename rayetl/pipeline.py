@@ -67,7 +67,12 @@ class Pipeline:
 
         Raises `ConfigError` with all problems.
         """
-        self._build(None)
+        plan = self._build(None)
+        if self.config.tests:
+            from rayetl.plan.cases import case_problems
+
+            if problems := case_problems(self.config, plan):
+                raise ConfigError(self._placed(problems))
 
     def plan(self) -> Plan:
         """The plan that `run` would execute, ready to run.

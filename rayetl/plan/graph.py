@@ -129,6 +129,10 @@ class _Builder:
     def _step(
         self, index: int, name: str, step: PlanStep, path: ConfigPath, names: list[str]
     ) -> StepDraft | None:
+        unreadable = step.unreadable()
+        if unreadable:
+            self.graph.problems.extend(problem.under(path) for problem in unreadable)
+            return None
         others = [
             self._resolve(other, (*path, *place), step.offset_of(other))
             for place, other in step.other_inputs()

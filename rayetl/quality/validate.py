@@ -53,6 +53,10 @@ class ValidateStep(Model):
         """Names of other inputs stand in fields of their own."""
         return None
 
+    def unreadable(self) -> tuple[Problem, ...]:
+        """Inputs stand in fields of their own."""
+        return ()
+
     def reads_previous(self) -> bool:
         """The step before is the input unless `from` is given."""
         return True

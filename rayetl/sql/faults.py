@@ -59,7 +59,16 @@ def raise_all(errors: Iterable[SqlError]) -> None:
     if not errors:
         return
     kind = UnsupportedSqlError if all(isinstance(e, UnsupportedSqlError) for e in errors) else SqlError
-    raise kind([problem for error in errors for problem in error.problems])
+    raise kind(_once(problem for error in errors for problem in error.problems))
+
+
+def _once(problems: Iterable[Problem]) -> list[Problem]:
+    """The same words about the same place once: a key of GROUP BY stands in the select list too."""
+    first: dict[object, Problem] = {}
+    for number, problem in enumerate(problems):
+        place = (problem.path, problem.offset) if problem.offset is not None else number
+        first.setdefault((problem.message, place), problem)
+    return list(first.values())
 
 
 def take(node: exp.Expression, *keys: str) -> list[Any]:

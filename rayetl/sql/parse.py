@@ -154,6 +154,7 @@ def _syntax_error(error: TextError, text: str, origin: ConfigPath) -> SqlError:
     if message.startswith("Required"):
         return _error(f"something is missing {'at' if at_end else 'before'} {what}", origin, start)
     expected = message.removeprefix("Expecting ").removeprefix("Expected ").rstrip(".")
+    expected = expected.partition(" but got ")[0]
     return _error(f"expected {expected} near {what}", origin, start)
 
 

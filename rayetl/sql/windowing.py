@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlglot import exp
 
@@ -15,6 +15,10 @@ from rayetl.sql.types import BOOLEAN, DATE, DOUBLE, INT, NULL, TIMESTAMP, TIMEST
 
 if TYPE_CHECKING:
     from rayetl.sql.resolve import Resolver
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 def filter_(resolver: Resolver, node: exp.Expression) -> Expr:
@@ -85,6 +89,28 @@ def window(resolver: Resolver, node: exp.Expression) -> Expr:
             base, "partition_by", "order", "spec", "this", "alias"
         )
         partition, order, spec = partition or base_partition, order or base_order, spec or base_spec
+    ordered = take(order, "expressions", "siblings")[0] if order is not None else ()
+    function, parts, keys = _together(
+        lambda: _function(resolver, this, bool(ordered), spec is not None, node),
+        lambda: resolver.all(partition or ()),
+        lambda: tuple(sort_keys(resolver, ordered)),
+    )
+    framed = isinstance(function, AggregateCall) or function.function == "nth_value"
+    frame = _frame(resolver, spec, keys, node) if framed else Frame("rows", None, 0)
+    nullable = function.nullable or _empty_frame(frame)
+    return WindowCall(function.type, nullable, function, parts, keys, frame, spec is not None)
+
+
+def _together(function: Callable[[], A], partition: Callable[[], B], keys: Callable[[], C]) -> tuple[A, B, C]:
+    """The parts of an OVER, or the problems of all of them."""
+    made: list[Any] = collect(lambda part: part(), (function, partition, keys))
+    return made[0], made[1], made[2]
+
+
+def _function(
+    resolver: Resolver, this: exp.Expression, ordered: bool, framed: bool, node: exp.Expression
+) -> Call | AggregateCall:
+    """What stands before OVER, if it may."""
     function = resolver.resolve(this)
     entry = functions().get(getattr(function, "function", ""))
     if (
@@ -97,18 +123,12 @@ def window(resolver: Resolver, node: exp.Expression) -> Expr:
         )
     if isinstance(function, AggregateCall) and function.distinct:
         raise fault(node, "DISTINCT aggregates cannot be used with OVER")
-    keys = tuple(sort_keys(resolver, take(order, "expressions", "siblings")[0]) if order is not None else ())
-    if not keys and entry.kind == "window" and entry.name not in ("nth_value",):
-        raise fault(node, f"{entry.name} needs ORDER BY in its window")
-    frame = _frame(resolver, spec, keys, node)
     if entry.kind == "window" and entry.name != "nth_value":
-        if spec is not None:
+        if not ordered:
+            raise fault(node, f"{entry.name} needs ORDER BY in its window")
+        if framed:
             raise fault(node, f"{entry.name} takes no frame")
-        frame = Frame("rows", None, 0)
-    return WindowCall(
-        function.type, function.nullable or _empty_frame(frame), function, resolver.all(partition or ()),
-        keys, frame, spec is not None,
-    )  # fmt: skip
+    return function
 
 
 def _frame(

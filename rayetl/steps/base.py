@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 from sqlglot import exp
 
-from rayetl.errors import ConfigPath
+from rayetl.errors import ConfigPath, Problem
 from rayetl.model import Identifier, Model
 from rayetl.stepping import TRACEABLE, Input, RowEffect, StepContext
 
@@ -37,6 +37,10 @@ class Step(Model):
     def offset_of(self, name: str) -> int | None:  # noqa: ARG002
         """Where in its field the name of another input stands, if that field is an SQL text."""
         return None
+
+    def unreadable(self) -> tuple[Problem, ...]:
+        """Why the step's inputs cannot be told, if they stand in an SQL text with a fault."""
+        return ()
 
     def reads_previous(self) -> bool:
         """Whether the step before this one is an input when `from` is not given."""

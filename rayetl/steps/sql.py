@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from sqlglot import exp
 
-from rayetl.errors import ConfigPath, SqlError
+from rayetl.errors import ConfigPath, Problem, SqlError
 from rayetl.model import SqlText
 from rayetl.sql.parse import parse_query
 from rayetl.steps.base import RowEffect, Step, StepContext
@@ -38,11 +38,20 @@ class Sql(Step):
     effect: ClassVar[RowEffect] = RowEffect.FREE
 
     @cached_property
-    def _tree(self) -> exp.Query | None:
+    def _read(self) -> exp.Query | tuple[Problem, ...]:
         try:
             return parse_query(self.query)
-        except SqlError:
-            return None
+        except SqlError as error:
+            return error.problems
+
+    @property
+    def _tree(self) -> exp.Query | None:
+        return None if isinstance(self._read, tuple) else self._read
+
+    def unreadable(self) -> tuple[Problem, ...]:
+        if not isinstance(self._read, tuple):
+            return ()
+        return tuple(problem.under(("query",)) for problem in self._read)
 
     @cached_property
     def _tables(self) -> dict[str, int | None]:

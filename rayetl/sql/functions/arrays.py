@@ -169,6 +169,8 @@ def _sort_rule(args: tuple[Expr, ...]) -> Typed:
     if not coerce.is_orderable(values.type):
         raise TypeFault(f"{values.type} has no order")
     rest = tuple(fit(constant(boolean), a, 1) for a in args[1:])
+    if any(value_of(a) is None for a in rest):
+        raise TypeFault("argument 2 must be true or false, not NULL")
     return Typed((values, *rest), values.type, values.nullable)
 
 
@@ -314,7 +316,31 @@ def _sequence_rule(args: tuple[Expr, ...]) -> Typed:
     fitted = coerce.unify(args)
     assert fitted is not None
     rest = tuple(fit(constant(of(LONG, INT)), a, 2) for a in fitted[2:])
+    if rest:
+        _check_step(fitted[0], fitted[1], value_of(rest[0]))
     return Typed((*fitted[:2], *rest), ArrayType(fitted[0].type, False), any(a.nullable for a in fitted))
+
+
+def _check_step(start: Expr, stop: Expr, step: int | None) -> None:
+    if step is None:
+        raise TypeFault("a step of NULL is not supported in the embedded engine", refused=True)
+    if step == 0:
+        raise TypeFault("the step must not be 0")
+    ends = (start, stop)
+    if all(isinstance(end, Literal) and end.value is not None for end in ends):
+        distance = value_of(stop) - value_of(start)
+        if distance * step < 0:
+            raise TypeFault(f"{value_of(stop)} is not reached from {value_of(start)} by steps of {step}")
+
+
+def _slice_rule(args: tuple[Expr, ...]) -> Typed:
+    typed = takes(array, _int, _int, returns=first_type)(args)
+    _, start, length = typed.args
+    if isinstance(start, Literal) and start.value == 0:
+        raise TypeFault("positions begin with 1, or with -1 from the end")
+    if isinstance(length, Literal) and isinstance(length.value, int) and length.value < 0:
+        raise TypeFault("the length must not be negative")
+    return typed
 
 
 TABLE.add("array", _make, _lower_make, raw=True)
@@ -350,7 +376,7 @@ TABLE.add(
     takes(array, returns=lambda a: ArrayType(element_type(a), False)),
     lambda a: a.list.drop_nulls(),
 )
-TABLE.add("slice", takes(array, _int, _int, returns=first_type), _slice)
+TABLE.add("slice", _slice_rule, _slice)
 TABLE.add("sort_array", _sort_rule, _sort, raw=True)
 TABLE.add("array_sort", _array_sort_rule, lambda a: a.list.sort(nulls_last=True))
 TABLE.add("flatten", _flatten_rule, _flatten)

@@ -158,6 +158,13 @@ def _days_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed(pair, DATE, pair[0].nullable or pair[1].nullable)
 
 
+def _months_between_rule(args: tuple[Expr, ...]) -> Typed:
+    typed = takes(_timestamp, _timestamp, constant(of(BOOLEAN)), returns=DOUBLE, required=2)(args)
+    if any(value_of(arg) is None for arg in typed.args[2:]):
+        raise TypeFault("argument 3 of NULL is not supported in the embedded engine", refused=True)
+    return typed
+
+
 def _months_between(ctx: Context, call: Call) -> pl.Expr:
     """Whole months when both are the same day or both month ends; else 31-day months, to 8 digits."""
     one, two = local(ctx, call.args[0]), local(ctx, call.args[1])
@@ -411,7 +418,7 @@ TABLE.add("datediff", takes(_date, _date, returns=INT), _date_diff)
 TABLE.add("add_months", takes(_date, _int, returns=DATE), lambda d, n: shift_months(d, n))
 TABLE.add(
     "months_between",
-    takes(_timestamp, _timestamp, constant(of(BOOLEAN)), returns=DOUBLE, required=2),
+    _months_between_rule,
     _months_between,
     raw=True,
 )

@@ -23,7 +23,7 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import DOUBLE, INT, INTEGRAL, LONG, STRING, DecimalType
+from rayetl.sql.types import DOUBLE, FLOAT, INT, INTEGRAL, LONG, STRING, DecimalType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,10 +34,15 @@ TABLE = Table()
 _double = of(DOUBLE)
 
 
+_MOST_DIGITS = 300
+
+
 def _rounded(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 2)
     value = fit(numeric, args[0], 0)
     digits = fit(constant(of(INT)), args[1], 1) if len(args) > 1 else Literal(INT, False, 0)
+    if value.type in (FLOAT, DOUBLE) and abs(int(value_of(digits) or 0)) > _MOST_DIGITS:
+        raise TypeFault(f"more than {_MOST_DIGITS} digits are not supported here", refused=True)
     kind = value.type
     if isinstance(kind, DecimalType):
         kind = _decimal_rounded(kind, int(value_of(digits) or 0))

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
 from rayetl.sql.functions.base import TypeFault
+from rayetl.sql.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = LazyModule("polars")
 
 _FIELDS = {
     "yyyy": "%Y", "y": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S",
@@ -36,6 +43,8 @@ def polars_format(pattern: str, parse: bool) -> str:
         else:
             text = "'" if quoted == "''" else quoted[1:-1].replace("''", "'") if quoted else other
             found.append(text.replace("%", "%%"))
+    if parse and not any(letters for _, letters, _ in _pieces(pattern)):
+        raise TypeFault(f"the date pattern {pattern!r} names no part of a date", refused=True)
     return "".join(found)
 
 
@@ -63,9 +72,12 @@ _REFUSED = (
     (r"\\[GZXRhHvV]", "this escape"),
     (r"&&", "intersections of character classes"),
     (r"\\p\{java", "Java's character classes"),
+    (r"\[\^?\[:", "a character class in a character class"),
 )
+_TWICE = re.compile(r"[*+?}]\*")
 
 
+@cache
 def rust_regex(pattern: str) -> str:
     """A Java pattern for Rust's engine, meaning the same. Raises TypeFault where it cannot."""
     bare = re.sub(r"\\\\", "  ", pattern)
@@ -73,8 +85,28 @@ def rust_regex(pattern: str) -> str:
     for refused, what in _REFUSED:
         if re.search(refused, bare):
             raise TypeFault(f"the pattern uses {what}, which the embedded engine lacks", refused=True)
-    found = re.sub(r"\\Q(.*?)\\E", lambda m: re.escape(m[1]), pattern)
-    return _ascii_classes(found)
+    if _TWICE.search(re.sub(r"\[(?:\\.|[^\]\\])*\]|\\.", "x", bare)):
+        raise TypeFault(f"{pattern!r} is not a regular expression: a quantifier follows a quantifier")
+    found = _ascii_classes(re.sub(r"\\Q(.*?)\\E", lambda m: re.escape(m[1]), pattern))
+    _check_regex(found, pattern)
+    return found
+
+
+def _check_regex(found: str, pattern: str) -> None:
+    """Ask the engine that will run it."""
+    try:
+        pl.Series([""]).str.contains(found)
+    except pl.exceptions.ComputeError as error:
+        lines = str(error).splitlines()
+        reason = next((line[7:] for line in lines if line.startswith("error: ")), lines[0])
+        refused = any(word in reason for word in ("escape", "size", "backreferences"))
+        raise TypeFault(f"{pattern!r} is not a regular expression here: {reason}", refused=refused) from None
+
+
+def groups_of(pattern: str) -> int:
+    """How many capturing groups a Java pattern has."""
+    bare = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "", pattern)
+    return len(re.findall(r"\((?!\?)|\(\?<[A-Za-z]", bare))
 
 
 def _ascii_classes(pattern: str) -> str:
@@ -106,6 +138,22 @@ def _ascii_classes(pattern: str) -> str:
             out.append(char)
         at += 1
     return "".join(out)
+
+
+def check_replacement(text: str, groups: int) -> None:
+    """Raises TypeFault for a replacement that Java refuses for a pattern with so many groups."""
+    bare = re.sub(r"\\.", "", text)
+    if bare.endswith("\\"):
+        raise TypeFault("the replacement ends in a backslash")
+    for found in re.finditer(r"\$(.?)", bare):
+        if found[1] == "{":
+            raise TypeFault("${...} in a replacement is not supported in the embedded engine", refused=True)
+        if not found[1].isdigit():
+            raise TypeFault("$ in a replacement stands before the number of a group")
+        if int(found[1]) > groups:
+            raise TypeFault(
+                f"the pattern has {groups} group{'s' * (groups != 1)}, the replacement asks for ${found[1]}"
+            )
 
 
 def java_replacement(text: str) -> str:

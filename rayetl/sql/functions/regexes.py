@@ -20,7 +20,13 @@ from rayetl.sql.functions.base import (
     takes,
     value_of,
 )
-from rayetl.sql.functions.patterns import java_replacement, like_regex, rust_regex
+from rayetl.sql.functions.patterns import (
+    check_replacement,
+    groups_of,
+    java_replacement,
+    like_regex,
+    rust_regex,
+)
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, INT, STRING, ArrayType, DataType
 
@@ -106,9 +112,19 @@ def _extract(ctx: Context, call: Call) -> pl.Expr:
 def _extract_rule(args: tuple[Expr, ...]) -> Typed:
     typed = _checked(_string, _constant_text, _constant_int, returns=STRING, required=2)(args)
     group = int(value_of(typed.args[2]) or 0) if len(typed.args) > 2 else 1
-    groups = len(re.findall(r"(?<!\\)\((?!\?)|\(\?<[A-Za-z]", str(value_of(typed.args[1]))))
+    groups = groups_of(str(value_of(typed.args[1])))
     if not 0 <= group <= groups:
-        raise TypeFault(f"the pattern has {groups} groups, group {group} is asked for")
+        raise TypeFault(f"the pattern has {groups} group{'s' * (groups != 1)}, group {group} is asked for")
+    return typed
+
+
+_replaces = _checked(_string, _constant_text, _constant_text, returns=STRING, required=3)
+
+
+def _replace_rule(args: tuple[Expr, ...]) -> Typed:
+    typed = _replaces(args)
+    if value_of(typed.args[1]) is not None and value_of(typed.args[2]) is not None:
+        check_replacement(str(value_of(typed.args[2])), groups_of(str(value_of(typed.args[1]))))
     return typed
 
 
@@ -138,7 +154,7 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
     )
     pattern = str(value_of(typed.args[1]))
     special = re.sub(r"\\.", "", pattern)
-    if pattern == "" or re.fullmatch(rust_regex(pattern), ""):
+    if pattern == "" or re.search(r"\\[bB]|[$^]", special) or _matches_nothing(pattern):
         raise TypeFault(
             "a separator that matches nothing is not supported in the embedded engine", refused=True
         )
@@ -153,6 +169,10 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
     return typed
 
 
+def _matches_nothing(pattern: str) -> bool:
+    return bool(pl.Series([""]).str.contains(f"^(?:{rust_regex(pattern)})$")[0])
+
+
 def _count(ctx: Context, call: Call) -> pl.Expr:
     return ctx.expr(call.args[0]).str.count_matches(_pattern(call)).cast(pl.Int32)
 
@@ -162,11 +182,6 @@ TABLE.add("like", _like_rule, _like, raw=True)
 TABLE.add("ilike", _like_rule, _like, raw=True)
 TABLE.add("rlike", _two, _rlike, raw=True, aliases="regexp_like regexp")
 TABLE.add("regexp_extract", _extract_rule, _extract, raw=True)
-TABLE.add(
-    "regexp_replace",
-    _checked(_string, _constant_text, _constant_text, returns=STRING, required=3),
-    _replace,
-    raw=True,
-)
+TABLE.add("regexp_replace", _replace_rule, _replace, raw=True)
 TABLE.add("regexp_count", _checked(_string, _constant_text, returns=INT, required=2), _count, raw=True)
 TABLE.add("split", _split_rule, _split, raw=True)

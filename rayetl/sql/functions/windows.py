@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rayetl.sql.coerce import implicit
 from rayetl.sql.expr import Expr, Literal
-from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, constant, fit, of, takes
+from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, constant, fit, of, takes, value_of
 from rayetl.sql.types import DOUBLE, INT
 
 TABLE = Table()
@@ -25,7 +25,18 @@ def _shifted(args: tuple[Expr, ...]) -> Typed:
 
 def _nth(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
-    return Typed((args[0], fit(constant(_int), args[1], 1)), args[0].type, True)
+    return Typed((args[0], _above_zero(fit(constant(_int), args[1], 1))), args[0].type, True)
+
+
+def _above_zero(arg: Expr) -> Expr:
+    if not (value_of(arg) or 0) > 0:
+        raise TypeFault("the number must be above 0")
+    return arg
+
+
+def _ntile(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 0, 1)
+    return Typed(tuple(_above_zero(fit(constant(_int), arg, 0)) for arg in args), INT, False)
 
 
 _rank = takes(returns=INT, nullable=False)
@@ -34,7 +45,7 @@ for name, rule in (
     ("row_number", _rank),
     ("rank", _rank),
     ("dense_rank", _rank),
-    ("ntile", takes(constant(_int), returns=INT, required=0, nullable=False)),
+    ("ntile", _ntile),
     ("percent_rank", _share),
     ("cume_dist", _share),
     ("lag", _shifted),

@@ -279,6 +279,19 @@ SELECT row_number() FROM people
 SELECT lag(n) FROM people
 SELECT * FROM people PIVOT (sum(explode(array(n))) FOR grp IN ('a'))
 SELECT id FROM people LIMIT 1L
+SELECT name RLIKE '[a' FROM people
+SELECT name RLIKE 'a**' FROM people
+SELECT name RLIKE '\\\\y' FROM people
+SELECT regexp_replace(name, '(a)', '$2') FROM people
+SELECT regexp_replace(name, '(a)', 'x$') FROM people
+SELECT split(name, '[') FROM people
+SELECT sequence(1, 10, 0) FROM people
+SELECT sequence(1, 10, -1) FROM people
+SELECT slice(array(1, 2), 0, 1) FROM people
+SELECT slice(array(1, 2), 1, -1) FROM people
+SELECT sort_array(array(1, 2), NULL) FROM people
+SELECT ntile(0) OVER (ORDER BY id) FROM people
+SELECT nth_value(n, 0) OVER (ORDER BY id) FROM people
 """,
     both_refuse=True,
 )

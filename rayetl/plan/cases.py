@@ -1,0 +1,58 @@
+"""The tests of a config against its plan: what they name must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rayetl.errors import ConfigPath, Problem
+from rayetl.names import PREFIX
+from rayetl.plan.nodes import Plan
+from rayetl.steps.fragments import nearest
+
+if TYPE_CHECKING:
+    from rayetl.config.models import PipelineConfig
+
+
+def case_problems(config: PipelineConfig, plan: Plan) -> list[Problem]:
+    """Ids and columns in `tests` that the plan does not have."""
+    found: list[Problem] = []
+    for index, test in enumerate(config.tests):
+        path: ConfigPath = ("tests", index)
+        for source, given in test.given.items():
+            if any(node.id == source for node in plan.sources):
+                found += _columns(plan, source, given, (*path, "given", source))
+        for node, rows in test.expect.items():
+            if node in plan.nodes:
+                found += _columns(plan, node, rows, (*path, "expect", node))
+            else:
+                found.append(_unknown_id(plan, node, (*path, "expect", node)))
+        found += _rejects(plan, [each.step for each in test.expect_rejects or ()], path)
+    return found
+
+
+def _rejects(plan: Plan, steps: Iterable[str | None], path: ConfigPath) -> Iterator[Problem]:
+    known = {*plan.nodes, *(step.id.removesuffix(".contract") for step in plan.steps)}
+    for index, step in enumerate(steps):
+        if step is not None and step not in known:
+            yield _unknown_id(plan, step, (*path, "expect_rejects", index, "step"))
+
+
+def _unknown_id(plan: Plan, name: str, path: ConfigPath) -> Problem:
+    known = [node for node in plan.nodes if not node.endswith(".contract")]
+    hint = nearest(name, known) or f"the ids are {', '.join(known)}"
+    return Problem("plan", f"there is no source, step or load `{name}`", path=path, hint=hint)
+
+
+def _columns(plan: Plan, node: str, rows: Sequence[Mapping[str, Any]], path: ConfigPath) -> Iterator[Problem]:
+    schema = plan.schema(node)
+    if schema is None:
+        return
+    names = [name for name in schema.names if not name.startswith(PREFIX)]
+    known = {name.lower() for name in names}
+    for index, row in enumerate(rows):
+        for column in row:
+            if column.lower() not in known:
+                hint = nearest(column, names) or f"its columns are {', '.join(names)}"
+                message = f"`{node}` has no column `{column}`"
+                yield Problem("plan", message, path=(*path, index, column), hint=hint)
