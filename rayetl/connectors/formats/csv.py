@@ -10,9 +10,9 @@ from functools import cached_property
 from itertools import pairwise
 
 import polars as pl
-import pyarrow as pa
 
 from rayetl.connectors.formats.csv_lines import Tokenizer, Unfinished
+from rayetl.connectors.formats.csv_marks import Marks
 from rayetl.connectors.formats.options import CsvOptions
 from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, utf8_pieces
 from rayetl.connectors.formats.values import typed
@@ -23,6 +23,7 @@ from rayetl.sql.types import FRACTIONAL, INTEGRAL, Schema
 from rayetl.sql.types import Field as Column
 
 _BLANK = "".join(map(chr, range(33)))
+_QUOTES = "\"'"
 _MISSING = "the record has {} fields, {} were expected"
 
 
@@ -199,30 +200,68 @@ class CsvReader:
         )
 
     def _plain(self, chunk: bytes) -> pl.DataFrame | None:
-        """The chunk by the columnar reader, if every line has all fields and no quote is in it."""
+        """The chunk by the columnar reader, if every line has all fields, each without quotes or wholly
+        within one pair of them."""
         options = self.options
-        quote = options.quote.encode()
-        if not self._may_be_plain or (quote and quote in chunk) or b"\0" in chunk or b"\r" in chunk:
+        if not self._may_be_plain or b"\0" in chunk or b"\r" in chunk:
             return None
         if options.comment and options.comment.encode() in chunk:
             return None
+        quoted = bool(options.quote) and options.quote.encode() in chunk
+        marks = Marks(chunk, options.sep, options.quote if quoted else "")
+        if quoted:
+            return self._lines_quoted(chunk, marks)
         if len(self.schema) == 1 and _has_blank_line(chunk):
             return None
-        marks = _Marks(chunk, options.sep)
-        if marks.separators.sum() != marks.line_ends.sum() * (len(self.schema) - 1):
+        if marks.separators != marks.lines * (len(self.schema) - 1):
             return None
-        if options.ignore_leading_white_space or options.ignore_trailing_white_space:
+        if self._trims:
             return self._trimmed(self._read(chunk, self._text_schema, quoted=False))
-        if not self._has_integers or not marks.blank_first():
-            found = self._read(chunk, self._fast_schema, quoted=False)
-            if found is not None and self._finite(found):
-                return found
-        return self._read(chunk, self._text_schema, quoted=False)
+        found = self._numbers(chunk, marks, quoted=False)
+        return self._read(chunk, self._text_schema, quoted=False) if found is None else found
+
+    @property
+    def _trims(self) -> bool:
+        return self.options.ignore_leading_white_space or self.options.ignore_trailing_white_space
+
+    def _numbers(self, chunk: bytes, marks: Marks, *, quoted: bool) -> pl.DataFrame | None:
+        """The chunk with numbers read by Polars, if it reads them as Java does."""
+        if self._has_integers and marks.blank_before_number():
+            return None
+        found = self._read(chunk, self._fast_schema, quoted=quoted)
+        return found if found is not None and self._finite(found) else None
+
+    def _lines_quoted(self, chunk: bytes, marks: Marks) -> pl.DataFrame | None:
+        """The same for a chunk with quotes, where a record is a line."""
+        options = self.options
+        escape = options.escape.encode() if options.escape != options.quote else b""
+        if options.multi_line or self._trims or len(self.schema) < 2 or options.quote not in _QUOTES:
+            return None
+        if (escape and escape in chunk) or not marks.well_quoted():
+            return None
+        # Quoted empty fields have a value of their own, which no number is.
+        empty = marks.quotes_nothing()
+        found = None if empty else self._numbers(chunk, marks, quoted=True)
+        if found is None:
+            found = self._read(chunk, self._text_schema, quoted=True)
+        if found is None or not self._all_fields(found, marks):
+            return None
+        return self._values(found) if empty else found
+
+    def _all_fields(self, found: pl.DataFrame, marks: Marks) -> bool:
+        """Whether every line of a chunk gave a row and has all fields; the reader refuses more than all."""
+        if found.height != marks.lines:
+            return False
+        if not found[:, -1].null_count():
+            return True
+        texts = found.select(pl.col(pl.String).str.count_matches(self.options.sep, literal=True).sum())
+        inside = sum(texts.row(0)) if texts.width else 0
+        return marks.separators - inside == marks.lines * (len(self.schema) - 1)
 
     def _plain_quoted(self, chunk: bytes) -> pl.DataFrame | None:
         """The same for a chunk with quoted fields that may span lines."""
         options = self.options
-        if options.ignore_leading_white_space or options.ignore_trailing_white_space or len(self.schema) < 2:
+        if self._trims or len(self.schema) < 2:
             return None
         lines = self._well_formed(chunk) if options.quote and b"\0" not in chunk else None
         if (
@@ -273,13 +312,14 @@ class CsvReader:
 
     # Record by record, where it must be
 
-    def records(self, chunk: bytes) -> list[str]:
+    def records(self, chunk: bytes) -> pl.Series:
         """The texts of the records of a chunk, in order, without blank lines and comments."""
         if not self.options.multi_line:
-            return self._lines(chunk).to_list()
+            return self._lines(chunk)
         text = chunk.decode("utf-8", "replace")
         ends = [0, *(end for _, end in self._parsed(text))]
-        return [text[start:end].removesuffix("\n") for start, end in pairwise(ends)]
+        texts = [text[start:end].removesuffix("\n") for start, end in pairwise(ends)]
+        return pl.Series(texts, dtype=pl.String)
 
     def _lines(self, chunk: bytes) -> pl.Series:
         try:
@@ -372,22 +412,3 @@ def _line_feeds(data: bytes, line_sep: bytes | None) -> bytes:
 
 def _has_blank_line(chunk: bytes) -> bool:
     return re.search(rb"(?:^|\n)[\x00-\x20]*\n", chunk) is not None
-
-
-class _Marks:
-    """Where the separators and line ends of a chunk are."""
-
-    def __init__(self, chunk: bytes, sep: str) -> None:
-        self._chunk = chunk
-        buffers = [None, pa.py_buffer(chunk)]
-        self._codes = pl.Series(pa.UInt8Array.from_buffers(pa.uint8(), len(chunk), buffers))
-        self.separators = self._codes == ord(sep)
-        self.line_ends = self._codes == 10
-
-    def blank_first(self) -> bool:
-        """Whether a field begins with a blank, which Java's integers refuse and Polars' do not."""
-        blanks = self._codes == 32
-        if b"\t" in self._chunk:
-            blanks = blanks | (self._codes == 9)
-        before = (self.separators | self.line_ends).shift(1, fill_value=True)
-        return bool((blanks & before).any())

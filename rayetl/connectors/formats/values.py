@@ -150,9 +150,11 @@ def _decimal(text: pl.Series, kind: DecimalType) -> pl.Series:
 
 def _date(text: pl.Series, options: TextOptions) -> pl.Series:
     if options.date_format is None:
-        plain = text.str.to_date("%Y-%m-%d", strict=False)
-        if plain.null_count() == text.null_count() and text.str.len_bytes().max() in (10, None):
-            return plain
+        if text.str.len_bytes().max() in (10, None):
+            # Polars has a quick way for this form, quicker than to look for the text in a cache.
+            plain = text.str.to_date("%Y-%m-%d", strict=False, cache=False)
+            if plain.null_count() == text.null_count():
+                return plain
         return texts.parse_dates(texts_trimmed(text)).alias(text.name)
     return by_pattern(text, compile_pattern(options.date_format), None).dt.date()
 

@@ -68,6 +68,9 @@ class Frames:
         else:
             frame = scan_files(node.scan, position=node.reads_positions, malformed=node.reads_reasons)
         if node.reads_reasons:
+            # Each reader of these rows has a filter of its own, which would otherwise go down into a scan of
+            # its own: the files would be read three times.
+            frame = frame.cache()
             self.flagged[node.id] = frame
             frame = frame.filter(pl.col(BAD).is_null()).select(names)
         elif node.reads_positions and not node.carries_row:
