@@ -10,4 +10,7 @@ ROW = PREFIX + "row"
 BAD = PREFIX + "bad"
 """STRING: why a source record could not be read as promised; NULL for a good one."""
 
+RECORD = PREFIX + "record"
+"""BINARY: a source record as it was read, or a row as JSON."""
+
 ROW_BITS = 40

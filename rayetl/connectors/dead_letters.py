@@ -51,11 +51,35 @@ DEAD_LETTER = Schema(
 REPLAYED = Schema((Field("id", STRING, nullable=False), Field("epoch", STRING, nullable=False)))
 
 
-def letter_id(pipeline: str, step: str, source: str | None, place: str) -> str:
-    """The id of a letter: the same record refused at the same step has the same id in every run. `place`
-    is the position in the source, or the record itself where it has none."""
-    parts = "\x1f".join((pipeline, step, source or "", place))
-    return hashlib.sha256(parts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def digest(*names: str) -> str:
+    """What letters of the same origin have in common in their ids: 96 bits of SHA-256, as hex digits."""
+    return hashlib.sha256("\x1f".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def row_ids(row: pl.Expr, origin: pl.Expr) -> pl.Expr:
+    """The ids of letters by row number and `digest` of the origin, as in `12-3f2a...`: the same record
+    refused at the same step has the same id in every run."""
+    import polars as pl
+
+    return pl.format("{}-{}", row, origin)
+
+
+def content_ids(record: pl.Expr, pipeline: str, step: str) -> pl.Expr:
+    """The ids of letters whose records have no place: equal records have the same id."""
+    import polars as pl
+
+    begun = hashlib.sha256("\x1f".join((pipeline, step, "")).encode())
+
+    def ids(records: pl.Series) -> pl.Series:
+        return pl.Series(records.name, [_continued(begun, value) for value in records], dtype=pl.String)
+
+    return record.map_batches(ids, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _continued(begun: hashlib._Hash, content: bytes) -> str:
+    whole = begun.copy()
+    whole.update(content)
+    return whole.hexdigest()[:24]
 
 
 class DeadLetterFiles(Model):
@@ -86,15 +110,20 @@ class DeadLetters:
         """A session for the rejects of one epoch: stage Parquet of `DEAD_LETTER` rows, then commit."""
         return _append(self._rejects, epoch, DEAD_LETTER)
 
-    def write(self, session: DirectorySession, batches: Iterable[pl.DataFrame]) -> int:
-        """Stage batches of `DEAD_LETTER` rows in a session that has begun; returns how many rows."""
+    def write(self, session: DirectorySession, frames: Iterable[pl.LazyFrame]) -> int:
+        """Stage frames of `DEAD_LETTER` rows, a file each, in a session that has begun; returns how many
+        rows. Frames are streamed: how much memory that takes does not depend on how many rows they have."""
+        import polars as pl
+
         from rayetl.sql.interop import to_polars
 
         rows, types = 0, to_polars(DEAD_LETTER)
-        for index, batch in enumerate(batches):
-            typed = batch.select(DEAD_LETTER.names).cast(types)  # type: ignore[arg-type]
-            typed.write_parquet(Path(session.target.directory, f"{index:08d}.parquet"))
-            rows += typed.height
+        for index, frame in enumerate(frames):
+            path = Path(session.target.directory, f"{index:08d}.parquet")
+            typed = frame.select(DEAD_LETTER.names).cast(types)  # type: ignore[arg-type]
+            # Records are most of a letter, and seldom read: the fastest level packs them nearly as well.
+            typed.sink_parquet(path, compression="zstd", compression_level=1)
+            rows += pl.scan_parquet(path).select(pl.len()).collect().item()
         return rows
 
     def read(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ from rayetl.observability.report import (
     Version,
 )
 from rayetl.observability.store import save_report
-from rayetl.plan.nodes import LoadNode, Plan
+from rayetl.plan.nodes import LoadNode, Plan, SourceNode
 from rayetl.runs import books, rejects, verdict
 
 REJECTS = "rejects"
@@ -56,7 +56,7 @@ class Run:
     state: Path
     progress: ProgressListener
     max_reject_share: float | None = None
-    places: rejects.Places = rejects.as_scanned
+    places: Callable[[SourceNode], rejects.Places] = rejects.as_scanned
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     stages: list[StageTime] = field(default_factory=list)
     sessions: dict[str, LoadSession] = field(default_factory=dict)

@@ -1,35 +1,34 @@
 """Refused rows become dead letters: all reasons, the step, the source position, the source record.
 
-The engine leaves refused rows with their flags and position. Only if there are any are their source
-records fetched by position; a row that has none any more (after an aggregation, say) is kept as the step
-saw it, as JSON.
+The engine leaves refused rows with their flags and position. Letters are made of them column by column, as
+one stream from the engine's file to the store's. Source records are taken from the rows themselves where
+these still hold them, else fetched by position; a row that has no position any more (after an aggregation,
+say) is kept as the step saw it, as JSON.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.commit import DirectorySession
-from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetters, letter_id
-from rayetl.connectors.formats import fetch_records
+from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
+from rayetl.connectors.formats import fetch_records, row_json
 from rayetl.engines.base import Measured
-from rayetl.names import BAD, ROW
+from rayetl.errors import RayetlError, SourceError, Terminal
+from rayetl.names import BAD, PREFIX, RECORD, ROW, ROW_BITS
 from rayetl.observability.report import RejectReason
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.origins import held_columns
 from rayetl.quality.avro import Contract
 from rayetl.quality.base import RowCheck
-from rayetl.sql import interop
-
-BATCH = 50_000
-"""Dead letters that are put together at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,76 +39,91 @@ class Written:
     reasons: tuple[RejectReason, ...] = ()
 
 
-def write(plan: Plan, measured: Measured, store: DeadLetters, epoch: Epoch, places: Places) -> Written:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the records of a source really lie: `file` gives the index in `files` for a position `ROW`, `row`
+    the row number in that file. `attempt` sets letters of the same record apart."""
+
+    files: Sequence[str]
+    file: pl.Expr
+    row: pl.Expr
+    attempt: str = ""
+
+
+def as_scanned(source: SourceNode) -> Places:
+    """The files and rows of the scan itself."""
+    files = [file.path for file in source.scan.files]
+    return Places(files, pl.col(ROW) // (1 << ROW_BITS), pl.col(ROW) % (1 << ROW_BITS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What one node refused. `source` is the source that the positions of the rows point into. `grounds` has
+    a row for each set of checks that rows failed together: `keys`, `reasons`, and how many `rows`, of
+    which `lost` ones have no position."""
+
+    node: SourceNode | StepNode
+    source: SourceNode | None
+    rows: pl.LazyFrame
+    keys: tuple[str, ...]
+    grounds: pl.DataFrame
+
+
+def write(
+    plan: Plan,
+    measured: Measured,
+    store: DeadLetters,
+    epoch: Epoch,
+    places: Callable[[SourceNode], Places],
+) -> Written:
     """Commit the refused rows of a run to the dead letter store, once for the epoch.
 
-    `places` says where the records of a source really lie, for sources that stand in for others.
+    `places` says where the records of a source really lie, for sources that stand in for others. Raises
+    `SourceError` where a record cannot be read again, and what a commit raises.
     """
-    reasons: Counter[tuple[str, str, str | None, str]] = Counter()
-    letters = _letters(plan, measured, epoch, reasons, places)
+    refused = [
+        _refused(plan, node, path) for node, path in measured.rejects.items() if measured.refused[node]
+    ]
+    rows = sum(measured.refused[node] for node in measured.rejects)
     session = store.open(epoch)
     if session.committed() is None:
-        _commit(session, store, letters)
-    else:
-        for batch in letters:
-            del batch
-    found = (RejectReason(*reason, rows=count) for reason, count in reasons.most_common())
-    return Written(sum(measured.refused[node] for node in measured.rejects), tuple(found))
+        _commit(
+            session, store, [letters for each in refused for letters in _all(plan, each, epoch, places)], rows
+        )
+    return Written(rows, _counted(refused))
 
 
-def _commit(session: DirectorySession, store: DeadLetters, letters: Iterator[pl.DataFrame]) -> None:
+def _commit(session: DirectorySession, store: DeadLetters, letters: list[pl.LazyFrame], rows: int) -> None:
     session.begin()
     try:
-        rows = store.write(session, letters)
+        written = store.write(session, letters)
+        if written != rows:
+            raise SourceError(
+                f"{rows} rows were refused, but the records of {written} were found again",
+                hint="did an input change during the run? nothing was committed; run again",
+            )
+    except RayetlError:
+        session.abort()
+        raise
+    except pl.exceptions.PolarsError as fault:
+        session.abort()
+        raise Terminal(f"the dead letters could not be written: {str(fault).splitlines()[0]}") from fault
     except BaseException:
         session.abort()
         raise
     session.commit(rows)
 
 
-def _letters(
-    plan: Plan,
-    measured: Measured,
-    epoch: Epoch,
-    reasons: Counter[tuple[str, str, str | None, str]],
-    places: Places,
-) -> Iterator[pl.DataFrame]:
-    for node, path in measured.rejects.items():
-        if not measured.refused[node]:
-            continue
-        for batch in pl.scan_ipc(path).collect_batches(chunk_size=BATCH):
-            yield _letters_of(plan, _checking(plan, node), batch, epoch, reasons, places)
-
-
-def _checking(plan: Plan, node: str) -> SourceNode | StepNode:
-    found = plan.nodes[node]
-    assert isinstance(found, SourceNode | StepNode)
-    return found
-
-
-def _letters_of(
-    plan: Plan,
-    node: SourceNode | StepNode,
-    batch: pl.DataFrame,
-    epoch: Epoch,
-    reasons: Counter[tuple[str, str, str | None, str]],
-    places: Places,
-) -> pl.DataFrame:
-    source = _source(plan, node)
-    fingerprint = _fingerprint(source)
-    told = reasons_of(node, batch)
-    for reason in (each for row in told for each in row):
-        reasons[node.id, str(reason["rule"]), reason["field"], str(reason["reason"])] += 1
-    letters = [
-        _letter(position, record, seen, node.id, epoch, source, fingerprint, places)
-        for (position, record), seen in zip(_records(node, source, batch), told, strict=True)
-    ]
-    return pl.DataFrame(letters, schema=interop.to_polars(DEAD_LETTER), orient="row")
-
-
-def _fingerprint(source: SourceNode | None) -> str | None:
-    contract = contract_of(source.source) if source else None
-    return Contract.load(contract.schema_).fingerprint if contract else None
+def _refused(plan: Plan, name: str, path: Path) -> _Refused:
+    node, rows = plan.nodes[name], pl.scan_ipc(path)
+    assert isinstance(node, SourceNode | StepNode)
+    columns = rows.collect_schema().names()
+    source = _source(plan, node) if ROW in columns else None
+    keys = _keys(node)
+    lost = pl.col(ROW).null_count() if source else pl.len()
+    counts = rows.group_by(keys).agg(rows=pl.len(), lost=lost)
+    grounds = counts.with_columns(reasons=_why(node)).collect(engine="streaming")
+    return _Refused(node, source, rows, keys, grounds)
 
 
 def _source(plan: Plan, node: SourceNode | StepNode) -> SourceNode | None:
@@ -122,9 +136,20 @@ def _source(plan: Plan, node: SourceNode | StepNode) -> SourceNode | None:
     return found if isinstance(found, SourceNode) else None
 
 
+# Reasons
+
+
 def reasons_of(node: SourceNode | StepNode, refused: pl.DataFrame) -> list[list[dict[str, Any]]]:
     """All reasons of each refused row."""
     return refused.select(_why(node).alias("reasons"))["reasons"].to_list()
+
+
+def _keys(node: SourceNode | StepNode) -> tuple[str, ...]:
+    """The columns that decide about the reasons of a refused row."""
+    if isinstance(node, SourceNode):
+        return (BAD,)
+    assert node.checked is not None
+    return tuple(check.flag for check in node.checked.rows)
 
 
 def _why(node: SourceNode | StepNode) -> pl.Expr:
@@ -151,57 +176,84 @@ def _flagged(check: RowCheck) -> pl.Expr:
     return pl.when(pl.col(check.flag)).then(reason)
 
 
-def _records(
-    node: SourceNode | StepNode, source: SourceNode | None, batch: pl.DataFrame
-) -> Iterator[tuple[int | None, bytes]]:
-    """Position and source record of each row; the row itself as JSON where it has no position."""
-    if source is None or ROW not in batch.columns:
-        shown = batch.select(node.schema.names if node.schema else batch.columns)
-        for line in shown.write_ndjson().encode().splitlines():
-            yield None, line
-        return
-    positions = batch[ROW].to_list()
-    found = dict(fetch_records(source.scan, sorted(set(positions))))
-    for position in positions:
-        yield position, found[position]
+def _counted(refused: Sequence[_Refused]) -> tuple[RejectReason, ...]:
+    """How many rows have each reason, the most frequent first."""
+    found: list[RejectReason] = []
+    for each in refused:
+        reasons = each.grounds.select("rows", "reasons").explode("reasons").unnest("reasons")
+        counts = reasons.group_by("rule", "field", "reason").agg(pl.col("rows").sum())
+        ordered = counts.sort("rows", "rule", "field", "reason", descending=[True, False, False, False])
+        found += [RejectReason(each.node.id, *row) for row in ordered.iter_rows()]
+    return tuple(sorted(found, key=lambda reason: -reason.rows))
 
 
-def _letter(
-    position: int | None,
-    record: bytes,
-    reasons: list[dict[str, str | None]],
-    step: str,
+# Letters
+
+
+def _all(
+    plan: Plan, refused: _Refused, epoch: Epoch, places: Callable[[SourceNode], Places]
+) -> Iterator[pl.LazyFrame]:
+    """The letters of what one node refused: those with a place in the source, and those without."""
+    source, rows = refused.source, refused.rows
+    lost = int(refused.grounds["lost"].sum())
+    if source is not None and lost < refused.grounds["rows"].sum():
+        placed = rows.filter(pl.col(ROW).is_not_null()) if lost else rows
+        records = fetch_records(source.scan, placed, held_columns(plan, refused.node))
+        yield _letters(refused, records, epoch, source, places(source))
+    if lost:
+        schema = refused.node.schema
+        assert schema is not None
+        others = rows.filter(pl.col(ROW).is_null()) if source is not None else rows
+        records = others.select(pl.col(f"^{PREFIX}.*$"), row_json(schema).alias(RECORD))
+        yield _letters(refused, records, epoch, None, None)
+
+
+def _letters(
+    refused: _Refused,
+    records: pl.LazyFrame,
     epoch: Epoch,
     source: SourceNode | None,
-    fingerprint: str | None,
-    places: Places,
-) -> dict[str, Any]:
-    file, row, place = None, None, record.decode("utf-8", "surrogateescape")
-    if position is not None and source is not None:
-        file, row, place = places(source, position)
+    places: Places | None,
+) -> pl.LazyFrame:
+    """Letters of `records`, which hold the hidden columns of refused rows and `RECORD`."""
+    grounds = refused.grounds.lazy().select(*refused.keys, "reasons")
+    return records.join(grounds, on=refused.keys, how="left").select(
+        **_place(refused.node.id, epoch.pipeline, source, places),
+        pipeline=pl.lit(epoch.pipeline),
+        run=pl.lit(epoch.run),
+        epoch=pl.lit(epoch.key),
+        step=pl.lit(refused.node.id),
+        reasons="reasons",
+        source=pl.lit(source.id if source else None, pl.String),
+        record=RECORD,
+        record_format=pl.lit(source.scan.format if source else "row"),
+        contract_fingerprint=pl.lit(_fingerprint(source), pl.String),
+        time=pl.lit(datetime.now(UTC)),
+        trace_id=pl.lit(None, pl.String),
+    )
+
+
+def _fingerprint(source: SourceNode | None) -> str | None:
+    contract = contract_of(source.source) if source else None
+    return Contract.load(contract.schema_).fingerprint if contract else None
+
+
+def _place(step: str, pipeline: str, source: SourceNode | None, places: Places | None) -> dict[str, pl.Expr]:
+    """Where a record is, and the id that follows from it, or from the record if it is nowhere."""
+    if source is None or places is None:
+        nowhere = {"file": pl.lit(None, pl.String), "row": pl.lit(None, pl.Int64)}
+        return {"id": content_ids(pl.col(RECORD), pipeline, step), **nowhere}
+    origins = [digest(pipeline, step, source.id, file, places.attempt) for file in places.files]
     return {
-        "id": letter_id(epoch.pipeline, step, source.id if source else None, place),
-        "pipeline": epoch.pipeline,
-        "run": epoch.run,
-        "epoch": epoch.key,
-        "step": step,
-        "reasons": reasons,
-        "source": source.id if source else None,
-        "file": file,
-        "row": row,
-        "record": record,
-        "record_format": source.scan.format if source else "row",
-        "contract_fingerprint": fingerprint,
-        "time": datetime.now(UTC),
-        "trace_id": None,
+        "id": row_ids(places.row, _picked(origins, places.file)),
+        "file": _picked(places.files, places.file),
+        "row": places.row,
     }
 
 
-Places = Callable[[SourceNode, int], tuple[str, int, str]]
-"""From a source and a position in its scan to file, row, and a text that names the record for good."""
-
-
-def as_scanned(source: SourceNode, position: int) -> tuple[str, int, str]:
-    """The file and row of the scan itself."""
-    file, row = source.scan.locate(position)
-    return file.path, row, f"{file.path}:{row}"
+def _picked(values: Sequence[str], index: pl.Expr) -> pl.Expr:
+    """The value at an index, row by row."""
+    if len(values) == 1:
+        return pl.lit(values[0])
+    chosen = pl.Series(values, dtype=pl.String)
+    return index.map_batches(chosen.gather, return_dtype=pl.String, is_elementwise=True)

@@ -22,11 +22,13 @@ from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.engines.base import Engine
 from rayetl.errors import RayetlError
+from rayetl.names import ROW
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.runs.execute import Run, new_id
+from rayetl.runs.rejects import Places
 from rayetl.steps.base import TRACEABLE
 
 if TYPE_CHECKING:
@@ -74,11 +76,10 @@ def _replay(
     chosen = letters.read(ids).sort("source", "file", "row", "id").collect()
     run = new_id()
     with tempfile.TemporaryDirectory(prefix="rayetl-replay-") as directory:
-        replayed, origins = _with_records(plan, chosen, Path(directory))
+        replayed = _with_records(plan, chosen, Path(directory))
 
-        def places(source: SourceNode, position: int) -> tuple[str, int, str]:
-            file, row = origins[source.id][source.scan.locate(position)[1]]
-            return file, row, f"{file}:{row}@{key}"
+        def places(source: SourceNode) -> Places:
+            return _origins(chosen.filter(pl.col("source") == source.id), key)
 
         execution = Run(
             plan=replayed,
@@ -130,20 +131,29 @@ def _check(plan: Plan, chosen: pl.DataFrame) -> None:
             raise RayetlError(f"the load {load.id} does not take the rows of {source}", hint=RUN_AGAIN)
 
 
-def _with_records(
-    plan: Plan, chosen: pl.DataFrame, directory: Path
-) -> tuple[Plan, dict[str, dict[int, tuple[str, int]]]]:
-    """The plan with stored records in place of their source, and where each came from."""
-    origins: dict[str, dict[int, tuple[str, int]]] = {}
+def _origins(letters: pl.DataFrame, key: str) -> Places:
+    """Where the records of `letters` came from, by their place among them."""
+    files = letters["file"].unique(maintain_order=True)
+    indexes = {file: index for index, file in enumerate(files)}
+    file = letters["file"].replace_strict(indexes, return_dtype=pl.Int64)
+    place = pl.col(ROW)
+    return Places(files.to_list(), _picked(file, place), _picked(letters["row"], place), key)
+
+
+def _picked(values: pl.Series, index: pl.Expr) -> pl.Expr:
+    return index.map_batches(values.gather, return_dtype=values.dtype, is_elementwise=True)
+
+
+def _with_records(plan: Plan, chosen: pl.DataFrame, directory: Path) -> Plan:
+    """The plan with stored records in place of their source."""
     sources = []
     for source in plan.sources:
         mine = chosen.filter(pl.col("source") == source.id)
         if mine.height:
             scan = _scan_of(source.scan, mine["record"].to_list(), directory / source.id)
             source = replace(source, scan=scan)
-            origins[source.id] = dict(enumerate(mine.select("file", "row").iter_rows()))
         sources.append(source)
-    return replace(plan, sources=tuple(sources)), origins
+    return replace(plan, sources=tuple(sources))
 
 
 def _scan_of(scan: FilesScan, records: Sequence[bytes], path: Path) -> FilesScan:

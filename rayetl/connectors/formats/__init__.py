@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from rayetl.connectors.base import FilesScan
     from rayetl.errors import SourceError
+    from rayetl.sql.types import Schema
 
 
 def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = False) -> pl.LazyFrame:
@@ -24,11 +25,23 @@ def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = Fal
     return scan_files(scan, position=position, malformed=malformed)
 
 
-def fetch_records(scan: FilesScan, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """The source bytes of the records at `positions`, in ascending order; a Parquet or Avro row as JSON."""
-    from rayetl.connectors.formats.reading import fetch_records
+def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]) -> pl.LazyFrame:
+    """The hidden columns of `wanted` with `RECORD` (BINARY): the source bytes of the record at the position
+    `ROW`, for Parquet and Avro the row as JSON.
 
-    return fetch_records(scan, positions)
+    `held` names the columns of `wanted` that still hold columns of the source. Where these are all of
+    them, no file is read again; else each file once. Neither takes more memory for more rows.
+    """
+    from rayetl.connectors.formats.records import fetch_records
+
+    return fetch_records(scan, wanted, held)
+
+
+def row_json(schema: Schema) -> pl.Expr:
+    """A row with the columns of `schema` as the bytes of a JSON object, binary values in base64."""
+    from rayetl.connectors.formats.records import row_json
+
+    return row_json(schema)
 
 
 def count_rows(scan: FilesScan) -> int | None:

@@ -37,6 +37,7 @@ from rayetl.sql.types import (
 )
 
 _BLANK = "".join(map(chr, range(33)))
+_ARRAY = r"^[\x00-\x20]*\["
 _TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
 _GROUP = 1_000
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.0-9eE])")
@@ -65,12 +66,15 @@ class JsonReader:
         lines = [text] if self.options.multi_line else text.split("\n")
         return [line for line in lines if line.strip(_BLANK)]
 
-    def records(self, chunk: bytes) -> list[str]:
+    def records(self, chunk: bytes) -> pl.Series:
         """The source text of each row of a chunk, in order; an array gives the text of each element."""
+        lines = None if self.options.multi_line else _lines(chunk)
+        if lines is not None and not lines.str.contains(_ARRAY).any():
+            return lines
         found: list[str] = []
         for text in self._texts(chunk):
             found.extend(self._elements(text) if text.lstrip(_BLANK).startswith("[") else [text])
-        return found
+        return pl.Series(found, dtype=pl.String)
 
     def _elements(self, text: str) -> list[str]:
         try:
@@ -154,6 +158,15 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 def _no_reasons(height: int) -> pl.Series:
     return pl.Series(BAD, [None], dtype=pl.String).new_from_index(0, height)
+
+
+def _lines(chunk: bytes) -> pl.Series | None:
+    """The lines of a chunk as they are, blank ones left out; None if it is not valid UTF-8."""
+    try:
+        lines = pl.read_lines(chunk)["line"]
+    except pl.exceptions.PolarsError:
+        return None
+    return lines.filter(lines.str.strip_chars(_BLANK) != "")
 
 
 def _plain_lines(chunk: bytes) -> pl.Series | None:

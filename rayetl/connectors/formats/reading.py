@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -118,43 +117,6 @@ def _file_batches(scan: FilesScan, file: InputFile, names: Sequence[str]) -> Bat
         with reading(file.path):
             for frame, bad in ahead(map(reader.frame, reader.chunks(file.path)), AHEAD):
                 yield (frame.rename(renamed) if isinstance(reader, CsvReader) else frame), bad
-
-
-def fetch_records(scan: FilesScan, positions: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """See `rayetl.connectors.formats.fetch_records`."""
-    wanted: dict[int, list[int]] = {}
-    for position in sorted(set(positions)):
-        wanted.setdefault(position >> ROW_BITS, []).append(position & ((1 << ROW_BITS) - 1))
-    for index, rows in wanted.items():
-        fetch = _fetch_text if scan.format in ("csv", "json") else _fetch_rows
-        for row, record in fetch(scan, scan.files[index], rows):
-            yield (index << ROW_BITS) + row, record
-
-
-def _fetch_text(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    reader = text_reader(scan)
-    start = at = 0
-    encoding = scan.options.encoding or "utf-8" if isinstance(scan.options, CsvOptions | JsonOptions) else ""
-    with reading(file.path):
-        for chunk in reader.chunks(file.path):
-            records = reader.records(chunk)
-            while at < len(rows) and rows[at] < start + len(records):
-                yield rows[at], records[rows[at] - start].encode(encoding, "replace")
-                at += 1
-            if at == len(rows):
-                return
-            start += len(records)
-
-
-def _fetch_rows(scan: FilesScan, file: InputFile, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    start = at = 0
-    for frame, _ in _file_batches(scan, file, data_schema(scan).names):
-        end = bisect_left(rows, start + frame.height, at)
-        chosen = frame[[row - start for row in rows[at:end]]]
-        yield from zip(rows[at:end], chosen.write_ndjson().encode().splitlines(), strict=True)
-        if end == len(rows):
-            return
-        start, at = start + frame.height, end
 
 
 def find_damage(scan: FilesScan) -> SourceError | None:

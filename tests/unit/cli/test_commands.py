@@ -237,7 +237,7 @@ def letters(fake, tmp_path):
     session = store.open(Epoch("p", "rejects", "k", "r1"))
     session.begin()
     frame = pl.DataFrame(LETTERS, schema=to_polars(DEAD_LETTER))
-    session.commit(store.write(session, [frame]))
+    session.commit(store.write(session, [frame.lazy()]))
     store.mark_replayed([LETTERS[0]["id"]], Epoch("p", "replayed", "k2", "r3"))
     return LETTERS
 

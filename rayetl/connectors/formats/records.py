@@ -1,0 +1,142 @@
+"""The source records of chosen rows, by position: one pass over the files, however many rows there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from rayetl.connectors.base import FilesScan
+from rayetl.connectors.formats.options import CsvOptions, JsonOptions
+from rayetl.connectors.formats.reading import data_schema, scan_files, text_reader
+from rayetl.connectors.formats.streams import reading
+from rayetl.names import PREFIX, RECORD, ROW, ROW_BITS
+from rayetl.sql.interop import polars_type
+from rayetl.sql.types import BINARY, STRING, ArrayType, DataType, Field, MapType, Schema, StructType
+
+_HIDDEN = f"^{PREFIX}.*$"
+
+
+def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]) -> pl.LazyFrame:
+    """See `rayetl.connectors.formats.fetch_records`."""
+    if scan.format in ("csv", "json"):
+        return _fetch_texts(scan, wanted.select(pl.col(_HIDDEN)))
+    inside = data_schema(scan)
+    if held.keys() >= set(inside.names):
+        return wanted.select(pl.col(_HIDDEN), row_json(inside, held).alias(RECORD))
+    rows = scan_files(scan, position=True).select(*inside.names, ROW)
+    found = _merged(_ascending(wanted.select(pl.col(_HIDDEN))), rows)
+    return found.select(pl.col(_HIDDEN), row_json(inside).alias(RECORD))
+
+
+def row_json(schema: Schema, names: Mapping[str, str] | None = None) -> pl.Expr:
+    """A row as the bytes of a JSON object with the columns of `schema`, binary values in base64. `names`
+    says what the columns are called in the frame, where that is something else."""
+    called = names or {}
+    members = [
+        _plain(pl.col(called.get(field.name, field.name)), field.type).alias(field.name) for field in schema
+    ]
+    return pl.struct(members).struct.json_encode().cast(pl.Binary) if members else pl.lit(b"{}")
+
+
+def _plain(value: pl.Expr, kind: DataType) -> pl.Expr:
+    """`value` as Polars can write it as JSON: it has no way for binary values."""
+    if not _holds_binary(kind):
+        return value
+    match kind:
+        case ArrayType(element):
+            return value.list.eval(_plain(pl.element(), element))
+        case MapType(key, item):
+            entry = StructType((Field("key", key), Field("value", item)))
+            entries = _plain(value.cast(polars_type(ArrayType(entry))), ArrayType(entry))
+            return entries.cast(polars_type(_texted(kind)))
+        case StructType(fields):
+            return _members(value, {field.name: field.type for field in fields})
+    return value.bin.encode("base64")
+
+
+def _members(value: pl.Expr, kinds: Mapping[str, DataType]) -> pl.Expr:
+    made = [_plain(value.struct.field(name), kind).alias(name) for name, kind in kinds.items()]
+    return pl.when(value.is_not_null()).then(pl.struct(made))
+
+
+def _texted(kind: DataType) -> DataType:
+    """The type of what `_plain` makes of values of `kind`."""
+    match kind:
+        case ArrayType(element):
+            return ArrayType(_texted(element))
+        case MapType(key, item):
+            return MapType(_texted(key), _texted(item))
+        case StructType(fields):
+            return StructType(tuple(Field(field.name, _texted(field.type)) for field in fields))
+    return STRING if kind == BINARY else kind
+
+
+def _holds_binary(kind: DataType) -> bool:
+    match kind:
+        case ArrayType(element):
+            return _holds_binary(element)
+        case MapType(key, item):
+            return _holds_binary(key) or _holds_binary(item)
+        case StructType(fields):
+            return any(_holds_binary(field.type) for field in fields)
+    return kind == BINARY
+
+
+def _ascending(wanted: pl.LazyFrame) -> pl.LazyFrame:
+    """`wanted` by position. It nearly always is already, and sorting would take it into memory whole."""
+    falls = wanted.select((pl.col(ROW).diff() < 0).any()).collect(engine="streaming").item()
+    return wanted.sort(ROW) if falls else wanted
+
+
+def _merged(wanted: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Ascending positions and ascending rows side by side: neither is held in memory."""
+    return wanted.set_sorted(ROW).join(rows.set_sorted(ROW), on=ROW, maintain_order="left")
+
+
+def _fetch_texts(scan: FilesScan, wanted: pl.LazyFrame) -> pl.LazyFrame:
+    file, row = pl.col(ROW) // (1 << ROW_BITS), pl.col(ROW) % (1 << ROW_BITS)
+    last = wanted.group_by(file.alias("file")).agg(row.max().alias("last")).sort("file")
+    texts = _texts(scan, last.collect(engine="streaming").rows())
+    found = _merged(_ascending(wanted), texts)
+    assert isinstance(scan.options, CsvOptions | JsonOptions)
+    return found.with_columns(_encoded(pl.col(RECORD), scan.options.encoding or "utf-8"))
+
+
+def _texts(scan: FilesScan, last: Sequence[tuple[int, int]]) -> pl.LazyFrame:
+    """Position and text of every record in the files of `last`, up to the last row that it names."""
+
+    def frames(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        del rows, size
+        for index, row in last:
+            for frame in _file_texts(scan, index, row):
+                found = frame if predicate is None else frame.filter(predicate)
+                yield found if columns is None else found.select(columns)
+
+    return register_io_source(frames, schema={ROW: pl.Int64(), RECORD: pl.String()}, is_pure=True)
+
+
+def _file_texts(scan: FilesScan, index: int, last: int) -> Iterator[pl.DataFrame]:
+    reader, path, start = text_reader(scan), scan.files[index].path, 0
+    with reading(path):
+        for chunk in reader.chunks(path):
+            texts = reader.records(chunk)
+            position = pl.int_range(len(texts), eager=True, dtype=pl.Int64) + ((index << ROW_BITS) + start)
+            yield pl.DataFrame({ROW: position, RECORD: texts})
+            start += len(texts)
+            if start > last:
+                return
+
+
+def _encoded(texts: pl.Expr, encoding: str) -> pl.Expr:
+    """Texts as the bytes they were in the file."""
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        return texts.cast(pl.Binary)
+
+    def encoded(batch: pl.Series) -> pl.Series:
+        return pl.Series(batch.name, [text.encode(encoding, "replace") for text in batch], dtype=pl.Binary)
+
+    return texts.map_batches(encoded, return_dtype=pl.Binary, is_elementwise=True)
