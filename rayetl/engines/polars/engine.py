@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl import sql
-from rayetl.connectors.formats import count_rows, find_damage
+from rayetl.connectors.formats import count_rows
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, TableFinding
 from rayetl.engines.polars.counting import Classes, input_key, load_key
+from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.frames import Frames, any_of, refusing
-from rayetl.errors import RayetlError, Terminal
 from rayetl.names import BAD
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 
@@ -29,27 +28,6 @@ if TYPE_CHECKING:
     from rayetl.sql.types import Schema
 
 Take = Callable[[pl.DataFrame], None]
-
-
-@contextmanager
-def _told_plainly(plan: Plan) -> Iterator[None]:
-    """Faults of the query engine as one sentence of ours; that of a damaged file names the file."""
-    try:
-        yield
-    except RayetlError:
-        raise
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as fault:
-        for source in plan.sources:
-            if damage := find_damage(source.scan):
-                raise damage from fault
-        raise Terminal(f"the query failed: {_first_line(fault)}", hint=_REPORT) from fault
-
-
-_REPORT = "run again with --debug for the details; nothing was committed"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
 @dataclass(slots=True)
@@ -86,20 +64,20 @@ class PolarsEngine:
             query.frames.add(node)
             self._add_checks(query, job, node)
         self._add_counts(query, job.plan, needed)
-        with _told_plainly(job.plan):
+        with told_plainly(job.plan, lambda: needed):
             query.collect()
         return _measured(query, job.plan, needed)
 
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
         frames = Frames(plan)
-        with _told_plainly(plan):
+        with told_plainly(plan, lambda: behind(plan, [node])):
             frame = frames.visible(node)
             return _to_arrow(frame if limit is None else frame.head(limit), plan.schema(node))
 
     def rejected(self, plan: Plan, node: str) -> pl.DataFrame:
         frames = Frames(plan)
         frames.add(node)
-        with _told_plainly(plan):
+        with told_plainly(plan, lambda: behind(plan, [node])):
             return _refused(frames, plan, node).collect()
 
     def finder(self, plan: Plan) -> Callable[[StepNode, exp.Query], Sequence[Any] | None]:
@@ -110,7 +88,7 @@ class PolarsEngine:
                 return None
             schemas = {binding.name: schema for binding, schema in step.visible() if schema is not None}
             analyzed = sql.analyze(query, schemas, time_zone=plan.time_zone)
-            with _told_plainly(plan):
+            with told_plainly(plan, lambda: behind(plan, step.inputs)):
                 frame = sql.lower(analyzed, frames.inputs(step)).collect()
             return frame.to_series(0).to_list()
 
@@ -163,11 +141,7 @@ def _needed(plan: Plan, loads: Container[str]) -> list[str]:
     """The sources and steps behind the loads, and every check, each after what it reads."""
     wanted = {load.input for load in plan.loads if load.id in loads}
     wanted |= {step.id for step in plan.steps if step.checked is not None}
-    for step in reversed(plan.steps):
-        if step.id in wanted:
-            wanted.update(step.inputs)
-    nodes: tuple[SourceNode | StepNode, ...] = (*plan.sources, *plan.steps)
-    return [node.id for node in nodes if node.id in wanted]
+    return behind(plan, wanted)
 
 
 def _refused(frames: Frames, plan: Plan, node: str) -> pl.LazyFrame:

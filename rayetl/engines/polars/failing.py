@@ -1,0 +1,78 @@
+"""What is said when the query engine fails: one sentence, with the source or step that it was."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import polars as pl
+
+from rayetl.connectors.formats import find_damage
+from rayetl.engines.polars.frames import Frames
+from rayetl.errors import RayetlError, Terminal
+from rayetl.plan.nodes import Plan, SourceNode, StepNode
+
+_REPORT = "run again with --debug for the details; nothing was committed"
+
+
+@contextmanager
+def told_plainly(plan: Plan, nodes: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Faults of the query engine as one sentence of ours; that of a damaged file names the file, any other
+    the first of `nodes` (in the order of the plan) that fails with the same words when run again."""
+    try:
+        yield
+    except RayetlError:
+        raise
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError) as fault:
+        for source in plan.sources:
+            if damage := find_damage(source.scan):
+                raise damage from fault
+        step = None if isinstance(fault, OSError) else _first_failing(plan, nodes(), fault)
+        raise Terminal(f"the query failed: {_first_line(fault)}", hint=_REPORT, step=step) from fault
+
+
+def behind(plan: Plan, ids: Iterable[str]) -> list[str]:
+    """`ids` and everything they read, each after what it reads."""
+    wanted = set(ids)
+    for step in reversed(plan.steps):
+        if step.id in wanted:
+            wanted.update(step.inputs)
+    nodes: tuple[SourceNode | StepNode, ...] = (*plan.sources, *plan.steps)
+    return [node.id for node in nodes if node.id in wanted]
+
+
+def _first_failing(plan: Plan, nodes: Sequence[str], fault: BaseException) -> str | None:
+    """Found by halving, so that a failed run costs a few more at most."""
+
+    def fails(count: int) -> bool:
+        said = _fault_of(plan, nodes[:count])
+        return said is not None and _first_line(said) == _first_line(fault)
+
+    found = bisect_left(range(1, len(nodes) + 1), True, key=fails)
+    return _owner(plan, nodes[found]) if found < len(nodes) else None
+
+
+def _fault_of(plan: Plan, nodes: Sequence[str]) -> BaseException | None:
+    """What goes wrong when every column of these nodes is computed and nothing is kept."""
+    frames = Frames(plan)
+    try:
+        for node in nodes:
+            frames.add(node)
+        every = [frames.flagged.get(node, frames.good[node]) for node in nodes]
+        pl.collect_all([frame.select(pl.all().null_count()) for frame in every], engine="streaming")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError) as fault:
+        return fault
+    return None
+
+
+def _owner(plan: Plan, node: str) -> str:
+    """The id as the config knows it: a contract belongs to its source or load."""
+    found = plan.nodes[node]
+    return (
+        node.removesuffix(".contract") if isinstance(found, StepNode) and found.kind == "contract" else node
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -1,0 +1,45 @@
+"""A run that fails in the query engine says which step it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rayetl import Pipeline
+from rayetl.errors import Terminal
+
+
+def pipeline(folder: Path, *steps: dict[str, object]) -> Pipeline:
+    (folder / "in.csv").write_text("a,day\n1,2020-01-01\n2,2020-01-02\n")
+    source = {"type": "files", "path": str(folder / "in.csv"), "options": {"header": True}}
+    source["schema"] = [{"name": "a", "type": "int"}, {"name": "day", "type": "date"}]
+    return Pipeline.from_dict(
+        {
+            "name": "p",
+            "state": str(folder / "state"),
+            "extract": {"src": source},
+            "transform": list(steps),
+            "load": [{"type": "files", "path": str(folder / "out")}],
+        }
+    )
+
+
+BEFORE = {"id": "some", "type": "filter", "where": "a IS NOT NULL"}
+AFTER = {"id": "more", "type": "filter", "where": "a > 0"}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"id": "bad", "type": "select", "add": {"d": "add_months(day, 99999999 * a)"}},
+        {"id": "bad", "type": "sql", "query": "SELECT * FROM some WHERE a >= (SELECT a FROM src)"},
+    ],
+)
+def test_the_failing_step_is_named(tmp_path: Path, step: dict[str, object]) -> None:
+    failing = pipeline(tmp_path, BEFORE, step, AFTER)
+    for call in (failing.run, failing.preview):
+        with pytest.raises(Terminal) as caught:
+            call()
+        assert caught.value.step == "bad"
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.parquet"))
