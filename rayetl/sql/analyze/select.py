@@ -148,8 +148,8 @@ def _own_name(item: exp.Expression, expr: Expr) -> str:
     """Spark's name for an item without AS: the last part of a dotted name, else the text of it."""
     if isinstance(item, exp.Column):
         return item.name
-    if isinstance(item, exp.Dot) and isinstance(item.expression, exp.Identifier):
-        return item.expression.name
+    if isinstance(item, exp.Dot) and item.find(exp.Bracket, exp.Func) is None:
+        return str(item.expression.name)
     if isinstance(item, exp.Subquery):
         return "scalarsubquery()"
     if isinstance(expr, Cast) and isinstance(expr.child, Column):

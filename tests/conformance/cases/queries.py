@@ -200,6 +200,7 @@ SELECT grp, count(*) FROM people GROUP BY grp HAVING count(*) > (SELECT 1)
 
 _SHAPES = cases("""
 SELECT k, v FROM nested LATERAL VIEW explode(xs) e AS v
+SELECT items[0].q, nested.s.a, s.b, struct(1 AS y).y FROM nested
 SELECT k, v FROM nested LATERAL VIEW OUTER explode(xs) e AS v
 SELECT k, i, v FROM nested LATERAL VIEW posexplode(xs) e AS i, v
 SELECT k, explode(xs) FROM nested
