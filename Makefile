@@ -12,12 +12,14 @@ PYTEST_ARGS ?=
 help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
 
-# uv installs in seconds what takes pip minutes; where it cannot be had, pip does the same work.
+# uv installs in seconds what takes pip minutes; where it cannot be had, pip does the same work. Bytecode is
+# made here because PYTHONDONTWRITEBYTECODE, common in containers, would make every later start pay for it.
 define install
 	$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv 2>/dev/null \
-	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(1)]' \
+	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[$(1)]' \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
+	@$(BIN)/python -m compileall -q rayetl
 	@touch $@
 endef
 

@@ -46,6 +46,7 @@ class Model(BaseModel):
         arbitrary_types_allowed=True,
         alias_generator=AliasGenerator(validation_alias=_spellings),
         populate_by_name=True,
+        defer_build=True,  # one validator of the whole config is built, not one of every model in it
     )
 
 

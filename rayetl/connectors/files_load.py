@@ -194,6 +194,7 @@ def count_rows(file_format: str) -> CountRows:
 
 
 def _parquet_rows(paths: Sequence[Path]) -> Sequence[int]:
-    import pyarrow.parquet as pq
+    import polars as pl
 
-    return [pq.read_metadata(path).num_rows for path in paths]
+    counts = pl.collect_all([pl.scan_parquet(path, glob=False).select(pl.len()) for path in paths])
+    return [int(count.item()) for count in counts]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from rayetl.lazy import lazily
 from rayetl.sql.interop import arrow_type, from_arrow_type, to_polars
 from rayetl.sql.types import (
     BINARY,
@@ -24,6 +23,13 @@ from rayetl.sql.types import (
     Schema,
     StructType,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+else:
+    pa = lazily("pyarrow")
+    pc = lazily("pyarrow.compute")
 
 
 def conform(table: pa.Table, schema: Schema) -> pl.DataFrame:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import fastavro
 import polars as pl
-import polars_avro
-import pyarrow as pa
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.ahead import Stalled, ahead
@@ -17,8 +14,18 @@ from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.avro_blocks import framed_rows, unpacked
 from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
 from rayetl.errors import SourceError
+from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow, to_polars
 from rayetl.sql.types import Schema
+
+if TYPE_CHECKING:
+    import fastavro
+    import polars_avro
+    import pyarrow as pa
+else:
+    fastavro = lazily("fastavro")
+    polars_avro = lazily("polars_avro")
+    pa = lazily("pyarrow")
 
 BATCH = 20_000
 STALLED = 20.0

@@ -7,12 +7,16 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.formats.streams import Pieces, snappy_size
 from rayetl.errors import SourceError
+from rayetl.lazy import lazily
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazily("pyarrow")
 
 _MAGIC = b"Obj\x01"
 

@@ -6,9 +6,8 @@ from datetime import time
 from typing import Any
 from uuid import UUID
 
-from fastavro.validation import validate
-
 from rayetl.errors import SourceError
+from rayetl.lazy import lazily
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,
@@ -29,6 +28,8 @@ from rayetl.sql.types import (
     Schema,
     StructType,
 )
+
+validation = lazily("fastavro.validation")
 
 _ATOMS: dict[str, DataType] = {
     "null": NULL,
@@ -170,5 +171,7 @@ def _member(value: Any, shape: list[Any], names: dict[str, Any]) -> Any:
     branches = _branches(shape)
     if not isinstance(_union(shape, names, ()), StructType) or len(branches) == 1:
         return _plain(value, branches[0], names) if len(branches) == 1 else value
-    place = next(at for at, branch in enumerate(branches) if validate(value, branch, raise_errors=False))
+    place = next(
+        at for at, branch in enumerate(branches) if validation.validate(value, branch, raise_errors=False)
+    )
     return {f"member{place}": _plain(value, branches[place], names)}

@@ -16,7 +16,8 @@ else:
 
 _LINE_FEED = 10
 _BLANKS = b" \t"
-_NUMBER_STARTS = list(b"0123456789+- \t")
+_SMALL = 1 << 20
+"""Bytes."""
 
 
 class Marks:
@@ -25,30 +26,32 @@ class Marks:
 
     def __init__(self, chunk: bytes, sep: str, quote: str) -> None:
         self._chunk = chunk
-        buffers = [None, pa.py_buffer(chunk)]
-        self._codes = pl.Series(pa.UInt8Array.from_buffers(pa.uint8(), len(chunk), buffers))
         self._sep = ord(sep)
         self._quote = ord(quote) if quote else None
 
     @cached_property
+    def _codes(self) -> pl.Series:
+        """The bytes as numbers, without a copy."""
+        buffers = [None, pa.py_buffer(self._chunk)]
+        return pl.Series(pa.UInt8Array.from_buffers(pa.uint8(), len(self._chunk), buffers))
+
+    @cached_property
     def lines(self) -> int:
         """How many line feeds there are."""
-        return int((self._codes == _LINE_FEED).sum())
+        return self._count(_LINE_FEED)
 
     @cached_property
     def separators(self) -> int:
         """How many separators there are, those inside quotes too."""
-        return int((self._codes == self._sep).sum())
+        return self._count(self._sep)
 
-    @cached_property
-    def _pairs(self) -> tuple[pl.Series, pl.Series] | None:
-        """Where quotes open and close fields; None if they are not in pairs within lines."""
-        marks = ((self._codes == self._quote) | (self._codes == _LINE_FEED)).arg_true()
-        quotes = (self._codes.gather(marks) == self._quote).arg_true()
-        opening, closing = quotes.gather_every(2), quotes.gather_every(2, 1)
-        if len(opening) != len(closing) or (closing - opening != 1).any():
-            return None
-        return marks.gather(opening), marks.gather(closing)
+    def _count(self, byte: int) -> int:
+        return self._chunk.count(byte) if self._small else int((self._codes == byte).sum())
+
+    @property
+    def _small(self) -> bool:
+        """Whether looking byte by byte takes less than loading Arrow, some tenths of a second."""
+        return len(self._chunk) < _SMALL
 
     def well_quoted(self) -> bool:
         """Whether every quote is one of a pair around a whole field that lies on one line.
@@ -56,35 +59,44 @@ class Marks:
         Read from the left: the first quote of a line opens a field if a field begins there; the next one
         closes it if the field ends there; so on for those that follow.
         """
-        if self._pairs is None:
+        quotes, ends = self._codes == self._quote, self._field_ends
+        seen = quotes | (self._codes == _LINE_FEED)
+        places = quotes.filter(seen).arg_true()
+        opening, closing = places.gather_every(2), places.gather_every(2, 1)
+        if len(opening) != len(closing) or (closing - opening != 1).any():
             return False
-        first, last = self._pairs
-        if len(first) and first[0] == 0:
-            first = first.slice(1)
-        before, after = self._codes.gather(first - 1), self._codes.gather(last + 1)
-        return bool(self._ends(before).all() and self._ends(after).all())
+        begins = ends.shift(1, fill_value=True).filter(seen).gather(opening)
+        return bool(begins.all() and ends.shift(-1, fill_value=True).filter(seen).gather(closing).all())
 
     def quotes_nothing(self) -> bool:
-        """Whether quotes of a well quoted chunk stand around an empty field."""
-        return self._pairs is not None and bool((self._pairs[1] - self._pairs[0] == 1).any())
+        """Whether two quotes stand side by side, in a well quoted chunk around an empty field."""
+        quotes = self._codes == self._quote
+        return bool((quotes.slice(1) & quotes.slice(0, len(quotes) - 1)).any())
 
-    def _ends(self, codes: pl.Series) -> pl.Series:
-        """Which codes end a field."""
-        return (codes == self._sep) | (codes == _LINE_FEED)
+    @cached_property
+    def _field_ends(self) -> pl.Series:
+        """Whether a byte ends a field that is not quoted."""
+        return (self._codes == self._sep) | (self._codes == _LINE_FEED)
 
     def blank_before_number(self) -> bool:
         """Whether a field begins with a blank that a number may follow, which Java's integers refuse and
         Polars' do not. May be true where it need not."""
         if self._chunk[0] in _BLANKS:
             return True
-        before, here = self._codes.slice(0, len(self._codes) - 1), self._codes.slice(1)
-        starts = self._ends(before)
+        if self._small and not self._blank_begins_field():
+            return False
+        starts = self._field_ends
         if self._quote is not None:
-            starts = starts | (before == self._quote)
-        found = self._blank(here) & starts
+            starts = starts | (self._codes == self._quote)
         # A blank is never last: the line feed is.
-        after = self._codes.gather(found.arg_true() + 2) if found.any() else found.clear()
-        return bool(len(after) and after.is_in(_NUMBER_STARTS).any())
+        room = len(self._codes) - 2
+        here, after = self._codes.slice(1, max(room, 0)), self._codes.slice(2)
+        number = after <= ord("9")  # all that begins a number, further blanks, and some signs
+        return bool((starts.slice(0, max(room, 0)) & self._blank(here) & number).any())
+
+    def _blank_begins_field(self) -> bool:
+        before = {self._sep, _LINE_FEED, *(() if self._quote is None else (self._quote,))}
+        return any(bytes((mark, blank)) in self._chunk for mark in before for blank in _BLANKS)
 
     def _blank(self, codes: pl.Series) -> pl.Series:
         kinds = [blank for blank in _BLANKS if blank != self._sep and blank in self._chunk]

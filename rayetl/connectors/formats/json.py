@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.json as pa_json
 
 from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.json_text import JsonFault, read_json, write_json
@@ -19,6 +17,7 @@ from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import line_chunks, open_bytes, reading, utf8_pieces
 from rayetl.connectors.formats.values import parse
+from rayetl.lazy import lazily
 from rayetl.names import BAD
 from rayetl.sql.interop import arrow_type, polars_type, to_arrow
 from rayetl.sql.types import (
@@ -35,6 +34,13 @@ from rayetl.sql.types import (
     Schema,
     StructType,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.json as pa_json
+else:
+    pa = lazily("pyarrow")
+    pa_json = lazily("pyarrow.json")
 
 _BLANK = "".join(map(chr, range(33)))
 _ARRAY = r"^[\x00-\x20]*\["

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.calendars import Calendar, calendar_of, rebased
 from rayetl.connectors.formats.values import partition_value
 from rayetl.errors import SourceError, SqlError
+from rayetl.lazy import lazily
 from rayetl.names import ROW, ROW_BITS
 from rayetl.sql.interop import from_arrow, polars_type, to_polars
 from rayetl.sql.types import DATE, STRING, TIMESTAMP, ArrayType, DataType, Field, MapType, Schema, StructType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa = lazily("pyarrow")
+    pq = lazily("pyarrow.parquet")
 
 BATCH = 65_536
 _MOST_SCANS = 1_000
