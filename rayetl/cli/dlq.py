@@ -88,7 +88,7 @@ def show(
 
     \b
     Examples:
-      rayetl dlq show flights.yaml 3f2a
+      rayetl dlq show flights.yaml 41-3f2a
       rayetl dlq show flights.yaml --json
     """
     store = shared.load(config, assignments).dead_letters
@@ -115,7 +115,7 @@ def replay(
     \b
     Examples:
       rayetl dlq replay flights.yaml
-      rayetl dlq replay flights.yaml 3f2a 77c1
+      rayetl dlq replay flights.yaml 41-3f2a 77-3f2a
 
     Without ids, all that were not replayed yet. Calling it again changes nothing.
     """

@@ -48,6 +48,9 @@ DEAD_LETTER = Schema(
 """One refused record. `record` is the source's own bytes, or the row as JSON (`record_format` says which);
 `row` counts from 0 in `file`; `time` is when it was refused."""
 
+GROUP = 50_000
+"""Letters in a row group, which is held in memory whole until it is packed."""
+
 REPLAYED = Schema((Field("id", STRING, nullable=False), Field("epoch", STRING, nullable=False)))
 
 
@@ -122,7 +125,7 @@ class DeadLetters:
             path = Path(session.target.directory, f"{index:08d}.parquet")
             typed = frame.select(DEAD_LETTER.names).cast(types)  # type: ignore[arg-type]
             # Records are most of a letter, and seldom read: the fastest level packs them nearly as well.
-            typed.sink_parquet(path, compression="zstd", compression_level=1)
+            typed.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP)
             rows += pl.scan_parquet(path).select(pl.len()).collect().item()
         return rows
 
