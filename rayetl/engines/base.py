@@ -46,8 +46,8 @@ class Measured:
     `read`: rows of a source, malformed ones included. `rows`: rows that left a node for its readers.
     `refused`: rows of a checked node (or malformed rows of a source) that were set aside. `failing`: for
     a checked node, how many rows failed each of its row checks. `tables`: its findings on the whole
-    table. `staged`: rows that reached the files of each load. `rejects`: an Arrow IPC file of the refused
-    rows with their flags. Nodes that no load needs are absent.
+    table. `staged`: rows that reached the files of each load. `rejects`: Arrow IPC files of the refused rows
+    with their flags. Nodes that no load needs are absent.
     """
 
     read: Mapping[str, int]
@@ -56,7 +56,7 @@ class Measured:
     failing: Mapping[str, tuple[int, ...]]
     tables: Mapping[str, tuple[TableFinding, ...]]
     staged: Mapping[str, int]
-    rejects: Mapping[str, Path]
+    rejects: Mapping[str, Sequence[Path]]
 
 
 class Engine(Protocol):

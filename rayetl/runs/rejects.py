@@ -82,7 +82,7 @@ def write(
     `SourceError` where a record cannot be read again, and what a commit raises.
     """
     refused = [
-        _refused(plan, node, path) for node, path in measured.rejects.items() if measured.refused[node]
+        _refused(plan, node, parts) for node, parts in measured.rejects.items() if measured.refused[node]
     ]
     rows = sum(measured.refused[node] for node in measured.rejects)
     session = store.open(epoch)
@@ -114,8 +114,8 @@ def _commit(session: DirectorySession, store: DeadLetters, letters: list[pl.Lazy
     session.commit(rows)
 
 
-def _refused(plan: Plan, name: str, path: Path) -> _Refused:
-    node, rows = plan.nodes[name], pl.scan_ipc(path)
+def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:
+    node, rows = plan.nodes[name], pl.scan_ipc(list(parts))
     assert isinstance(node, SourceNode | StepNode)
     columns = rows.collect_schema().names()
     source = _source(plan, node) if ROW in columns else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,9 +15,11 @@ from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, TableFinding
 from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.failing import behind, told_plainly
-from rayetl.engines.polars.frames import Frames, any_of, refusing
+from rayetl.engines.polars.flow import shared, unfinished
+from rayetl.engines.polars.frames import Frames, any_of, handed_on, refusing
+from rayetl.engines.polars.gates import Gate, flagged, malformed
 from rayetl.names import BAD
-from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,18 +37,20 @@ class _Query:
 
     frames: Frames
     classes: Classes
+    gates: dict[str, Gate]
     sinks: list[pl.LazyFrame] = field(default_factory=list)
     measures: list[tuple[pl.LazyFrame, Take]] = field(default_factory=list)
-    refused: dict[str, int] = field(default_factory=dict)
-    failing: dict[str, tuple[int, ...]] = field(default_factory=dict)
     tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
     staged: dict[str, int] = field(default_factory=dict)
-    rejects: dict[str, Path] = field(default_factory=dict)
 
     def collect(self) -> None:
         results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
         for result, (_, take) in zip(results[len(self.sinks) :], self.measures, strict=True):
             take(result)
+        for node, gate in self.gates.items():
+            gate.close()
+            self.classes.take(input_key(node), gate.rows)
+            self.classes.take(node, gate.rows - gate.refused)
 
 
 class PolarsEngine:
@@ -57,13 +60,12 @@ class PolarsEngine:
 
     def run(self, job: Job) -> Measured:
         needed = _needed(job.plan, job.targets)
-        query = _Query(Frames(job.plan), Classes(job.plan, needed, job.targets))
+        query = _query(job, needed)
         for load, target in job.targets.items():
             self._add_load(query, job, load, target)
         for node in needed:
             query.frames.add(node)
-            self._add_checks(query, job, node)
-        self._add_counts(query, job.plan, needed)
+            self._add_tables(query, job.plan.nodes[node])
         with told_plainly(job.plan, lambda: needed):
             query.collect()
         return _measured(query, job.plan, needed)
@@ -106,35 +108,46 @@ class PolarsEngine:
 
         frame = query.frames.add(load)
         query.sinks.append(sink_files(frame.map_batches(count, streamable=True), target))
-        query.classes.will_take(load_key(load))
 
-    def _add_checks(self, query: _Query, job: Job, node: str) -> None:
-        found = job.plan.nodes[node]
-        if node in query.frames.flagged:
-            query.measures.append(_flag_counts(query, found))
-            query.classes.will_take(input_key(node))
-            query.classes.will_take(node)
-            if not (isinstance(found, SourceNode) and found.scan.mode == "drop"):
-                query.rejects[node] = job.rejects / f"{len(query.rejects)}.arrow"
-                query.sinks.append(
-                    _refused(query.frames, job.plan, node).sink_ipc(query.rejects[node], lazy=True)
-                )
-        if isinstance(found, StepNode) and found.tables:
-            inputs = query.frames.inputs(found)
-            for analyzed in found.tables:
-                query.measures.append((sql.lower(analyzed, inputs), _table_taker(query, node)))
+    def _add_tables(self, query: _Query, node: Node) -> None:
+        if isinstance(node, StepNode) and node.tables:
+            inputs = query.frames.inputs(node)
+            for analyzed in node.tables:
+                query.measures.append((sql.lower(analyzed, inputs), _table_taker(query, node.id)))
 
-    def _add_counts(self, query: _Query, plan: Plan, needed: Sequence[str]) -> None:
-        for node in needed:
-            found = plan.nodes[node]
-            if isinstance(found, SourceNode) and not found.reads_reasons:
-                rows = count_rows(found.scan)
-                if rows is not None:
-                    query.classes.will_take(node)
-                    query.classes.take(node, rows)
-        for node in query.classes.uncounted(needed):
-            taker = _count_taker(query, node)
-            query.measures.append((query.frames.good[node].select(pl.len()), taker))
+
+def _query(job: Job, needed: Sequence[str]) -> _Query:
+    """The frames of a run, gates where rows are checked, and a count of what nothing else counts."""
+    classes = Classes(job.plan, needed, job.targets)
+    gates = {node: gate for node in needed if (gate := _gate(job, job.plan.nodes[node]))}
+    for name in (*map(load_key, job.targets), *gates, *map(input_key, gates)):
+        classes.will_take(name)
+    _count_by_footers(classes, job.plan, needed)
+    counted = [*unfinished(job.plan, needed, job.targets, gates), *classes.uncounted(needed)]
+    query = _Query(Frames(job.plan, gates, shared(job.plan, needed, job.targets, counted)), classes, gates)
+    for node in counted:
+        query.measures.append((query.frames.add(node).select(pl.len()), _count_taker(query, node)))
+    return query
+
+
+def _gate(job: Job, node: Node) -> Gate | None:
+    store = job.rejects / node.id
+    if isinstance(node, SourceNode) and node.reads_reasons:
+        return Gate(handed_on(node), (), malformed, None if node.scan.mode == "drop" else store)
+    if isinstance(node, StepNode) and node.checked is not None and node.checked.rows:
+        flags = tuple(check.flag for check in node.checked.rows)
+        return Gate(handed_on(node), flags, flagged(refusing(node.checked)), store)
+    return None
+
+
+def _count_by_footers(classes: Classes, plan: Plan, needed: Sequence[str]) -> None:
+    for node in needed:
+        found = plan.nodes[node]
+        if isinstance(found, SourceNode) and not found.reads_reasons:
+            rows = count_rows(found.scan)
+            if rows is not None:
+                classes.will_take(node)
+                classes.take(node, rows)
 
 
 def _needed(plan: Plan, loads: Container[str]) -> list[str]:
@@ -153,28 +166,6 @@ def _refused(frames: Frames, plan: Plan, node: str) -> pl.LazyFrame:
     assert found.checked is not None
     flags = refusing(found.checked)
     return flagged.filter(any_of(flags)) if flags else flagged.clear()
-
-
-def _flag_counts(query: _Query, node: Any) -> tuple[pl.LazyFrame, Take]:
-    """All counts of a checking node in one row: rows in, rows refused, failures of each check."""
-    if isinstance(node, SourceNode):
-        refused, failing = pl.col(BAD).is_not_null(), []
-    else:
-        flags = refusing(node.checked)
-        refused = any_of(flags) if flags else pl.lit(False)
-        failing = [pl.col(check.flag).sum().alias(check.flag) for check in node.checked.rows]
-    counts = query.frames.flagged[node.id].select(
-        pl.len().alias("rows"), refused.sum().alias("refused"), *failing
-    )
-
-    def take(counted: pl.DataFrame) -> None:
-        rows, set_aside, *failed = counted.row(0)
-        query.classes.take(input_key(node.id), rows)
-        query.classes.take(node.id, rows - set_aside)
-        query.refused[node.id] = set_aside
-        query.failing[node.id] = tuple(failed)
-
-    return counts, take
 
 
 def _table_taker(query: _Query, node: str) -> Take:
@@ -198,16 +189,16 @@ def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
         if source.id in rows:
             key = input_key(source.id) if source.reads_reasons else source.id
             read[source.id] = query.classes.rows(key)
-    for node in query.failing:
+    for node in query.gates:
         query.classes.rows(input_key(node))
     return Measured(
         read=read,
         rows=rows,
-        refused=query.refused,
-        failing=query.failing,
+        refused={node: gate.refused for node, gate in query.gates.items()},
+        failing={node: tuple(gate.failing) for node, gate in query.gates.items()},
         tables=query.tables,
         staged=query.staged,
-        rejects=query.rejects,
+        rejects={node: gate.parts for node, gate in query.gates.items() if gate.keeps},
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import polars as pl
 
 from rayetl import sql
 from rayetl.connectors.formats import scan_files
+from rayetl.engines.polars.gates import Gate
 from rayetl.names import BAD, ROW
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.quality.base import Checked, OnFailure
@@ -25,16 +26,27 @@ def refusing(checked: Checked) -> tuple[str, ...]:
     return tuple(check.flag for check in checked.rows if check.on_failure in REFUSING)
 
 
+def handed_on(node: SourceNode | StepNode) -> tuple[str, ...]:
+    """The columns that the readers of a node get, the hidden position among them."""
+    assert node.schema is not None, f"{node.id} is not known before the run"
+    return node.schema.names + ((ROW,) if node.carries_row else ())
+
+
 class Frames:
     """Lazy frames of the nodes that are asked for, each built once.
 
     `good` holds the rows that a node hands on. `flagged` holds all rows of a checking node with their
-    flag columns; for a source with malformed records the flag is the hidden reason column itself.
+    flag columns; for a source with malformed records the flag is the hidden reason column itself. Rows
+    of a node in `gates` pass through its gate, which must see each of them once: a node in `shared`
+    is computed once for all its readers.
     """
 
-    def __init__(self, plan: Plan, given: Mapping[str, pl.LazyFrame] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, gates: Mapping[str, Gate] | None = None, shared: Container[str] = ()
+    ) -> None:
         self._plan = plan
-        self._given = given or {}
+        self._gates = gates or {}
+        self._shared = shared
         self._columns: dict[str, tuple[str, ...]] = {}
         self.good: dict[str, pl.LazyFrame] = {}
         self.flagged: dict[str, pl.LazyFrame] = {}
@@ -49,6 +61,8 @@ class Frames:
                 self._add_step(found)
             else:
                 return self.visible(found.input)
+            if node in self._shared and self._gates:
+                self.good[node] = self.good[node].cache()
         return self.good[node]
 
     def visible(self, node: str) -> pl.LazyFrame:
@@ -62,17 +76,11 @@ class Frames:
         return frame if self._columns[node] == names else frame.select(names)
 
     def _add_source(self, node: SourceNode) -> None:
-        names = node.schema.names + ((ROW,) if node.carries_row else ())
-        if node.id in self._given:
-            frame = self._given[node.id]
-        else:
-            frame = scan_files(node.scan, position=node.reads_positions, malformed=node.reads_reasons)
+        names = handed_on(node)
+        frame = scan_files(node.scan, position=node.reads_positions, malformed=node.reads_reasons)
         if node.reads_reasons:
-            # Each reader of these rows has a filter of its own, which would otherwise go down into a scan of
-            # its own: the files would be read three times.
-            frame = frame.cache()
             self.flagged[node.id] = frame
-            frame = frame.filter(pl.col(BAD).is_null()).select(names)
+            frame = self._passing(node, frame, pl.col(BAD).is_null())
         elif node.reads_positions and not node.carries_row:
             frame = frame.select(names)
         self.good[node.id] = frame
@@ -90,10 +98,18 @@ class Frames:
         assert node.analyzed is not None
         assert node.schema is not None
         frame = sql.lower(node.analyzed, self.inputs(node))
-        names = node.schema.names + ((ROW,) if node.carries_row else ())
+        names = handed_on(node)
         if node.checked is not None and node.checked.rows:
             self.flagged[node.id] = frame
             flags = refusing(node.checked)
-            frame = (frame.filter(~any_of(flags)) if flags else frame).select(names)
+            frame = self._passing(node, frame, ~any_of(flags) if flags else pl.lit(True))
         self.good[node.id] = frame
         self._columns[node.id] = names
+
+    def _passing(self, node: SourceNode | StepNode, frame: pl.LazyFrame, good: pl.Expr) -> pl.LazyFrame:
+        """The good rows of a checking node without its flags."""
+        names = handed_on(node)
+        if node.id not in self._gates:
+            return frame.filter(good).select(names)
+        schema = {name: kind for name, kind in frame.collect_schema().items() if name in names}
+        return frame.map_batches(self._gates[node.id], schema=schema, streamable=True)
