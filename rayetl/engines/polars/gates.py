@@ -49,7 +49,7 @@ class Gate:
         self._flags = flags
         self._refused = refused
         self._store = store
-        self._held: list[pl.DataFrame] = []
+        self._held: list[bytes] = []
         self._size = 0
         self._lock = threading.Lock()
 
@@ -80,18 +80,21 @@ class Gate:
             self._held = []
 
     def _keep(self, rows: pl.DataFrame) -> None:
+        # A text column that was filtered still holds on to the buffers of the whole batch; written out, it
+        # is as small as it looks.
+        packed = rows.write_ipc(None).getvalue()
         with self._lock:
-            self._held.append(rows)
-            self._size += int(rows.estimated_size())
+            self._held.append(packed)
+            self._size += len(packed)
             if self._size < PART:
                 return
             full, self._held, self._size = self._held, [], 0
             self._write(full)
 
-    def _write(self, held: Sequence[pl.DataFrame]) -> None:
+    def _write(self, held: Sequence[bytes]) -> None:
         assert self._store is not None
         self._store.mkdir(exist_ok=True)
-        rows = pl.concat(held)
+        rows = pl.concat(pl.read_ipc(packed) for packed in held)
         part = self._store / f"{len(self.parts):08d}.arrow"
         (rows.sort(ROW) if ROW in rows.columns else rows).write_ipc(part)
         self.parts.append(part)
