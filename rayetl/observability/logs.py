@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Literal, TextIO
 
@@ -151,8 +151,9 @@ class _Formatter(logging.Formatter):
     def _make(self) -> logging.Formatter:
         import os
 
-        import structlog
-        from structlog.stdlib import ProcessorFormatter
+        with _absent("rich") if self._json else nullcontext():
+            import structlog
+            from structlog.stdlib import ProcessorFormatter
 
         colours = self._colours and not os.environ.get("NO_COLOR")
         renderer: Any = structlog.dev.ConsoleRenderer(colors=colours)
@@ -167,6 +168,20 @@ class _Formatter(logging.Formatter):
         errors = [structlog.processors.format_exc_info] if self._json else []
         final = [ProcessorFormatter.remove_processors_meta, *errors, renderer]
         return ProcessorFormatter(foreign_pre_chain=shared, processors=final)
+
+
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Let imports inside do without an optional `package`: structlog would load rich, which takes longer
+    than all the rest of it, for coloured tracebacks that a log of JSON never has."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _fields(logger: object, method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
@@ -256,6 +257,7 @@ def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+@cache
 def _versions() -> tuple[Version, ...]:
     from importlib.metadata import version
 

@@ -59,6 +59,14 @@ def parse_query(text: str, origin: ConfigPath = ()) -> exp.Query:
     return tree
 
 
+def placed(tree: exp.Query, origin: ConfigPath) -> exp.Query:
+    """A copy of a parsed query that says it came from `origin`."""
+    copy = tree.copy()
+    for node in copy.walk():
+        node.meta["origin"] = origin
+    return copy
+
+
 def parse_expression(text: str, origin: ConfigPath = ()) -> exp.Expression:
     """One expression without a name. Raises as `parse_query`."""
     tree = parse_projection(text, origin)

@@ -12,7 +12,7 @@ from sqlglot import exp
 from rayetl.errors import Problem, SqlError
 from rayetl.names import PREFIX
 from rayetl.sql.dialect import RaySql
-from rayetl.sql.parse import parse_expression, parse_projection, parse_query
+from rayetl.sql.parse import parse_expression, parse_projection, parse_query, placed
 from rayetl.sql.types import Schema
 from rayetl.steps.base import StepContext
 
@@ -175,6 +175,10 @@ class Reader:
         origin = (*self._context.path, *field)
         nothing: exp.Query = exp.select("1")
         return self._guarded(self._read(lambda: parse_query(text, origin), nothing), *field)
+
+    def parsed(self, query: exp.Query, *field: str | int) -> exp.Query:
+        """A query that was read before, as `query` would give it for its text."""
+        return self._guarded(placed(query, (*self._context.path, *field)), *field)
 
     def scalar(self, text: str, *field: str | int) -> exp.Expression:
         """An expression over single rows: no aggregate and no generator."""

@@ -87,7 +87,8 @@ class Sql(Step):
 
     def to_query(self, context: StepContext) -> exp.Query:
         read = Reader(context)
-        query = read.query(self.query, "query")
+        tree = self._tree
+        query = read.query(self.query, "query") if tree is None else read.parsed(tree, "query")
         for table in list(query.find_all(exp.Table)):
             if table.name.lower() == INPUT and not table.db and context.main.name.lower() != INPUT:
                 if not table.alias:
