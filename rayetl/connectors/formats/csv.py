@@ -53,6 +53,11 @@ class CsvReader:
         return {c.name: polars_type(c.type) if c.type in direct else pl.String() for c in self._columns}
 
     @cached_property
+    def _integers_as_text(self) -> dict[str, pl.DataType]:
+        texts = {c.name: pl.String() for c in self._columns if c.type in INTEGRAL}
+        return self._fast_schema | texts
+
+    @cached_property
     def _text_schema(self) -> dict[str, pl.DataType]:
         return {name: pl.String() for name in self._names}
 
@@ -226,9 +231,8 @@ class CsvReader:
 
     def _numbers(self, chunk: bytes, marks: Marks, *, quoted: bool) -> pl.DataFrame | None:
         """The chunk with numbers read by Polars, if it reads them as Java does."""
-        if self._has_integers and marks.blank_before_number():
-            return None
-        found = self._read(chunk, self._fast_schema, quoted=quoted)
+        blanks = self._has_integers and marks.blank_before_number()
+        found = self._read(chunk, self._integers_as_text if blanks else self._fast_schema, quoted=quoted)
         return found if found is not None and self._finite(found) else None
 
     def _lines_quoted(self, chunk: bytes, marks: Marks) -> pl.DataFrame | None:
