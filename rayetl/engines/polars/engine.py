@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from rayetl.sql.types import Schema
 
 Take = Callable[[pl.DataFrame], None]
+
+# One row group ahead for each core keeps the cores busy; Polars' own eight and more only hold memory that
+# grows with the number of files. A setting of the user's own stands.
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", str(max(2, os.cpu_count() or 1)))
 
 
 @dataclass(slots=True)
