@@ -24,6 +24,8 @@ WAYS = {
     "append in place": Work("", "k1", parts=PARTS, swap=False),
     "overwrite in place": Work("", "k1", mode="overwrite", parts=PARTS, swap=False),
 }
+pytestmark = pytest.mark.xdist_group("kills")
+"""One worker runs them all, so that its last test can tell which points were fired."""
 FIRED: Counter[str] = Counter()
 KILLS: Counter[str] = Counter()
 
