@@ -42,7 +42,7 @@ check: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	tests/services/install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m rayetl.config.reference --write
