@@ -21,7 +21,7 @@ from rayetl.connectors.commit import DirectorySession
 from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
 from rayetl.engines.base import Measured
-from rayetl.errors import RayetlError, SourceError, Terminal
+from rayetl.errors import SourceError, Terminal
 from rayetl.names import BAD, PREFIX, RECORD, ROW, ROW_BITS
 from rayetl.observability.report import RejectReason
 from rayetl.plan.checks import contract_of
@@ -102,12 +102,12 @@ def _commit(session: DirectorySession, store: DeadLetters, letters: list[pl.Lazy
                 f"{rows} rows were refused, but the records of {written} were found again",
                 hint="did an input change during the run? nothing was committed; run again",
             )
-    except RayetlError:
-        session.abort()
-        raise
     except pl.exceptions.PolarsError as fault:
         session.abort()
-        raise Terminal(f"the dead letters could not be written: {str(fault).splitlines()[0]}") from fault
+        raise Terminal(
+            f"the dead letters could not be written: {str(fault).splitlines()[0]}",
+            hint="nothing was committed; see to the place of the dead letters and run again",
+        ) from fault
     except BaseException:
         session.abort()
         raise
@@ -245,15 +245,14 @@ def _place(step: str, pipeline: str, source: SourceNode | None, places: Places |
         return {"id": content_ids(pl.col(RECORD), pipeline, step), **nowhere}
     origins = [digest(pipeline, step, source.id, file, places.attempt) for file in places.files]
     return {
-        "id": row_ids(places.row, _picked(origins, places.file)),
-        "file": _picked(places.files, places.file),
+        "id": row_ids(places.row, picked(pl.Series(origins), places.file)),
+        "file": picked(pl.Series(places.files), places.file),
         "row": places.row,
     }
 
 
-def _picked(values: Sequence[str], index: pl.Expr) -> pl.Expr:
+def picked(values: pl.Series, index: pl.Expr) -> pl.Expr:
     """The value at an index, row by row."""
     if len(values) == 1:
-        return pl.lit(values[0])
-    chosen = pl.Series(values, dtype=pl.String)
-    return index.map_batches(chosen.gather, return_dtype=pl.String, is_elementwise=True)
+        return pl.lit(values.item(), values.dtype)
+    return index.map_batches(values.gather, return_dtype=values.dtype, is_elementwise=True)

@@ -28,7 +28,7 @@ from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.runs.execute import Run, new_id
-from rayetl.runs.rejects import Places
+from rayetl.runs.rejects import Places, picked
 from rayetl.steps.base import TRACEABLE
 
 if TYPE_CHECKING:
@@ -137,11 +137,7 @@ def _origins(letters: pl.DataFrame, key: str) -> Places:
     indexes = {file: index for index, file in enumerate(files)}
     file = letters["file"].replace_strict(indexes, return_dtype=pl.Int64)
     place = pl.col(ROW)
-    return Places(files.to_list(), _picked(file, place), _picked(letters["row"], place), key)
-
-
-def _picked(values: pl.Series, index: pl.Expr) -> pl.Expr:
-    return index.map_batches(values.gather, return_dtype=values.dtype, is_elementwise=True)
+    return Places(files.to_list(), picked(file, place), picked(letters["row"], place), key)
 
 
 def _with_records(plan: Plan, chosen: pl.DataFrame, directory: Path) -> Plan:

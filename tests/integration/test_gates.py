@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from rayetl import Pipeline
+from rayetl.engines.polars import gates
+from rayetl.errors import RayetlError
 
 ROWS = 50_000
 BAD_ROWS = ROWS // 10
@@ -54,6 +56,49 @@ def test_readers_that_stop_early_stop_no_check(tmp_path: Path, name: str) -> Non
     assert {source.id: source.rows_read for source in report.sources}["rows"] == ROWS + 2
     assert report.rejected_rows == BAD_ROWS + 2
     assert all(line.balanced for line in report.books)
+
+
+READ_AGAIN = {
+    "a self-join": "SELECT a.n FROM checked a JOIN checked b ON a.n = b.n",
+    "IN": "SELECT n FROM checked WHERE n IN (SELECT n FROM checked WHERE n < 50)",
+    "NOT IN": "SELECT n FROM checked WHERE n NOT IN (SELECT n FROM checked WHERE n < 50)",
+    "EXISTS": "SELECT n FROM checked c WHERE EXISTS (SELECT 1 FROM checked d WHERE d.n = c.n + 1)",
+    "a scalar subquery": "SELECT n, (SELECT max(n) FROM checked) AS m FROM checked",
+    "a common table": "WITH x AS (SELECT n FROM checked) SELECT a.n FROM x a JOIN x b USING (n)",
+    "other filters": "SELECT n FROM checked WHERE n < 10 UNION ALL SELECT n FROM checked WHERE n > 20",
+    "EXCEPT": "SELECT n FROM checked EXCEPT SELECT n FROM checked WHERE n > 5",
+}
+
+
+@pytest.mark.parametrize("name", READ_AGAIN)
+def test_a_query_that_reads_rows_again_checks_them_once(tmp_path: Path, name: str) -> None:
+    report = pipeline(tmp_path, [{"type": "sql", "query": READ_AGAIN[name]}], [{}]).run()
+    assert {source.id: source.rows_read for source in report.sources}["rows"] == ROWS + 2
+    assert report.rejected_rows == BAD_ROWS + 2
+
+
+def test_refused_rows_beyond_what_is_held_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "PART", 1_000)
+    report = pipeline(tmp_path, [], [{}]).run()
+    assert report.rejected_rows == BAD_ROWS + 2
+    letters = pl.read_parquet(tmp_path / "letters/p/rejects/*.parquet")
+    checked = letters.filter(pl.col("step") == "checked")
+    assert sorted(checked["row"]) == list(range(0, ROWS, 10))
+
+
+def test_a_full_disk_beside_the_gate_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(frame: pl.DataFrame, *_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gates, "PART", 1)
+    monkeypatch.setattr(gates.Gate, "_write", full)
+    with pytest.raises(RayetlError) as caught:
+        pipeline(tmp_path, [], [{}]).run()
+    assert "No space left on device" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert not list(tmp_path.glob("out0/*.parquet"))
 
 
 def test_two_loads_and_a_self_join_check_once(tmp_path: Path) -> None:

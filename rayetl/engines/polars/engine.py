@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Take = Callable[[pl.DataFrame], None]
 
-# One row group ahead for each core keeps the cores busy; Polars' own eight and more only hold memory that
-# grows with the number of files. A setting of the user's own stands.
+# One row group ahead for each core keeps the cores busy; with Polars' own number the memory of a run grows
+# with the number of files. A setting of the user's own stands.
 os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", str(max(2, os.cpu_count() or 1)))
 
 
