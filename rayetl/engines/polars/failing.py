@@ -14,6 +14,7 @@ from rayetl.errors import RayetlError, Terminal
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 
 _REPORT = "run again with --debug for the details; nothing was committed"
+_DISK = "see to the disk or file it names, then run again; nothing was committed"
 
 
 @contextmanager
@@ -29,7 +30,8 @@ def told_plainly(plan: Plan, nodes: Callable[[], Sequence[str]]) -> Iterator[Non
             if damage := find_damage(source.scan):
                 raise damage from fault
         step = None if isinstance(fault, OSError) else _first_failing(plan, nodes(), fault)
-        raise Terminal(f"the query failed: {_first_line(fault)}", hint=_REPORT, step=step) from fault
+        hint = _DISK if isinstance(fault, OSError) else _REPORT
+        raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=step) from fault
 
 
 def behind(plan: Plan, ids: Iterable[str]) -> list[str]:
