@@ -212,12 +212,13 @@ class CsvReader:
             return None
         if options.comment and options.comment.encode() in chunk:
             return None
+        # A line of blanks is no record, but reads like one where there is no separator or it is a blank.
+        if (len(self.schema) == 1 or options.sep in _BLANK) and _has_blank_line(chunk):
+            return None
         quoted = bool(options.quote) and options.quote.encode() in chunk
         marks = Marks(chunk, options.sep, options.quote if quoted else "")
         if quoted:
             return self._lines_quoted(chunk, marks)
-        if len(self.schema) == 1 and _has_blank_line(chunk):
-            return None
         if marks.separators != marks.lines * (len(self.schema) - 1):
             return None
         if self._trims:
@@ -231,8 +232,11 @@ class CsvReader:
 
     def _numbers(self, chunk: bytes, marks: Marks, *, quoted: bool) -> pl.DataFrame | None:
         """The chunk with numbers read by Polars, if it reads them as Java does."""
-        blanks = self._has_integers and marks.blank_before_number()
-        found = self._read(chunk, self._integers_as_text if blanks else self._fast_schema, quoted=quoted)
+        found = self._read(chunk, self._fast_schema, quoted=quoted)
+        if found is not None and self._has_integers:
+            blanks = marks.blanks_before_numbers()
+            if blanks and blanks != marks.blanks_in_texts(found.select(pl.col(pl.String))):
+                found = self._read(chunk, self._integers_as_text, quoted=quoted)
         return found if found is not None and self._finite(found) else None
 
     def _lines_quoted(self, chunk: bytes, marks: Marks) -> pl.DataFrame | None:

@@ -16,6 +16,8 @@ else:
 
 _LINE_FEED = 10
 _BLANKS = b" \t"
+_LAST = ord("9")
+"""The highest byte that a number may begin with; blanks, signs, line feed and quotes are lower."""
 _SMALL = 1 << 20
 """Bytes."""
 
@@ -78,21 +80,35 @@ class Marks:
         """Whether a byte ends a field that is not quoted."""
         return (self._codes == self._sep) | (self._codes == _LINE_FEED)
 
-    def blank_before_number(self) -> bool:
-        """Whether a field begins with a blank that a number may follow, which Java's integers refuse and
-        Polars' do not. May be true where it need not."""
-        if self._chunk[0] in _BLANKS:
-            return True
+    def blanks_before_numbers(self) -> int:
+        """How many fields begin with a blank that a number or nothing may follow. Java's integers refuse it,
+        those of Polars do not."""
         if self._small and not self._blank_begins_field():
-            return False
+            return int(self._blank_begins_chunk())
         starts = self._field_ends
         if self._quote is not None:
             starts = starts | (self._codes == self._quote)
         # A blank is never last: the line feed is.
-        room = len(self._codes) - 2
-        here, after = self._codes.slice(1, max(room, 0)), self._codes.slice(2)
-        number = after <= ord("9")  # all that begins a number, further blanks, and some signs
-        return bool((starts.slice(0, max(room, 0)) & self._blank(here) & number).any())
+        room = max(len(self._codes) - 2, 0)
+        here, after = self._codes.slice(1, room), self._codes.slice(2)
+        number = after <= _LAST
+        if self._sep > _LAST:
+            number = number | (after == self._sep)
+        return int((starts.slice(0, room) & self._blank(here) & number).sum()) + self._blank_begins_chunk()
+
+    def _blank_begins_chunk(self) -> bool:
+        first, second = self._chunk[0], self._chunk[1]
+        return first in _BLANKS and first != self._sep and (second <= _LAST or second == self._sep)
+
+    def blanks_in_texts(self, texts: pl.DataFrame) -> int:
+        """How many of those fields are among the columns `texts` of the same chunk."""
+        number = rf"^[ \t](?:[\x00-\x{_LAST:02x}\x{self._sep:02x}]|$)"
+        count = 0
+        for text in texts:
+            for blank in _BLANKS.replace(bytes((self._sep,)), b"").decode():
+                begun = text.filter(text.str.starts_with(blank))
+                count += int(begun.str.contains(number).sum())
+        return count
 
     def _blank_begins_field(self) -> bool:
         before = {self._sep, _LINE_FEED, *(() if self._quote is None else (self._quote,))}
