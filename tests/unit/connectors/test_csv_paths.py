@@ -169,3 +169,8 @@ def test_plain_lines_with_quotes_are_read_in_columns(rows: list[tuple[str, ...]]
     reader = CsvReader(SCHEMA, CsvOptions())
     assert reader._plain(chunk) is not None
     same(reader, chunk)
+
+
+@pytest.mark.parametrize("text", [" x", " 1", "  ", '" 1"', '" x"', "\t1", "x"])
+def test_a_blank_before_a_text_does_not_hide_one_before_a_number(text: str) -> None:
+    same(CsvReader(SCHEMA, CsvOptions()), f" 4,1,2020-01-02,{text}\n5,1,2020-01-02,x\n".encode())
