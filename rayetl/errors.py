@@ -6,6 +6,7 @@ RayetlError
  |    +-- UnsupportedSqlError   valid Spark SQL that the engine does not lower
  +-- RunError               something that happened while a run was under way (exit 1)
       +-- Retryable         may succeed when tried again
+      |    +-- CircuitOpen      an endpoint that failed too often is left alone for a while
       +-- Terminal          will not
            +-- SourceError      an input that is missing, damaged or of another form than promised
            +-- LoadError        a target that cannot take the rows
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from rayetl.observability.report import RunReport
@@ -58,6 +59,12 @@ class Problem:
         return f"{text} ({self.hint})" if self.hint else text
 
 
+def _revive(kind: type[RayetlError], args: tuple[Any, ...], state: dict[str, Any]) -> RayetlError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
 class RayetlError(Exception):
     """Base of all: one sentence of cause, and what to do next when that is known."""
 
@@ -70,6 +77,10 @@ class RayetlError(Exception):
         self.step = step
         self.report: RunReport | None = None
         """The report of the run that this error ended, if there was one."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process borders in a cluster; what the constructor was given is in the attributes.
+        return _revive, (type(self), self.args, self.__dict__)
 
     def __str__(self) -> str:
         prefix = f"{self.step}: " if self.step else ""
@@ -106,7 +117,28 @@ class RunError(RayetlError):
 
 
 class Retryable(RunError):
-    """The same attempt may succeed later: a lost connection, a busy file, a full queue."""
+    """The same attempt may succeed later: a lost connection, a busy file, a full queue.
+
+    `endpoint` is what failed, as `Source.endpoint` or `Load.endpoint` names it; `retry_after` the seconds
+    before which trying again is useless.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        step: str | None = None,
+        endpoint: str | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(message, hint=hint, step=step)
+        self.endpoint = endpoint
+        self.retry_after = retry_after
+
+
+class CircuitOpen(Retryable):
+    """An endpoint failed so often in a row that it is left alone for a while."""
 
 
 class Terminal(RunError):

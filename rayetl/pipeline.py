@@ -22,6 +22,11 @@ from rayetl.observability.report import RunReport, TestReport
 from rayetl.plan.build import build_plan
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.resilience.breaker import LocalCircuits
+from rayetl.resilience.retry import Retrier
+
+_CIRCUITS = LocalCircuits()
+"""Shared by all pipelines of this process: a service that is down is down for each of them."""
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,6 +152,9 @@ class Pipeline:
             progress=listener,
             max_reject_share=self.config.max_reject_share,
             started=started,
+            retrier=Retrier(self.config.resilience.retry),
+            breaker=self.config.resilience.circuit_breaker,
+            circuits=_CIRCUITS,
         )
         execution.note_plan((datetime.now(UTC) - started).total_seconds())
         return execution.execute()

@@ -25,6 +25,8 @@ from rayetl.connectors.dead_letters import DeadLetterFiles
 from rayetl.contracts import Share
 from rayetl.model import Identifier, Model, OneOrMany
 from rayetl.quality import ValidateStep
+from rayetl.resilience.breaker import BreakerPolicy
+from rayetl.resilience.retry import RetryPolicy
 from rayetl.steps import Verb
 
 
@@ -89,6 +91,17 @@ def _engine(value: object) -> object:
 
 class Resilience(Model):
     """What happens to what goes wrong."""
+
+    retry: RetryPolicy = Field(
+        default_factory=RetryPolicy,
+        description="How faults that may pass (a lost connection, a lost worker) are tried again.",
+        examples=[{"max_attempts": 5, "initial_delay": "200ms"}],
+    )
+    circuit_breaker: BreakerPolicy = Field(
+        default_factory=BreakerPolicy,
+        description="When a service that keeps failing is left alone. Files of this machine have no circuit.",
+        examples=[{"failure_threshold": 5, "reset_timeout": "30s"}],
+    )
 
     dead_letter: DeadLetterFiles = Field(
         default_factory=DeadLetterFiles,

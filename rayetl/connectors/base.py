@@ -62,6 +62,10 @@ class Source(Model):
     def identity(self, scan: Scan) -> str | None:
         """A fingerprint of the exact input (files: path, size, modification time); `None` if it has none."""
 
+    def endpoint(self) -> str | None:
+        """The service that is read from, as errors and circuit breakers name it; `None` for files here."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -158,6 +162,10 @@ class Load(Model):
         By default the load's `path`."""
         path = getattr(self, "path", None)
         return str(Path(path).absolute()) if isinstance(path, str) else None
+
+    def endpoint(self) -> str | None:
+        """The service that is written to, as errors and circuit breakers name it; `None` for files here."""
+        return None
 
     @abstractmethod
     def open(self, epoch: Epoch, schema: Schema) -> LoadSession:

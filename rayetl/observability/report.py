@@ -151,7 +151,8 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The account of one run. Times are UTC; `run_key` names the epoch, `run` this attempt."""
+    """The account of one run. Times are UTC; `run_key` names the epoch, `run` this attempt; `retries` says
+    how often something was tried again."""
 
     run: str
     pipeline: str
@@ -174,6 +175,7 @@ class RunReport:
     versions: tuple[Version, ...] = ()
     error: ErrorReport | None = None
     rejected_rows: int | None = None
+    retries: int = 0
 
     @property
     def seconds(self) -> float:

@@ -21,8 +21,8 @@ from pathlib import Path
 from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.engines.base import Engine, Job, Measured
-from rayetl.errors import RayetlError
-from rayetl.observability.logs import bound
+from rayetl.errors import RayetlError, Retryable
+from rayetl.observability.logs import bound, get_logger
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import (
     ErrorReport,
@@ -34,7 +34,11 @@ from rayetl.observability.report import (
 )
 from rayetl.observability.store import save_report
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode
+from rayetl.resilience.breaker import BreakerPolicy, Circuits, LocalCircuits, guarded
+from rayetl.resilience.retry import Retrier, RetryPolicy
 from rayetl.runs import books, rejects, verdict
+
+_LOG = get_logger(__name__)
 
 REJECTS = "rejects"
 """The id under which dead letters are committed; no load may bear it."""
@@ -65,6 +69,10 @@ class Run:
     targets: dict[str, FilesTarget] = field(default_factory=dict)
     measured: Measured | None = None
     refused: rejects.Written = field(default_factory=rejects.Written)
+    retrier: Retrier = field(default_factory=lambda: Retrier(RetryPolicy()))
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    circuits: Circuits = field(default_factory=LocalCircuits)
+    retries: int = 0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -84,14 +92,12 @@ class Run:
         self.progress.stage_finished("plan", seconds)
 
     def execute(self) -> RunReport:
-        """Do the run and save its report. Raises what stopped it; a failed run's report is saved too and is
-        `error.report`."""
+        """Do the run and save its report. What may pass is tried again from the start: a load whose commit
+        was decided all the same is then recognised. Raises what stopped it; a failed run's report is
+        saved too and is `error.report`."""
         with bound(run=self.id, pipeline=self.plan.name):
             try:
-                self._recognise()
-                if self.targets:
-                    self._stage()
-                    self._commit()
+                self.retrier.call(self._attempt, self._again)
                 report = self._done()
             except BaseException as error:
                 self._undo()
@@ -103,6 +109,23 @@ class Run:
                 shutil.rmtree(self._refused_rows, ignore_errors=True)
             save_report(report, self.state)
             return report
+
+    def _attempt(self) -> None:
+        with guarded(self.circuits, endpoints(self.plan), self.breaker):
+            self._recognise()
+            if self.targets:
+                self._stage()
+                self._commit()
+
+    def _again(self, error: Retryable, attempt: int, wait: float) -> None:
+        """Take back what the failed attempt staged. What it counted stands until the next one counts: if all
+        turns out to be committed, those are the books."""
+        _LOG.warning("tried again", attempt=attempt, wait=f"{wait:.1f}s", error=error.message)
+        self._undo()
+        shutil.rmtree(self._refused_rows, ignore_errors=True)
+        self.sessions.clear()
+        self.targets.clear()
+        self.retries += 1
 
     @property
     def _refused_rows(self) -> Path:
@@ -197,6 +220,7 @@ class Run:
             else (),
             peak_memory_bytes=_peak_memory(),
             versions=_versions(),
+            retries=self.retries,
             rejected_rows=sum(measured.refused[node] for node in measured.rejects) if measured else None,
         )
 
@@ -233,6 +257,12 @@ class Run:
             columns,
             load.input,
         )
+
+
+def endpoints(plan: Plan) -> list[str]:
+    """The services that a plan reads from and writes to, each once, in a fixed order."""
+    found = {node.source.endpoint() for node in plan.sources} | {node.load.endpoint() for node in plan.loads}
+    return sorted(endpoint for endpoint in found if endpoint is not None)
 
 
 def _ignored(load: LoadNode, epoch: Epoch, session: LoadSession) -> LoadResult:

@@ -27,6 +27,7 @@ from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.resilience.retry import Retrier
 from rayetl.runs.execute import Run, new_id
 from rayetl.runs.rejects import Places, picked
 from rayetl.steps.base import TRACEABLE
@@ -91,6 +92,8 @@ def _replay(
             progress=progress,
             max_reject_share=config.max_reject_share,
             places=places,
+            retrier=Retrier(config.resilience.retry),
+            breaker=config.resilience.circuit_breaker,
         )
         report = execution.execute()
     letters.mark_replayed(ids, Epoch(plan.name, "replayed", key, run))

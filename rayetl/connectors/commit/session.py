@@ -83,7 +83,8 @@ class DirectorySession(LoadSession):
                     self._recover()
                 finally:
                     self._release()
-            return manifest.result(self._layout.root, skipped=True)
+            # A commit whose answer was lost is this run's own all the same.
+            return manifest.result(self._layout.root, skipped=manifest.run != self.epoch.run)
 
     def begin(self) -> FilesTarget | None:
         self._started = time.monotonic()
