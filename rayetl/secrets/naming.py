@@ -54,8 +54,8 @@ class UsesCredential(Model):
     credential: Identifier | None = Field(
         default=None,
         validation_alias=AliasChoices("credential", "credentialId", "credential_id"),
-        description="Name of the credential that opens the connection; it is looked up when the connection "
-        "is opened: in the encrypted file, the environment, HashiCorp Vault, AWS Secrets Manager.",
+        description="Name of the credential that opens the connection. It is looked up when the connection "
+        "is opened, in the environment: `RAYETL_CREDENTIAL_<NAME>__<FIELD>`.",
         examples=["warehouse"],
     )
 

@@ -110,8 +110,7 @@ class Credential:
         there = ", ".join(sorted(self.fields)) or "none"
         raise CredentialError(
             f"the credential {self.name!r} from {self.place} has no field {names[0]!r}",
-            hint=f"its fields are: {there}; `rayetl vault set {self.name} {names[0]}` adds one to the "
-            "encrypted file",
+            hint=f"its fields are: {there}",
         )
 
     def scrub(self, text: str) -> str:
