@@ -7,9 +7,11 @@ RayetlError
  +-- RunError               something that happened while a run was under way (exit 1)
       +-- Retryable         may succeed when tried again
       |    +-- CircuitOpen      an endpoint that failed too often is left alone for a while
+      |    +-- CredentialUnavailable   a place that keeps credentials cannot be reached
       +-- Terminal          will not
            +-- SourceError      an input that is missing, damaged or of another form than promised
            +-- LoadError        a target that cannot take the rows
+           +-- CredentialError  a credential that is missing, or whose place is damaged or locked
            +-- CommitConflict   another attempt owns or owned this epoch
            +-- BooksError       the row counts of a run do not balance
            +-- QualityAbort     an `abort` rule failed             (exit 3)
@@ -151,6 +153,14 @@ class SourceError(Terminal):
 
 class LoadError(Terminal):
     """A target cannot take the rows."""
+
+
+class CredentialError(Terminal):
+    """A credential is missing, or the place it is kept in is damaged, locked or refuses to give it."""
+
+
+class CredentialUnavailable(Retryable):
+    """A place that keeps credentials cannot be reached at the moment."""
 
 
 class CommitConflict(Terminal):

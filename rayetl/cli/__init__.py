@@ -12,6 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     _quicken()
     from rayetl.cli.app import execute
+    from rayetl.secrets.environment import withdraw
+
+    withdraw()
 
     return execute(list(sys.argv[1:] if argv is None else argv))
 

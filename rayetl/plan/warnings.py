@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from rayetl.errors import Problem
+from rayetl.errors import ConfigPath, Problem
 from rayetl.plan.graph import Graph, StepDraft
 from rayetl.plan.nodes import Plan
+from rayetl.secrets.naming import UsesCredential
 from rayetl.steps.deduplicate import Deduplicate
 from rayetl.steps.rows import Limit, Sort
 
 
 def warnings_of(plan: Plan, graph: Graph) -> tuple[Problem, ...]:
-    """Inputs and steps that nothing reads, and steps whose result is up to chance."""
+    """Inputs and steps that nothing reads, steps whose result is up to chance, and secrets in the config."""
     read = graph.readers()
     checked = {step.id for step in plan.steps if step.checked is not None}
     found = []
@@ -22,7 +23,21 @@ def warnings_of(plan: Plan, graph: Graph) -> tuple[Problem, ...]:
         if draft.id not in read and draft.id not in checked:
             found.append(_warn(f"nothing reads the step `{draft.id}`", draft.path))
         found.extend(_chance(draft, steps))
+    for source in graph.sources:
+        found.extend(_in_clear(source.source, source.id, source.path))
+    for load in graph.loads:
+        found.extend(_in_clear(load.load, load.id, load.path))
     return tuple(found)
+
+
+def _in_clear(model: object, name: str, path: ConfigPath) -> list[Problem]:
+    if not isinstance(model, UsesCredential):
+        return []
+    hint = "write `credential: NAME` and set the environment variable RAYETL_CREDENTIAL_<NAME>__<FIELD>"
+    return [
+        _warn(f"`{name}` holds the secret `{field}` in clear", (*path, field), hint)
+        for field in model.inline_secrets()
+    ]
 
 
 def _chance(draft: StepDraft, steps: dict[str, StepDraft]) -> list[Problem]:
@@ -37,5 +52,5 @@ def _chance(draft: StepDraft, steps: dict[str, StepDraft]) -> list[Problem]:
     return []
 
 
-def _warn(message: str, path: tuple[str | int, ...], hint: str | None = None) -> Problem:
+def _warn(message: str, path: ConfigPath, hint: str | None = None) -> Problem:
     return Problem("warning", message, path=path, hint=hint)

@@ -1,0 +1,79 @@
+"""The chain of providers that a credential is looked up in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rayetl.errors import CredentialError
+from rayetl.secrets import environment
+from rayetl.secrets.environment import EnvironmentProvider
+from rayetl.secrets.provider import NotSetUp, Provider
+from rayetl.secrets.secret import Credential
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Providers in the order they are asked; the first that has a credential gives it.
+
+    Nothing is kept: every call looks again, so that a changed password is found without a restart. A
+    provider that fails ends the search, because the next one might hold an outdated value.
+    """
+
+    providers: Sequence[Provider | NotSetUp]
+
+    @classmethod
+    def here(cls) -> Credentials:
+        """The chain of this process, as its environment describes it: a fact of the machine, not of a
+        config. Make it in the process that opens the connection, never before."""
+        return cls((EnvironmentProvider(environment.variables()),))
+
+    def find(self, name: str) -> Credential:
+        """The credential `name` as it is now.
+
+        Raises `CredentialError` that lists every place looked at when none has it, or that says what is
+        wrong with a place; `CredentialUnavailable` (to be tried again) when one cannot be reached.
+        """
+        for provider in self._set_up():
+            found = provider.find(name)
+            if found is not None:
+                return Credential.of(name, provider.place(name), found)
+        raise CredentialError(f"no credential {name!r} was found", hint=self._looked(name))
+
+    def refreshed(self, stale: Credential) -> Credential | None:
+        """The same credential looked up again after a store refused it; `None` if it has not changed, so
+        that another attempt would be refused too. Raises what `find` raises."""
+        fresh = self.find(stale.name)
+        return None if dict(fresh.fields) == dict(stale.fields) else fresh
+
+    def connect(
+        self, name: str, connect: Callable[[Credential], T], is_refusal: Callable[[Exception], bool]
+    ) -> T:
+        """What `connect` makes of the credential; after a refusal once more, if the credential has changed
+        since: passwords are rotated while runs are under way.
+
+        `is_refusal` tells a wrong password from all other errors. Raises what `connect` and `find` raise.
+        """
+        credential = self.find(name)
+        try:
+            return connect(credential)
+        except Exception as error:
+            fresh = self.refreshed(credential) if is_refusal(error) else None
+            if fresh is None:
+                raise
+        return connect(fresh)
+
+    def _set_up(self) -> list[Provider]:
+        return [provider for provider in self.providers if isinstance(provider, Provider)]
+
+    def _looked(self, name: str) -> str:
+        looked = [f"looked in {provider.place(name)}" for provider in self._set_up()]
+        others = [
+            f"not set up: {each.title} ({each.advice})"
+            for each in self.providers
+            if isinstance(each, NotSetUp)
+        ]
+        return "; ".join([*looked, *others])

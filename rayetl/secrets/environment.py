@@ -1,0 +1,66 @@
+"""Credentials in the environment: `RAYETL_CREDENTIAL_<NAME>__<FIELD>`, both in upper case, `-` as `_`.
+
+The command line takes secret variables out of the environment of its process before it starts anything, so
+that no child inherits them; they stay known to this process alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+
+from rayetl.errors import CredentialError
+from rayetl.secrets.provider import Fields, Provider
+from rayetl.secrets.secret import Secret
+
+PREFIX = "RAYETL_CREDENTIAL_"
+PASSPHRASE = "RAYETL_VAULT_PASSPHRASE"
+_SECRET_NAMES = frozenset((PASSPHRASE, "VAULT_TOKEN", "VAULT_SECRET_ID"))
+
+_withdrawn: dict[str, Secret] = {}
+
+
+def withdraw(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take the secret variables out of `environment`; `variables` still gives them."""
+    for name in [name for name in environment if name in _SECRET_NAMES or name.startswith(PREFIX)]:
+        _withdrawn[name] = Secret(environment.pop(name))
+
+
+def variables() -> dict[str, str]:
+    """The environment with what was taken out of it; a variable that is set again comes first."""
+    return {**{name: secret.reveal() for name, secret in _withdrawn.items()}, **os.environ}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EnvironmentProvider(Provider):
+    """Looks in a copy of the environment."""
+
+    values: Mapping[str, str]
+    title = "environment"
+
+    def place(self, name: str) -> str:
+        return f"the environment ({_prefix(name)}<FIELD>)"
+
+    def find(self, name: str) -> Fields | None:
+        prefix = _prefix(name)
+        found = {
+            variable[len(prefix) :].lower(): value
+            for variable, value in self.values.items()
+            if variable.startswith(prefix) and "__" not in variable[len(prefix) :]
+        }
+        empty = [field for field, value in found.items() if not value]
+        if empty:
+            raise CredentialError(
+                f"the variable {prefix}{empty[0].upper()} is set but empty",
+                hint="give it a value, or unset it",
+            )
+        return found or None
+
+    def probe(self) -> str:
+        names = {variable.rpartition("__")[0] for variable in self.values if variable.startswith(PREFIX)}
+        return f"{len(names)} credential{'' if len(names) == 1 else 's'}"
+
+
+def _prefix(name: str) -> str:
+    return f"{PREFIX}{name.upper().replace('-', '_')}__"
