@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 from pathlib import Path
@@ -17,11 +18,12 @@ from rayetl.errors import BooksError, LoadError
 from rayetl.sql.types import LONG, Field, Schema
 
 SCHEMA = Schema((Field("a", LONG),))
+RUNS = itertools.count()
 
 
 def open_load(path: Path, key: str, mode: str = "append", form: str = "csv"):
     load = FilesLoad.model_validate({"type": "files", "path": str(path), "mode": mode, "format": form})
-    return load.open(Epoch("p", "out", key, f"run-{key}"), SCHEMA)
+    return load.open(Epoch("p", "out", key, f"run-{next(RUNS)}"), SCHEMA)
 
 
 def load(path: Path, key: str, mode: str = "append", files: int = 1):

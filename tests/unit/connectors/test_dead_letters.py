@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -65,7 +66,7 @@ def test_a_replay_is_marked_once(tmp_path):
     ids = dead.read().collect()["id"].to_list()[:2]
     replay = Epoch("flights/x", "replay", "again", "r2")
     assert dead.mark_replayed(ids, replay).status == "committed"
-    assert dead.mark_replayed(ids, replay).status == "skipped"
+    assert dead.mark_replayed(ids, replace(replay, run="r3")).status == "skipped"
     assert dead.read(pending=True).collect().height == 1
     assert dead.read(ids).collect()["replayed"].to_list() == [True, True]
 
