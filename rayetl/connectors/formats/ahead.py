@@ -1,12 +1,15 @@
-"""Work done ahead in a thread of its own, so that reading goes on while the query works."""
+"""Work done ahead in threads of its own, so that reading goes on while the query works."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -54,3 +57,21 @@ def ahead(source: Iterator[T], depth: int, seconds: float | None = None) -> Iter
         raise Stalled from None
     finally:
         stop.set()
+
+
+def spread(work: Callable[[S], T], source: Iterator[S], threads: int) -> Iterator[T]:
+    """What `work` makes of the items of `source`, in their order, by several threads at once.
+
+    One item more than there are threads is on its way. What `work` raises is raised in the place of its item.
+    """
+    under_way: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads, "read") as pool:
+        try:
+            for item in source:
+                under_way.append(pool.submit(work, item))
+                if len(under_way) > threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -81,20 +81,21 @@ class Marks:
         return (self._codes == self._sep) | (self._codes == _LINE_FEED)
 
     def blanks_before_numbers(self) -> int:
-        """How many fields begin with a blank that a number or nothing may follow. Java's integers refuse it,
-        those of Polars do not."""
+        """How many fields of a well quoted chunk begin with a blank that a number or nothing may follow.
+        Java's integers refuse it, those of Polars do not."""
         if self._small and not self._blank_begins_field():
             return int(self._blank_begins_chunk())
-        starts = self._field_ends
-        if self._quote is not None:
-            starts = starts | (self._codes == self._quote)
         # A blank is never last: the line feed is.
         room = max(len(self._codes) - 2, 0)
         here, after = self._codes.slice(1, room), self._codes.slice(2)
+        starts = self._field_ends.slice(0, room)
+        if self._quote is not None:
+            # Between a separator and a quote a blank is within a text: fields are quoted as a whole.
+            starts = (starts & (after != self._quote)) | (self._codes.slice(0, room) == self._quote)
         number = after <= _LAST
         if self._sep > _LAST:
             number = number | (after == self._sep)
-        return int((starts.slice(0, room) & self._blank(here) & number).sum()) + self._blank_begins_chunk()
+        return int((starts & self._blank(here) & number).sum()) + self._blank_begins_chunk()
 
     def _blank_begins_chunk(self) -> bool:
         first, second = self._chunk[0], self._chunk[1]

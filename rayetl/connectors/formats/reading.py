@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -9,7 +10,7 @@ from polars.io.plugins import register_io_source
 
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats import avro, parquet
-from rayetl.connectors.formats.ahead import ahead
+from rayetl.connectors.formats.ahead import ahead, spread
 from rayetl.connectors.formats.csv import CsvReader
 from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
@@ -20,11 +21,11 @@ from rayetl.sql.interop import to_polars
 from rayetl.sql.types import Schema
 
 TextReader = CsvReader | JsonReader
-MORSEL = 8_192
+MORSEL = 16_384
 """Rows handed on at a time: sinks work on several such parts at once, on one large part they do not."""
 
-AHEAD = 2
-"""Chunks of text that are read before they are asked for."""
+READERS = min(4, os.cpu_count() or 1)
+"""Threads that make frames of chunks of text."""
 
 Batches = Iterator[tuple[pl.DataFrame, pl.Series | None]]
 
@@ -115,7 +116,7 @@ def _file_batches(scan: FilesScan, file: InputFile, names: Sequence[str]) -> Bat
         reader = text_reader(scan)
         renamed = {str(place): name for place, name in enumerate(data_schema(scan).names)}
         with reading(file.path):
-            for frame, bad in ahead(map(reader.frame, reader.chunks(file.path)), AHEAD):
+            for frame, bad in spread(reader.frame, ahead(reader.chunks(file.path), 1), READERS):
                 yield (frame.rename(renamed) if isinstance(reader, CsvReader) else frame), bad
 
 

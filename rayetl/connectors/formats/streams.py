@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,11 @@ from typing import Any, BinaryIO
 from rayetl.connectors.listing import compression_of
 from rayetl.errors import SourceError
 
-CHUNK = 8 << 20
+CHUNK = 4 << 20
 """Bytes read at a time."""
+
+_LOOK = 64 << 10
+"""Bytes in which the end of a line is looked for."""
 
 MAX_RECORD = 256 << 20
 """A record longer than this many bytes is refused: it would not fit a bounded memory."""
@@ -154,7 +158,8 @@ def utf8_pieces(path: str, encoding: str | None, size: int = CHUNK) -> Iterator[
         name = codecs.lookup(encoding).name if encoding else "utf-8"
         decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)("replace")
         first = True
-        while piece := _full(stream, size):
+        take = _to_line_end if _is_plain(stream) else _full
+        while piece := take(stream, size):
             if decoder is not None:
                 piece = decoder.decode(piece).encode("utf-8", "replace")
             if first:
@@ -163,6 +168,16 @@ def utf8_pieces(path: str, encoding: str | None, size: int = CHUNK) -> Iterator[
             yield piece
         if decoder is not None:
             yield decoder.decode(b"", True).encode("utf-8", "replace")
+
+
+def _is_plain(stream: Any) -> bool:
+    return isinstance(stream, io.FileIO) and stream.seekable()
+
+
+def _to_line_end(stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes and what is left of the line, so that nobody has to put its parts together."""
+    look = os.pread(stream.fileno(), _LOOK, stream.tell() + size)
+    return stream.read(size + look.find(b"\n") + 1)
 
 
 def _full(stream: BinaryIO, size: int) -> bytes:
@@ -191,7 +206,9 @@ def line_chunks(path: str, encoding: str | None, line_sep: str | None, size: int
         else:
             held = b""
         cut = piece.rfind(b"\n") + 1
-        if cut:
+        if cut == len(piece) and not rest:
+            yield piece
+        elif cut:
             # One copy: the pieces are large, and copying them is most of the work here.
             yield b"".join((rest, memoryview(piece)[:cut]))
             rest = b""
