@@ -1,18 +1,20 @@
 """Structured logs: every line carries the run, pipeline and step it belongs to.
 
 A library user is left alone: importing this, or running a pipeline, configures nothing, and the lines
-go to the standard `logging` loggers below `rayetl`. `configure` is for programs; it needs structlog,
-nothing else here does.
+go to the standard `logging` loggers below `rayetl`. `configure` is for programs.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, TextIO
+from datetime import UTC, datetime
+from typing import Literal, TextIO
 
 Format = Literal["auto", "text", "json"]
 Levels = Mapping[str, int]
@@ -123,7 +125,8 @@ def configure(levels: str = "info", form: Format = "auto", stream: TextIO | None
     wanted = parse_levels(levels)
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
-    handler.setFormatter(_Formatter(is_json(form, target), target.isatty()))
+    colours = target.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(_Json() if is_json(form, target) else _Text(colours))
     for name in [name for name in logging.root.manager.loggerDict if name.startswith(ROOT + ".")]:
         logging.getLogger(name).setLevel(logging.NOTSET)
     root = logging.getLogger(ROOT)
@@ -135,58 +138,58 @@ def configure(levels: str = "info", form: Format = "auto", stream: TextIO | None
 
 
 class _Formatter(logging.Formatter):
-    """Asks structlog for the line; it is imported with the first one."""
+    """The time in UTC, level, logger, event and fields of a record. A field cannot pass for one of those."""
 
-    def __init__(self, as_json: bool, colours: bool) -> None:
-        super().__init__()
-        self._json = as_json
-        self._colours = colours
-        self._inner: logging.Formatter | None = None
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
+        event = getattr(record, "rayetl_event", None) or record.getMessage()
+        fields: Mapping[str, object] = getattr(record, "rayetl_fields", {})
+        stamp = (
+            datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="microseconds")
+            .replace("+00:00", "Z")
+        )
+        return {
+            "event": event,
+            **fields,
+            **{"event": event, "level": record.levelname.lower(), "logger": record.name, "timestamp": stamp},
+        }
+
+
+class _Json(_Formatter):
+    """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if self._inner is None:
-            self._inner = self._make()
-        return self._inner.format(record)
-
-    def _make(self) -> logging.Formatter:
-        import os
-
-        with _absent("rich") if self._json else nullcontext():
-            import structlog
-            from structlog.stdlib import ProcessorFormatter
-
-        colours = self._colours and not os.environ.get("NO_COLOR")
-        renderer: Any = structlog.dev.ConsoleRenderer(colors=colours)
-        if self._json:
-            renderer = structlog.processors.JSONRenderer(default=str)
-        shared: list[Any] = [
-            _fields,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-        ]
-        errors = [structlog.processors.format_exc_info] if self._json else []
-        final = [ProcessorFormatter.remove_processors_meta, *errors, renderer]
-        return ProcessorFormatter(foreign_pre_chain=shared, processors=final)
+        line = self._fields(record)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
 
 
-@contextmanager
-def _absent(package: str) -> Iterator[None]:
-    """Let imports inside do without an optional `package`: structlog would load rich, which takes longer
-    than all the rest of it, for coloured tracebacks that a log of JSON never has."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[package]
+class _Text(_Formatter):
+    """For people; in `colours` on a terminal."""
+
+    def __init__(self, colours: bool) -> None:
+        super().__init__()
+        self._colours = _COLOURS if colours else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = self._fields(record)
+        stamp, level, event = (str(fields.pop(name)) for name in ("timestamp", "level", "event"))
+        start = self._colours.get(record.levelno, "")
+        parts = [stamp, f"{start}{level:8}{_PLAIN if start else ''}", f"{event} [{fields.pop('logger')}]"]
+        line = " ".join([*parts, *(f"{name}={_spelled(value)}" for name, value in fields.items())])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _fields(logger: object, method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """A structlog processor: put back the event and fields that the record carries."""
-    del logger, method
-    record = event["_record"]
-    fields = getattr(record, "rayetl_fields", {})
-    return {**event, **fields, "event": getattr(record, "rayetl_event", event["event"])}
+_PLAIN = "\x1b[0m"
+_COLOURS = {
+    logging.INFO: "\x1b[32m",
+    logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m",
+    logging.CRITICAL: "\x1b[31;1m",
+}
+
+
+def _spelled(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() and not set(text) & {" ", '"', "="} else json.dumps(text)

@@ -338,7 +338,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom rayetl.cli import main\nmain(['run', '--help'])\nmain(['--help'])\n"
         "assert 'rayetl.model' not in sys.modules\n"
-        "heavy = {'polars', 'pyarrow', 'sqlglot', 'ray', 'pyspark', 'rich', 'structlog', 'numpy',"
+        "heavy = {'polars', 'pyarrow', 'sqlglot', 'ray', 'pyspark', 'rich', 'numpy',"
         " 'fastavro', 'ruamel', 'jsonschema', 'deltalake', 'confluent_kafka'}\n"
         "assert not heavy & {name.split('.')[0] for name in sys.modules}, heavy & set(sys.modules)\n"
     )

@@ -12,7 +12,6 @@ import pprint
 import traceback
 
 import pytest
-import structlog
 from pydantic import ValidationError
 
 from rayetl.errors import CredentialError
@@ -45,7 +44,6 @@ SHOWN = {
     "model": lambda secret: repr(Connector(password=secret)) + str(Connector(password=secret)),
     "model_dump": lambda secret: str(Connector(password=secret).model_dump()),
     "model_dump_json": lambda secret: Connector(password=secret).model_dump_json(),
-    "structlog": lambda secret: str(structlog.processors.JSONRenderer(default=str)(None, "", {"a": secret})),
     "hash": lambda secret: str(hash(secret) == hash(Secret("other"))),
     "dir": lambda secret: str(
         [getattr(secret, name, None) for name in dir(secret) if "Secret__" not in name]
