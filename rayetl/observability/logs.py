@@ -143,16 +143,14 @@ class _Formatter(logging.Formatter):
     def _fields(self, record: logging.LogRecord) -> dict[str, object]:
         event = getattr(record, "rayetl_event", None) or record.getMessage()
         fields: Mapping[str, object] = getattr(record, "rayetl_fields", {})
-        stamp = (
-            datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="microseconds")
-            .replace("+00:00", "Z")
-        )
-        return {
+        stamp = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+        own = {
             "event": event,
-            **fields,
-            **{"event": event, "level": record.levelname.lower(), "logger": record.name, "timestamp": stamp},
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": f"{stamp.isoformat(timespec='microseconds')}Z",
         }
+        return {"event": event, **fields, **own}
 
 
 class _Json(_Formatter):
