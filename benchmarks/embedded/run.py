@@ -177,7 +177,7 @@ def by_hand(job: str) -> Callable[[], object]:
 
 
 def clear() -> None:
-    for name in (*CONFIGS, "rejects"):
+    for name in (*CONFIGS, "ten", "rejects"):
         shutil.rmtree(OUT / name, ignore_errors=True)
 
 
