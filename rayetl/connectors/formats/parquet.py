@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -68,10 +70,30 @@ def _open(path: str) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    """What is asked of a footer more than once; the footer itself grows with the row groups."""
+
+    rows: int
+    writer: str
+    calendar: Calendar
+    arrow: Any
+    schema: Schema
+
+
+@lru_cache(maxsize=1024)
+def _footer(file: InputFile) -> _Footer:
+    with guarded(file.path):
+        opened = _open(file.path)
+        metadata = opened.metadata
+        calendar = _calendar(opened)
+        arrow = opened.schema_arrow
+        return _Footer(metadata.num_rows, str(metadata.created_by), calendar, arrow, _spark_schema(opened))
+
+
 def file_schema(file: InputFile) -> Schema:
     """The columns of one file, from its footer. Raises SourceError."""
-    with guarded(file.path):
-        return _spark_schema(_open(file.path))
+    return _footer(file).schema
 
 
 def _spark_schema(opened: Any) -> Schema:
@@ -97,8 +119,7 @@ def _by_leaves(kind: DataType, leaves: Iterator[Any]) -> DataType:
 
 def row_count(file: InputFile) -> int:
     """Rows of one file by its footer. Raises SourceError."""
-    with guarded(file.path):
-        return int(_open(file.path).metadata.num_rows)
+    return _footer(file).rows
 
 
 def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
@@ -110,10 +131,8 @@ def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     inside = Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
     if not len(inside):
         return None
-    for file in scan.files:
-        with guarded(file.path):
-            if not _fits(_open(file.path), inside):
-                return None
+    if not all(_fits(_footer(file), inside) for file in scan.files):
+        return None
     frames = [_native(scan, files, start, inside, position) for start, files in groups]
     return frames[0] if len(frames) == 1 else pl.concat(frames)
 
@@ -156,18 +175,14 @@ def partition_columns(scan: FilesScan, file: InputFile) -> list[pl.Expr]:
     return [partition_value(text, column.type).alias(column.name) for column, text in found if column]
 
 
-def _fits(opened: Any, schema: Schema) -> bool:
+def _fits(footer: _Footer, schema: Schema) -> bool:
     """Whether Polars gives the columns of `schema` from this file without any conversion."""
-    arrow = opened.schema_arrow
-    spark = _spark_schema(opened)
-    sure = (
-        str(opened.metadata.created_by).startswith(_SURE_WRITERS) or _calendar(opened) is Calendar.PROLEPTIC
-    )
+    sure = footer.writer.startswith(_SURE_WRITERS) or footer.calendar is Calendar.PROLEPTIC
     for column in schema:
-        places = arrow.get_all_field_indices(column.name)
-        if len(places) != 1 or spark.fields[places[0]].type != column.type:
+        places = footer.arrow.get_all_field_indices(column.name)
+        if len(places) != 1 or footer.schema.fields[places[0]].type != column.type:
             return False
-        kind = arrow.field(places[0]).type
+        kind = footer.arrow.field(places[0]).type
         if not sure and (pa.types.is_nested(kind) or column.type in (DATE, TIMESTAMP)):
             return False
         if not _same(kind, column.type):
