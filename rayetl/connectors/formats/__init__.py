@@ -51,6 +51,13 @@ def count_rows(scan: FilesScan) -> int | None:
     return count_rows(scan)
 
 
+def never_null(scan: FilesScan) -> frozenset[str]:
+    """The columns of which the footers of all files (Parquet) say that no value is NULL."""
+    from rayetl.connectors.formats.reading import never_null
+
+    return never_null(scan)
+
+
 def find_damage(scan: FilesScan) -> SourceError | None:
     """What is wrong with the files of a scan whose query failed without saying which file it was.
 

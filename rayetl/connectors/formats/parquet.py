@@ -122,6 +122,28 @@ def row_count(file: InputFile) -> int:
     return _footer(file).rows
 
 
+@lru_cache(maxsize=1024)
+def never_null(file: InputFile) -> frozenset[str]:
+    """The columns of one file of which its footer says that no value is NULL. Raises SourceError."""
+    with guarded(file.path):
+        metadata = _open(file.path).metadata
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+    return frozenset(
+        path
+        for place, path in enumerate(paths)
+        # The path of a member is spelled like a column with a dot in its name.
+        if "." not in path
+        and paths.count(path) == 1
+        and not metadata.schema.column(place).max_repetition_level
+        and all(_nulls(group.column(place).statistics) == 0 for group in groups)
+    )
+
+
+def _nulls(statistics: Any) -> int | None:
+    return statistics.null_count if statistics is not None and statistics.has_null_count else None
+
+
 def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     """Polars' scan with its pushdowns, if every file has exactly the types of the schema."""
     groups = _groups(scan, position)

@@ -135,3 +135,11 @@ def count_rows(scan: FilesScan) -> int | None:
     if scan.format != "parquet":
         return None
     return sum(parquet.row_count(file) for file in scan.files)
+
+
+def never_null(scan: FilesScan) -> frozenset[str]:
+    """See `rayetl.connectors.formats.never_null`."""
+    if scan.format != "parquet" or not scan.files:
+        return frozenset()
+    every = frozenset.intersection(*map(parquet.never_null, scan.files))
+    return every & frozenset(scan.schema.names)

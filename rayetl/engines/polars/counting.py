@@ -9,7 +9,7 @@ counts they were taken independently and must agree.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rayetl.errors import BooksError
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -27,9 +27,13 @@ def input_key(node: str) -> str:
 
 
 class Classes:
-    """The nodes of a plan in classes of equal row counts, and the counts that were taken."""
+    """The nodes of a plan in classes of equal row counts, and the counts that were taken. The checks of
+    `proved` nodes refuse nothing."""
 
-    def __init__(self, plan: Plan, nodes: Iterable[str], loads: Iterable[str]) -> None:
+    def __init__(
+        self, plan: Plan, nodes: Iterable[str], loads: Iterable[str], proved: Collection[str]
+    ) -> None:
+        self._proved = proved
         self._parent: dict[str, str] = {}
         self._taken: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self._expected: set[str] = set()
@@ -43,9 +47,9 @@ class Classes:
         self._find(node)
         found = plan.nodes[node]
         if isinstance(found, StepNode):
-            if found.checked is not None:
+            if found.checked is not None and node not in self._proved:
                 self._union(found.main, input_key(node))
-            elif found.effect is RowEffect.KEEPS:
+            elif node in self._proved or found.effect is RowEffect.KEEPS:
                 self._union(found.main, node)
         elif isinstance(found, SourceNode) and found.reads_reasons:
             self._find(input_key(node))

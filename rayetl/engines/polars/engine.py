@@ -19,6 +19,7 @@ from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
 from rayetl.engines.polars.frames import Frames, any_of, handed_on, refusing
 from rayetl.engines.polars.gates import Gate, flagged, malformed
+from rayetl.engines.polars.proof import proved
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
 
@@ -43,6 +44,7 @@ class _Query:
     frames: Frames
     classes: Classes
     gates: dict[str, Gate]
+    proved: frozenset[str]
     sinks: list[pl.LazyFrame] = field(default_factory=list)
     measures: list[tuple[pl.LazyFrame, Take]] = field(default_factory=list)
     tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
@@ -123,13 +125,17 @@ class PolarsEngine:
 
 def _query(job: Job, needed: Sequence[str]) -> _Query:
     """The frames of a run, gates where rows are checked, and a count of what nothing else counts."""
-    classes = Classes(job.plan, needed, job.targets)
-    gates = {node: gate for node in needed if (gate := _gate(job, job.plan.nodes[node]))}
+    known = proved(job.plan, needed)
+    classes = Classes(job.plan, needed, job.targets, known)
+    gates = {
+        node: gate for node in needed if node not in known and (gate := _gate(job, job.plan.nodes[node]))
+    }
     for name in (*map(load_key, job.targets), *gates, *map(input_key, gates)):
         classes.will_take(name)
     _count_by_footers(classes, job.plan, needed)
     counted = [*unfinished(job.plan, needed, job.targets, gates), *classes.uncounted(needed)]
-    query = _Query(Frames(job.plan, gates, shared(job.plan, needed, job.targets, counted)), classes, gates)
+    frames = Frames(job.plan, gates, shared(job.plan, needed, job.targets, counted), known)
+    query = _Query(frames, classes, gates, known)
     for node in counted:
         query.measures.append((query.frames.add(node).select(pl.len()), _count_taker(query, node)))
     return query
@@ -200,11 +206,18 @@ def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
         read=read,
         rows=rows,
         refused={node: gate.refused for node, gate in query.gates.items()},
-        failing={node: tuple(gate.failing) for node, gate in query.gates.items()},
+        failing={node: tuple(gate.failing) for node, gate in query.gates.items()}
+        | {node: _no_failure(plan.nodes[node]) for node in query.proved},
         tables=query.tables,
         staged=query.staged,
         rejects={node: gate.parts for node, gate in query.gates.items() if gate.keeps},
     )
+
+
+def _no_failure(node: Node) -> tuple[int, ...]:
+    assert isinstance(node, StepNode)
+    assert node.checked is not None
+    return (0,) * len(node.checked.rows)
 
 
 def _to_arrow(frame: pl.LazyFrame, schema: Schema | None) -> pa.Table:

@@ -38,15 +38,20 @@ class Frames:
     `good` holds the rows that a node hands on. `flagged` holds all rows of a checking node with their
     flag columns; for a source with malformed records the flag is the hidden reason column itself. Rows
     of a node in `gates` pass through its gate, which must see each of them once: a node in `shared`
-    is computed once for all its readers.
+    is computed once for all its readers. The checks of `proved` nodes are not looked at.
     """
 
     def __init__(
-        self, plan: Plan, gates: Mapping[str, Gate] | None = None, shared: Container[str] = ()
+        self,
+        plan: Plan,
+        gates: Mapping[str, Gate] | None = None,
+        shared: Container[str] = (),
+        proved: Container[str] = (),
     ) -> None:
         self._plan = plan
         self._gates = gates or {}
         self._shared = shared
+        self._proved = proved
         self._columns: dict[str, tuple[str, ...]] = {}
         self.good: dict[str, pl.LazyFrame] = {}
         self.flagged: dict[str, pl.LazyFrame] = {}
@@ -99,7 +104,9 @@ class Frames:
         assert node.schema is not None
         frame = sql.lower(node.analyzed, self.inputs(node))
         names = handed_on(node)
-        if node.checked is not None and node.checked.rows:
+        if node.id in self._proved:
+            frame = frame.select(names)
+        elif node.checked is not None and node.checked.rows:
             self.flagged[node.id] = frame
             flags = refusing(node.checked)
             frame = self._passing(node, frame, ~any_of(flags) if flags else pl.lit(True))
