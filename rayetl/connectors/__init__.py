@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
+from rayetl.connectors.postgres.source import PostgresSource
 
-SOURCES = (FilesSource,)
+SOURCES = (FilesSource, PostgresSource)
 """The sources a config can name by `type`."""
 
 LOADS = (FilesLoad,)

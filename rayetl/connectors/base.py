@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from rayetl.errors import Problem
 from rayetl.model import Identifier, Model
 from rayetl.names import ROW_BITS
 from rayetl.sql.types import Schema
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EMPTY = Schema()
 
@@ -44,7 +47,45 @@ class FilesScan:
         return self.files[position >> ROW_BITS], position & ((1 << ROW_BITS) - 1)
 
 
-Scan = FilesScan
+@dataclass(frozen=True, slots=True)
+class BatchScan(ABC):
+    """Rows of a service that come as batches. `format` names the kind of service, `place` what is read, as
+    reports show it. A record that cannot be read stops the run: rows have no position to find them again."""
+
+    format: str
+    place: str
+    schema: Schema
+    mode: ClassVar[Literal["fail"]] = "fail"
+
+    @abstractmethod
+    def open(self) -> Reading:
+        """Begin to read. Raises `SourceError`, `CredentialError` and `Retryable`."""
+
+
+class Reading(ABC):
+    """The rows of a scan as they are at one moment, for as long as it is open; for threads to share."""
+
+    @abstractmethod
+    def frames(
+        self, columns: Sequence[str], predicate: pl.Expr | None, rows: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """The rows as frames of `columns` in that order, with the types of the scan's schema.
+
+        Rows for which `predicate` is not TRUE may be among them or not, as the service can tell; it may look
+        at any column. With `rows` and no predicate, the first so many are enough. Memory does not grow with
+        the number of rows. Raises `SourceError` for a value that the schema cannot hold, and `Retryable`.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many rows there are in all, whatever was asked for."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the moment. Nothing may be read after it."""
+
+
+Scan = FilesScan | BatchScan
 
 
 class Source(Model):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
-from rayetl.connectors.base import FilesScan, Source
+from rayetl.connectors.base import FilesScan, Scan, Source
 from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
 from rayetl.connectors.listing import Listing, format_of, list_files
 from rayetl.contracts import ContractConfig, ExtraFields
@@ -102,8 +102,9 @@ class FilesSource(Source):
     def _wants_extras(self) -> bool:
         return self.contract is None or self.contract.extra_fields is not ExtraFields.DROP
 
-    def identity(self, scan: FilesScan) -> str | None:
+    def identity(self, scan: Scan) -> str | None:
         """A fingerprint of path, size and modification time of every file."""
+        assert isinstance(scan, FilesScan)
         digest = hashlib.sha256()
         for file in scan.files:
             digest.update(

@@ -114,7 +114,8 @@ class _Compiler:
 
     def _add_source(self, draft: SourceDraft) -> None:
         contract = contract_of(draft.source)
-        place = "path" if "path" in type(draft.source).model_fields else "type"
+        named = (name for name in ("path", "table", "query") if getattr(draft.source, name, None))
+        place = next(named, "type")
         promised = None
         try:
             promised = promised_schema(contract) if contract else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
+from rayetl.connectors.base import BatchScan
 from rayetl.contracts import ContractConfig
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
@@ -50,6 +51,9 @@ def _sources(plan: Plan) -> Iterator[str]:
 
 
 def _about(source: SourceNode) -> Iterator[str]:
+    if isinstance(source.scan, BatchScan):
+        yield source.scan.place
+        return
     files = source.scan.files
     size = sum(file.size for file in files)
     yield f"{len(files)} {source.scan.format} file{'' if len(files) == 1 else 's'} of {_size(size)}"

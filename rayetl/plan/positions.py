@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rayetl.connectors.base import FilesScan
 from rayetl.plan.checks import PlanStep, refuses
 from rayetl.plan.nodes import SourceNode, StepNode
 
@@ -25,7 +26,8 @@ def carriers(
 def _way(
     name: str, sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, PlanStep]
 ) -> set[str]:
-    """The nodes from `name` up to its source; none where a step on the way merges rows."""
+    """The nodes from `name` up to its source; none where a step on the way merges rows, or the source has
+    no positions."""
     way = {name}
     while name not in sources:
         step = steps.get(name)
@@ -33,4 +35,4 @@ def _way(
             return set()
         name = nodes[name].main
         way.add(name)
-    return way
+    return way if isinstance(sources[name].scan, FilesScan) else set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from rayetl.connectors.base import BatchScan, InputFile
 from rayetl.engines.base import Measured
 from rayetl.errors import BooksError
 from rayetl.observability.report import BookLine, Column, SourceReport, StepReport
@@ -52,8 +53,8 @@ def source_reports(plan: Plan, measured: Measured) -> tuple[SourceReport, ...]:
         SourceReport(
             id=source.id,
             location=_location(source),
-            files=len(source.scan.files),
-            bytes=sum(file.size for file in source.scan.files),
+            files=len(_files(source)),
+            bytes=sum(file.size for file in _files(source)),
             rows_read=measured.read[source.id],
             schema=columns(source.schema),
         )
@@ -62,7 +63,13 @@ def source_reports(plan: Plan, measured: Measured) -> tuple[SourceReport, ...]:
     )
 
 
+def _files(source: SourceNode) -> tuple[InputFile, ...]:
+    return () if isinstance(source.scan, BatchScan) else source.scan.files
+
+
 def _location(source: SourceNode) -> str:
+    if isinstance(source.scan, BatchScan):
+        return source.scan.place
     files = source.scan.files
     return files[0].path if len(files) == 1 else f"{files[0].path} and {len(files) - 1} more" if files else ""
 

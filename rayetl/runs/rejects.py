@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from rayetl.connectors.base import Epoch
+from rayetl.connectors.base import Epoch, FilesScan
 from rayetl.connectors.commit import DirectorySession
 from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
@@ -52,6 +52,7 @@ class Places:
 
 def as_scanned(source: SourceNode) -> Places:
     """The files and rows of the scan itself."""
+    assert isinstance(source.scan, FilesScan)
     files = [file.path for file in source.scan.files]
     return Places(files, pl.col(ROW) // (1 << ROW_BITS), pl.col(ROW) % (1 << ROW_BITS))
 
@@ -197,6 +198,7 @@ def _all(
     source, rows = refused.source, refused.rows
     lost = int(refused.grounds["lost"].sum())
     if source is not None and lost < refused.grounds["rows"].sum():
+        assert isinstance(source.scan, FilesScan), "only records of files have positions"
         placed = rows.filter(pl.col(ROW).is_not_null()) if lost else rows
         records = fetch_records(source.scan, placed, held_columns(plan, refused.node))
         yield _letters(refused, records, epoch, source, places(source))

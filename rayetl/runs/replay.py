@@ -149,6 +149,7 @@ def _with_records(plan: Plan, chosen: pl.DataFrame, directory: Path) -> Plan:
     for source in plan.sources:
         mine = chosen.filter(pl.col("source") == source.id)
         if mine.height:
+            assert isinstance(source.scan, FilesScan), "only records of files have positions"
             scan = _scan_of(source.scan, mine["record"].to_list(), directory / source.id)
             source = replace(source, scan=scan)
         sources.append(source)

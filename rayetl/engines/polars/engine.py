@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl import sql
+from rayetl.connectors.base import BatchScan, FilesScan
 from rayetl.connectors.formats import count_rows
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, TableFinding
+from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
@@ -67,14 +69,17 @@ class PolarsEngine:
 
     def run(self, job: Job) -> Measured:
         needed = _needed(job.plan, job.targets)
-        query = _query(job, needed)
-        for load, target in job.targets.items():
-            self._add_load(query, job, load, target)
-        for node in needed:
-            query.frames.add(node)
-            self._add_tables(query, job.plan.nodes[node])
-        with told_plainly(job.plan, lambda: needed):
-            query.collect()
+        with Batches.reading(_services(job.plan, needed)) as batches:
+            query = _query(job, needed, batches)
+            for load, target in job.targets.items():
+                self._add_load(query, job, load, target)
+            for node in needed:
+                query.frames.add(node)
+                self._add_tables(query, job.plan.nodes[node])
+            with told_plainly(job.plan, lambda: needed):
+                query.collect()
+            for node in batches.opened:
+                query.classes.take(node, batches.count(node))
         return _measured(query, job.plan, needed)
 
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
@@ -123,19 +128,19 @@ class PolarsEngine:
                 query.measures.append((sql.lower(analyzed, inputs), _table_taker(query, node.id)))
 
 
-def _query(job: Job, needed: Sequence[str]) -> _Query:
+def _query(job: Job, needed: Sequence[str], batches: Batches) -> _Query:
     """The frames of a run, gates where rows are checked, and a count of what nothing else counts."""
     known = proved(job.plan, needed)
     classes = Classes(job.plan, needed, job.targets, known)
     gates = {
         node: gate for node in needed if node not in known and (gate := _gate(job, job.plan.nodes[node]))
     }
-    for name in (*map(load_key, job.targets), *gates, *map(input_key, gates)):
+    for name in (*map(load_key, job.targets), *gates, *map(input_key, gates), *batches.opened):
         classes.will_take(name)
     _count_by_footers(classes, job.plan, needed)
     counted = [*unfinished(job.plan, needed, job.targets, gates), *classes.uncounted(needed)]
-    frames = Frames(job.plan, gates, shared(job.plan, needed, job.targets, counted), known)
-    query = _Query(frames, classes, gates, known)
+    several = shared(job.plan, needed, job.targets, counted)
+    query = _Query(Frames(job.plan, gates, several, known, batches), classes, gates, known)
     for node in counted:
         query.measures.append((query.frames.add(node).select(pl.len()), _count_taker(query, node)))
     return query
@@ -154,11 +159,17 @@ def _gate(job: Job, node: Node) -> Gate | None:
 def _count_by_footers(classes: Classes, plan: Plan, needed: Sequence[str]) -> None:
     for node in needed:
         found = plan.nodes[node]
-        if isinstance(found, SourceNode) and not found.reads_reasons:
+        if isinstance(found, SourceNode) and isinstance(found.scan, FilesScan) and not found.reads_reasons:
             rows = count_rows(found.scan)
             if rows is not None:
                 classes.will_take(node)
                 classes.take(node, rows)
+
+
+def _services(plan: Plan, needed: Sequence[str]) -> dict[str, BatchScan]:
+    """The scans among `needed` that are not of files."""
+    scans = {source.id: source.scan for source in plan.sources if source.id in needed}
+    return {node: scan for node, scan in scans.items() if isinstance(scan, BatchScan)}
 
 
 def _needed(plan: Plan, loads: Container[str]) -> list[str]:

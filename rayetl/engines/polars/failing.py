@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats import find_damage
 from rayetl.engines.polars.frames import Frames
 from rayetl.errors import RayetlError, Terminal
@@ -27,7 +28,7 @@ def told_plainly(plan: Plan, nodes: Callable[[], Sequence[str]]) -> Iterator[Non
         raise
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError) as fault:
         for source in plan.sources:
-            if damage := find_damage(source.scan):
+            if isinstance(source.scan, FilesScan) and (damage := find_damage(source.scan)):
                 raise damage from fault
         step = None if isinstance(fault, OSError) else _first_failing(plan, nodes(), fault)
         hint = _DISK if isinstance(fault, OSError) else _REPORT

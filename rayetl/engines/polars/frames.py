@@ -7,7 +7,9 @@ from collections.abc import Container, Iterable, Mapping
 import polars as pl
 
 from rayetl import sql
+from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats import scan_files
+from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.gates import Gate
 from rayetl.names import BAD, ROW
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -38,7 +40,8 @@ class Frames:
     `good` holds the rows that a node hands on. `flagged` holds all rows of a checking node with their
     flag columns; for a source with malformed records the flag is the hidden reason column itself. Rows
     of a node in `gates` pass through its gate, which must see each of them once: a node in `shared`
-    is computed once for all its readers. The checks of `proved` nodes are not looked at.
+    is computed once for all its readers. The checks of `proved` nodes are not looked at. `batches` are the
+    readings of a run; without them, each scan of a service is a reading of its own.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class Frames:
         gates: Mapping[str, Gate] | None = None,
         shared: Container[str] = (),
         proved: Container[str] = (),
+        batches: Batches | None = None,
     ) -> None:
         self._plan = plan
         self._gates = gates or {}
         self._shared = shared
         self._proved = proved
+        self._batches = batches or Batches()
         self._columns: dict[str, tuple[str, ...]] = {}
         self.good: dict[str, pl.LazyFrame] = {}
         self.flagged: dict[str, pl.LazyFrame] = {}
@@ -82,6 +87,10 @@ class Frames:
 
     def _add_source(self, node: SourceNode) -> None:
         names = handed_on(node)
+        if not isinstance(node.scan, FilesScan):
+            self.good[node.id] = self._batches.scan(node.id, node.scan)
+            self._columns[node.id] = names
+            return
         frame = scan_files(node.scan, position=node.reads_positions, malformed=node.reads_reasons)
         if node.reads_reasons:
             self.flagged[node.id] = frame

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 
+from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats import never_null
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 
@@ -19,7 +20,7 @@ def _cannot_fail(plan: Plan, node: object) -> bool:
     if not isinstance(node, StepNode) or node.checked is None or not node.checked.rows:
         return False
     source = plan.nodes[node.main]
-    if not isinstance(source, SourceNode) or source.reads_reasons:
+    if not isinstance(source, SourceNode) or not isinstance(source.scan, FilesScan) or source.reads_reasons:
         return False
     wanted = set(_must_not_be_null(node.checked.query, {check.flag for check in node.checked.rows}))
     return None not in wanted and wanted <= never_null(source.scan)

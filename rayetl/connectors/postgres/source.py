@@ -1,0 +1,172 @@
+"""The source `postgres`: a table or query of a PostgreSQL database, as it is at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from rayetl.connectors.base import BatchScan, Reading, Scan, Source
+from rayetl.connectors.postgres.connection import Connection, PostgresConnection
+from rayetl.connectors.postgres.naming import TableName, identifier, literal
+from rayetl.connectors.postgres.types import ServerColumn, server_columns
+from rayetl.contracts import ContractConfig
+from rayetl.sql.types import Field as Column
+from rayetl.sql.types import Schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BATCH = 4 << 20
+"""Bytes of rows, as the server sends them, that are in hand at a time."""
+
+_SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgresSource(PostgresConnection, Source):
+    """Reads a table or query of a PostgreSQL database. All of it is read as it is at one moment."""
+
+    type: Literal["postgres"]
+    table: str | None = Field(
+        default=None,
+        description='The table or view, as SQL names it: `daily`, `sales.daily`, `sales."Daily"`.',
+        examples=["sales.daily"],
+    )
+    query: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A SELECT in PostgreSQL's own SQL, in place of `table`; it runs read-only.",
+        examples=["SELECT id, total FROM sales.daily WHERE region = 'north'"],
+    )
+    contract: ContractConfig | None = Field(
+        default=None,
+        description="The Avro schema that the rows must satisfy.",
+        examples=["schemas/flight.avsc"],
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _readable_name(cls, value: str | None) -> str | None:
+        if value is not None:
+            TableName.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("give either `table` or `query`, and one of them only")
+        return self
+
+    def describe(self, promised: Schema | None) -> PostgresScan:
+        """The columns of the table or query and their types; reads no row.
+
+        Raises `SourceError` for what is not there or has types that cannot be read, `CredentialError`, and
+        `Retryable` where the server cannot be reached.
+        """
+        del promised
+        with self.connect() as connection:
+            connection.begin(_SNAPSHOT)
+            found = connection.schema(f"SELECT * FROM {self.relation} LIMIT 0", self._doing)
+            columns = server_columns(found, lambda oids: _type_names(connection, oids))
+            never_null = self._never_null(connection)
+        fields = (Column(each.name, each.type, each.name not in never_null) for each in columns)
+        return PostgresScan("postgres", self._what, Schema(tuple(fields)), self, tuple(columns))
+
+    def identity(self, scan: Scan) -> str | None:
+        """None: rows of a database may change at any time, so each run without a run key is an epoch."""
+        del scan
+        return None
+
+    @property
+    def relation(self) -> str:
+        """What stands behind FROM."""
+        if self.table is not None:
+            return TableName.parse(self.table).sql
+        # The line break ends a comment that the query may end with.
+        return f"({(self.query or '').strip().rstrip(';')}\n) AS rayetl"
+
+    @property
+    def _what(self) -> str:
+        name = str(TableName.parse(self.table)) if self.table is not None else "query"
+        return f"{self.place()} {name}"
+
+    @property
+    def _doing(self) -> str:
+        return f"reading {self._what}"
+
+    def _never_null(self, connection: Connection) -> set[str]:
+        if self.table is None:
+            return set()
+        oid = f"{literal(self.relation)}::regclass"
+        query = f"SELECT attname::text FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND attnotnull"
+        return {name for (name,) in connection.rows(query, self._doing)}
+
+
+def _type_names(connection: Connection, oids: Sequence[int]) -> list[str]:
+    listed = ", ".join(str(oid) for oid in oids)
+    oids_in_order = f"unnest(ARRAY[{listed}]::oid[]) WITH ORDINALITY AS t(oid, n)"
+    query = f"SELECT format_type(oid, NULL) FROM {oids_in_order} ORDER BY n"
+    return [name for (name,) in connection.rows(query, "looking up types")]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresScan(BatchScan):
+    """The table or query of `source`, with its columns as the server has them."""
+
+    source: PostgresSource
+    columns: tuple[ServerColumn, ...]
+
+    def open(self) -> PostgresReading:
+        return PostgresReading(self)
+
+
+class PostgresReading(Reading):
+    """Readings of one moment: a transaction holds its snapshot, which every query of the reading takes on,
+    each in a connection of its own."""
+
+    def __init__(self, scan: PostgresScan) -> None:
+        self._scan = scan
+        self._columns: Mapping[str, ServerColumn] = {column.name: column for column in scan.columns}
+        with ExitStack() as undo:
+            self._holder = undo.enter_context(scan.source.connect())
+            self._holder.begin(_SNAPSHOT)
+            self._snapshot = str(self._holder.value("SELECT pg_export_snapshot()", self._doing))
+            undo.pop_all()
+
+    def frames(
+        self, columns: Sequence[str], predicate: pl.Expr | None, rows: int | None
+    ) -> Iterator[pl.DataFrame]:
+        from rayetl.connectors.postgres.decoding import decode
+
+        wanted = [self._columns[name] for name in columns]
+        query = self._query(wanted, predicate, rows)
+        with self._scan.source.connect() as connection:
+            connection.begin(_SNAPSHOT, self._snapshot)
+            for batch in connection.stream(query, self._doing, BATCH):
+                yield decode(batch, wanted)
+
+    def count(self) -> int:
+        return int(self._holder.value(f"SELECT count(*) FROM {self._scan.source.relation}", self._doing))
+
+    def close(self) -> None:
+        self._holder.close()
+
+    @property
+    def _doing(self) -> str:
+        return f"reading {self._scan.place}"
+
+    def _query(self, wanted: Sequence[ServerColumn], predicate: pl.Expr | None, rows: int | None) -> str:
+        from rayetl.connectors.postgres.decoding import DIMENSIONS
+        from rayetl.connectors.postgres.predicates import condition
+
+        selected = [column.sql for column in wanted]
+        if arrays := [f"array_ndims({identifier(each.name)})" for each in wanted if each.is_array]:
+            selected.append(f"greatest({', '.join(arrays)}) AS {identifier(DIMENSIONS)}")
+        query = f"SELECT {', '.join(selected)} FROM {self._scan.source.relation}"
+        where = condition(predicate, self._columns) if predicate is not None else None
+        if where is not None:
+            query = f"{query} WHERE {where}"
+        return f"{query} LIMIT {rows}" if rows is not None and predicate is None else query
