@@ -19,8 +19,8 @@ from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
-from rayetl.engines.polars.frames import Frames, any_of, handed_on, refusing
-from rayetl.engines.polars.gates import Gate, flagged, malformed
+from rayetl.engines.polars.frames import Frames, any_of, refusing
+from rayetl.engines.polars.gates import Gate
 from rayetl.engines.polars.proof import proved
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
@@ -149,10 +149,9 @@ def _query(job: Job, needed: Sequence[str], batches: Batches) -> _Query:
 def _gate(job: Job, node: Node) -> Gate | None:
     store = job.rejects / node.id
     if isinstance(node, SourceNode) and node.reads_reasons:
-        return Gate(handed_on(node), (), malformed, None if node.scan.mode == "drop" else store)
+        return Gate((), None if node.scan.mode == "drop" else store)
     if isinstance(node, StepNode) and node.checked is not None and node.checked.rows:
-        flags = tuple(check.flag for check in node.checked.rows)
-        return Gate(handed_on(node), flags, flagged(refusing(node.checked)), store)
+        return Gate(tuple(check.flag for check in node.checked.rows), store)
     return None
 
 

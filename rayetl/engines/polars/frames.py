@@ -10,7 +10,7 @@ from rayetl import sql
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats import scan_files
 from rayetl.engines.polars.batches import Batches
-from rayetl.engines.polars.gates import Gate
+from rayetl.engines.polars.gates import REFUSED, Gate
 from rayetl.names import BAD, ROW
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.quality.base import Checked, OnFailure
@@ -94,7 +94,7 @@ class Frames:
         frame = scan_files(node.scan, position=node.reads_positions, malformed=node.reads_reasons)
         if node.reads_reasons:
             self.flagged[node.id] = frame
-            frame = self._passing(node, frame, pl.col(BAD).is_null())
+            frame = self._passing(node, frame, pl.col(BAD).is_not_null())
         elif node.reads_positions and not node.carries_row:
             frame = frame.select(names)
         self.good[node.id] = frame
@@ -118,14 +118,14 @@ class Frames:
         elif node.checked is not None and node.checked.rows:
             self.flagged[node.id] = frame
             flags = refusing(node.checked)
-            frame = self._passing(node, frame, ~any_of(flags) if flags else pl.lit(True))
+            frame = self._passing(node, frame, any_of(flags) if flags else pl.lit(False))
         self.good[node.id] = frame
         self._columns[node.id] = names
 
-    def _passing(self, node: SourceNode | StepNode, frame: pl.LazyFrame, good: pl.Expr) -> pl.LazyFrame:
+    def _passing(self, node: SourceNode | StepNode, frame: pl.LazyFrame, refused: pl.Expr) -> pl.LazyFrame:
         """The good rows of a checking node without its flags."""
         names = handed_on(node)
-        if node.id not in self._gates:
-            return frame.filter(good).select(names)
-        schema = {name: kind for name, kind in frame.collect_schema().items() if name in names}
-        return frame.map_batches(self._gates[node.id], schema=schema, streamable=True)
+        gate = self._gates.get(node.id)
+        if gate is None:
+            return frame.filter(~refused).select(names)
+        return gate.passing(frame.with_columns(refused.alias(REFUSED)), names)

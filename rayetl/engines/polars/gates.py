@@ -3,70 +3,60 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from functools import reduce
-from operator import or_
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from rayetl.names import BAD, ROW
+from rayetl.names import PREFIX, ROW
+
+REFUSED = f"{PREFIX}refused"
+"""Whether a row is refused; never NULL."""
 
 PART = 32 * 1024 * 1024
 """Bytes of refused rows that are held before they are written."""
 
-Refused = Callable[[pl.DataFrame], pl.Series]
-
-
-def malformed(batch: pl.DataFrame) -> pl.Series:
-    """Which rows of a source could not be read."""
-    return batch[BAD].is_not_null()
-
-
-def flagged(flags: Sequence[str]) -> Refused:
-    """Which rows have one of `flags`, which are never NULL."""
-    if not flags:
-        return lambda batch: pl.Series([False], dtype=pl.Boolean).new_from_index(0, batch.height)
-    return lambda batch: reduce(or_, (batch[flag] for flag in flags))
-
 
 class Gate:
-    """Lets the good rows of a checking node through, as the columns `names`, and counts.
+    """Sees all rows of a checking node with what each is refused for, and counts.
 
-    `rows` came in, `refused` of them were set aside, `failing` says how many had each of `flags`. With a
-    directory `store` the refused rows are kept there, all columns of them, in the Arrow files `parts`.
-    Batches come from several threads at once.
+    `rows` came in, `refused` of them are TRUE in the column REFUSED, `failing` says how many had each of
+    `flags`. With a directory `store` the refused rows are kept there, all columns of them, in the Arrow files
+    `parts`. Batches come from several threads at once.
     """
 
-    def __init__(
-        self, names: Sequence[str], flags: Sequence[str], refused: Refused, store: Path | None
-    ) -> None:
+    def __init__(self, flags: Sequence[str], store: Path | None) -> None:
         self.rows = 0
         self.refused = 0
         self.failing = [0] * len(flags)
         self.parts: list[Path] = []
-        self._names = names
         self._flags = flags
-        self._refused = refused
         self._store = store
         self._held: list[bytes] = []
         self._size = 0
         self._lock = threading.Lock()
 
-    def __call__(self, batch: pl.DataFrame) -> pl.DataFrame:
+    def passing(self, frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
+        """The good rows of `frame` as the columns `names`. They are picked by the query, not in here: it can
+        do it along with what comes next."""
+        schema = frame.collect_schema()
+        seen = frame.map_batches(
+            lambda batch: self._look(batch).select(*names, REFUSED),
+            schema={name: schema[name] for name in (*names, REFUSED)},
+            streamable=True,
+        )
+        return seen.filter(~pl.col(REFUSED)).select(names)
+
+    def _look(self, batch: pl.DataFrame) -> pl.DataFrame:
         failing = [int(batch[flag].sum()) for flag in self._flags]
-        refused = self._refused(batch)
-        count = int(refused.sum())
+        count = int(batch[REFUSED].sum())
         with self._lock:
             self.rows += batch.height
             self.refused += count
             self.failing = [before + found for before, found in zip(self.failing, failing, strict=True)]
-        good = batch.select(self._names)
-        if not count:
-            return good
-        if self._store is not None:
-            self._keep(batch.filter(refused))
-        return good.filter(~refused)
+        if count and self._store is not None:
+            self._keep(batch.filter(REFUSED).drop(REFUSED))
+        return batch
 
     @property
     def keeps(self) -> bool:
