@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
 from rayetl.observability.progress import ProgressListener, Silent
-from rayetl.observability.report import RunReport, TestReport
+from rayetl.observability.report import ParityReport, RunReport, TestReport
 from rayetl.plan.build import build_plan
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -168,10 +168,29 @@ class Pipeline:
 
         return replay(self.plan(), self.config, self.dead_letters, self._engine(), ids, progress or Silent())
 
+    def parity(self, sample: int | None = None) -> ParityReport:
+        """Run the pipeline on both engines, commit nothing, and compare rows, types, rejects and counts.
+
+        With `sample`, over the first rows of every source only. Raises what `run` raises.
+        """
+        from rayetl.engines.polars import PolarsEngine
+        from rayetl.runs.parity import compare
+
+        return compare(self.plan(), (PolarsEngine(), self._spark()), sample)
+
     def _engine(self) -> Engine:
         from rayetl.engines.polars import PolarsEngine
 
-        return PolarsEngine()
+        return self._spark() if self.config.engine.type == "spark" else PolarsEngine()
+
+    def _spark(self) -> Engine:
+        """Spark as the config describes it, or as it is by default."""
+        from rayetl.cluster.spark_session import SparkOnRay
+        from rayetl.config.engines import SparkSettings
+        from rayetl.engines.spark import SparkEngine
+
+        chosen = self.config.engine
+        return SparkEngine(SparkOnRay(chosen if chosen.type == "spark" else SparkSettings(type="spark")))
 
     def _build(self, found: Any) -> Plan:
         try:

@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from rayetl.cli import check, dlq, doctor, explain, faults, init, preview, report, run, schema, settings, test
+from rayetl.cli import (
+    check,
+    dlq,
+    doctor,
+    explain,
+    faults,
+    init,
+    parity,
+    preview,
+    report,
+    run,
+    schema,
+    settings,
+    test,
+)
 from rayetl.cli.settings import Settings
 from rayetl.cli.signals import Interrupts
 from rayetl.observability import logs
@@ -18,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "explain": explain.explain,
     "preview": preview.preview,
     "test": test.run_tests,
+    "parity": parity.parity,
     "run": run.run,
     "report": report.report,
     "schema": schema.schema,

@@ -29,6 +29,11 @@ _KEY_WORDS = frozenset(("key", "keys"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
+def names_secret(name: str) -> bool:
+    """Whether a name has a word in it that says secret."""
+    return any(word.lower() in _SECRET_WORDS for word in _WORD.findall(name))
+
+
 @dataclass(slots=True)
 class Interpolation:
     """One pass over a document. `given` is what `--set` gave, `used` gathers the names asked for."""
@@ -148,9 +153,9 @@ class Interpolation:
         return message, f"{hint}pass `--set {name}=...`, or give a default: ${{{name}:-...}}"
 
     def _is_secret(self, name: str) -> bool:
-        words = {word.lower() for word in _WORD.findall(name)}
-        if words & _SECRET_WORDS:
+        if names_secret(name):
             return True
+        words = {word.lower() for word in _WORD.findall(name)}
         return bool(words & _KEY_WORDS) and name not in self.variables and name not in self.given
 
     def _fault(self, code: str, message: str, hint: str | None, match: re.Match[str], scalar: Scalar) -> str:

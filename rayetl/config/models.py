@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -19,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from rayetl.config.document import ONLY_SOURCE
+from rayetl.config.engines import EngineChoice
 from rayetl.connectors import LOADS, SOURCES
 from rayetl.connectors.base import Load, Source
 from rayetl.connectors.dead_letters import DeadLetterFiles
@@ -80,12 +80,6 @@ def _known_zone(value: str) -> str:
         raise ValueError(
             f"{value!r} is not a time zone; use a name of the IANA database, like UTC or Europe/Vienna"
         ) from None
-    return value
-
-
-def _engine(value: object) -> object:
-    if value == "spark" or (isinstance(value, Mapping) and value.get("type") == "spark"):
-        raise ValueError("the engine `spark` is not part of this version; use `auto` or `polars`")
     return value
 
 
@@ -212,8 +206,11 @@ class PipelineConfig(Model):
         "another step or source.",
         examples=[{"type": "files", "path": "out/daily", "format": "parquet", "mode": "overwrite"}],
     )
-    engine: Annotated[Literal["auto", "polars"], BeforeValidator(_engine)] = Field(
-        default="auto", description="What runs the queries; `auto` chooses.", examples=["auto"]
+    engine: EngineChoice = Field(  # type: ignore[assignment]
+        default="auto",
+        description="What runs the queries: `polars` in this process, `spark` on a Ray cluster, by its name "
+        "or with its settings. `auto` is `polars`.",
+        examples=["spark", {"type": "spark", "executors": 4, "cores": 2, "memory": "2g"}],
     )
     time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
         default="UTC",

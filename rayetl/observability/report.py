@@ -252,6 +252,29 @@ class TableDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class ParityReport:
+    """How the results of one plan on two engines compare; `rows` is how many came of each load on the first.
+
+    `seconds` is what the run took on each engine, in the order of `engines`.
+    """
+
+    pipeline: str
+    engines: tuple[str, str]
+    rows: tuple[tuple[str, int], ...]
+    rejects: int
+    seconds: tuple[float, float]
+    diffs: tuple[TableDiff, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.diffs
+
+    def to_json(self) -> bytes:
+        return to_json(self)
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One of a config's `tests`. `error` is what stopped the case when it could not be compared."""
 

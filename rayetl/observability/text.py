@@ -10,6 +10,7 @@ from typing import TextIO
 from rayetl.observability.report import (
     CheckReport,
     LoadReport,
+    ParityReport,
     RunReport,
     StepReport,
     TableDiff,
@@ -257,6 +258,22 @@ def write_tests(report: TestReport, stream: TextIO | None = None) -> None:
             out.table(diff_table(diff))
     failed = sum(not case.passed for case in report.cases)
     out.line(f"{len(report.cases) - failed} passed, {failed} failed")
+
+
+def write_parity(report: ParityReport, stream: TextIO | None = None) -> None:
+    """Show how two engines compare: what was compared, and every difference."""
+    out = Writer(stream or sys.stdout)
+    first, second = report.engines
+    took = ", ".join(
+        f"{engine} {duration(seconds)}"
+        for engine, seconds in zip(report.engines, report.seconds, strict=True)
+    )
+    loads = ", ".join(f"{load} {count(rows)}" for load, rows in report.rows)
+    out.line(f"{report.pipeline}: rows of {loads}; {count(report.rejects)} rejects; {took}")
+    for diff in report.diffs:
+        out.table(diff_table(diff))
+    verdict = "give the same" if report.same else "DIFFER"
+    out.line(f"{first} and {second} {verdict}")
 
 
 def diff_table(diff: TableDiff) -> Table:

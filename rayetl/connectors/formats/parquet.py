@@ -147,16 +147,24 @@ def _nulls(statistics: Any) -> int | None:
 def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     """Polars' scan with its pushdowns, if every file has exactly the types of the schema."""
     groups = _groups(scan, position)
-    if not scan.files or len(groups) > _MOST_SCANS:
+    if not scan.files or len(groups) > _MOST_SCANS or not has_types_of(scan):
         return None
-    spelled = {name.lower() for name, _ in scan.files[0].partition}
-    inside = Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
-    if not len(inside):
-        return None
-    if not all(_fits(_footer(file), inside) for file in scan.files):
-        return None
+    inside = _inside(scan)
     frames = [_native(scan, files, start, inside, position) for start, files in groups]
     return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+
+def has_types_of(scan: FilesScan) -> bool:
+    """Whether every file has exactly the types of the schema, so that any reader gives the same rows.
+    Raises SourceError for a damaged footer."""
+    inside = _inside(scan)
+    return len(inside) > 0 and all(_fits(_footer(file), inside) for file in scan.files)
+
+
+def _inside(scan: FilesScan) -> Schema:
+    """The columns that are in the files and not in the names of their directories."""
+    spelled = {name.lower() for name, _ in scan.files[0].partition}
+    return Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
 
 
 def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]]:

@@ -217,14 +217,15 @@ def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
         rows=rows,
         refused={node: gate.refused for node, gate in query.gates.items()},
         failing={node: tuple(gate.failing) for node, gate in query.gates.items()}
-        | {node: _no_failure(plan.nodes[node]) for node in query.proved},
+        | {node: no_failure(plan.nodes[node]) for node in query.proved},
         tables=query.tables,
         staged=query.staged,
         rejects={node: gate.parts for node, gate in query.gates.items() if gate.keeps},
     )
 
 
-def _no_failure(node: Node) -> tuple[int, ...]:
+def no_failure(node: Node) -> tuple[int, ...]:
+    """The failing rows of each check of a proved node."""
     assert isinstance(node, StepNode)
     assert node.checked is not None
     return (0,) * len(node.checked.rows)

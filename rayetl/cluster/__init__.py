@@ -1,0 +1,1 @@
+"""Everything that stands on Ray; the only importer of ray and raydp."""

@@ -1,0 +1,363 @@
+"""The Spark session on Ray of this process: started once, shared, watched, ended with all its JVMs."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rayetl.cluster.spark_conf import MARK, session_conf
+from rayetl.cluster.spark_watch import Pulse, Stall, Watchdog
+from rayetl.config.engines import SparkSettings
+from rayetl.errors import Retryable, RunError, Terminal
+from rayetl.observability.logs import get_logger
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_LOG = get_logger(__name__)
+_EXTRA = "install rayetl[spark]"
+_LOST = "nothing of this attempt was committed; it is made again with a new session"
+PATIENCE = 120.0
+"""Seconds that a job may wait for an executor before the session counts as lost."""
+
+
+class SparkOnRay:
+    """Spark on Ray for the pipelines of this process, all with the same settings at a time.
+
+    The session starts with the first work and serves all work after it. Where it is lost, the work under
+    way raises `Retryable`, and the next work starts a new session.
+    """
+
+    def __init__(self, settings: SparkSettings) -> None:
+        self._settings = settings
+
+    @property
+    def log(self) -> str:
+        """The file that takes what the JVMs of this process say."""
+        return str(_log_path())
+
+    @contextmanager
+    def working(self) -> Iterator[SparkSession]:
+        """A live session for the work inside. Raises `Terminal` where none can be started, `Retryable` where
+        it is lost meanwhile."""
+        live = _POOL.take(self._settings)
+        try:
+            yield live.session
+        except Exception as error:
+            reason = live.reason() if not isinstance(error, Retryable) else None
+            if reason is None:
+                raise
+            _POOL.discard(live)
+            raise Retryable(f"the Spark session was lost: {reason}", hint=_LOST) from error
+        finally:
+            _POOL.give_back(live)
+
+
+@dataclass(slots=True)
+class _Live:
+    """One started session, and how to tell that it still lives."""
+
+    settings: SparkSettings
+    session: SparkSession
+    driver: Any
+    master: Any
+    mark: str
+    watchdog: Watchdog | None = None
+    lost: str | None = None
+    users: int = 0
+    ends: list[Callable[[], None]] = field(default_factory=list)
+
+    def reason(self) -> str | None:
+        """Why the session is lost, if it is."""
+        if self.lost is None and self.driver.poll() is not None:
+            self.lost = f"its driver JVM ended with code {self.driver.returncode}"
+        return self.lost or _master_fault(self.master)
+
+    def look(self) -> Pulse:
+        if reason := self.reason():
+            return Pulse(fault=reason)
+        try:
+            return _progress(self.session)
+        except Exception as error:  # noqa: BLE001 - a JVM that is going down fails in many ways
+            return Pulse(fault=self.reason() or f"its driver does not answer ({type(error).__name__})")
+
+    def end_at(self, reason: str) -> None:
+        """Called by the watchdog: end the JVMs, so that calls that wait for them return."""
+        self.lost = reason
+        _LOG.warning("the Spark session is lost", reason=reason)
+        end_processes(self.mark)
+
+
+class _Pool:
+    """The one session of the process: RayDP allows no second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._live: _Live | None = None
+
+    def take(self, settings: SparkSettings) -> _Live:
+        with self._lock:
+            live = self._live
+            if live is not None and (live.settings != settings or live.reason() is not None):
+                if live.users and live.reason() is None:
+                    raise RunError(
+                        "another pipeline of this process is using Spark with other settings",
+                        hint="give both pipelines the same `engine`, or run them one after the other",
+                    )
+                self.discard(live)
+            if self._live is None:
+                self._live = _start(settings)
+            self._live.users += 1
+            return self._live
+
+    def give_back(self, live: _Live) -> None:
+        with self._lock:
+            live.users -= 1
+
+    def discard(self, live: _Live) -> None:
+        """End a session and all its JVMs."""
+        with self._lock:
+            if self._live is live:
+                self._live = None
+                _end(live)
+
+    def stop(self) -> None:
+        """End the session, if there is one."""
+        with self._lock:
+            if self._live is not None:
+                self.discard(self._live)
+
+
+_POOL = _Pool()
+
+
+def stop_spark() -> None:
+    """End this process's Spark session and all its JVMs; the next work starts a new one."""
+    _POOL.stop()
+
+
+def _start(settings: SparkSettings) -> _Live:
+    raydp, ray = _imported()
+    _check_machine()
+    needed = settings.executors * settings.cores
+    joined = _start_ray(ray, needed)
+    mark = secrets.token_hex(8)
+    conf = session_conf(settings, mark, one_machine=len(ray.nodes()) == 1)
+    _LOG.info("starting Spark on Ray", executors=settings.executors, cores=settings.cores, joined=joined)
+    with _own_interpreter(), _kept_signals(), _noise_into(_log_path()):
+        try:
+            session = raydp.init_spark(
+                f"rayetl-{mark}", settings.executors, settings.cores, settings.memory, configs=conf
+            )
+        except Exception as error:
+            end_processes(mark)
+            _forget()
+            raise Terminal(
+                f"Spark on Ray did not start: {_first_line(error)}", hint=f"see {_log_path()}"
+            ) from error
+    session.sparkContext.setLogLevel("WARN")
+    return _watched(settings, session, mark)
+
+
+def _watched(settings: SparkSettings, session: SparkSession, mark: str) -> _Live:
+    from pyspark import SparkContext
+    from raydp import context
+
+    gateway: Any = SparkContext._gateway
+    master = context._global_spark_context._spark_cluster._spark_master_handle
+    live = _Live(settings, session, gateway.proc, master, mark)
+    live.watchdog = Watchdog(live.look, live.end_at, Stall(PATIENCE))
+    live.watchdog.start()
+    return live
+
+
+def _end(live: _Live) -> None:
+    if live.watchdog is not None:
+        live.watchdog.stop()
+    if live.reason() is None:
+        import raydp
+
+        # A master that dies just now must not keep the process from ending.
+        with suppress(Exception):
+            raydp.stop_spark()
+    end_processes(live.mark)
+    _forget()
+
+
+def _forget() -> None:
+    """Let pyspark and RayDP forget a session whose JVM is gone."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+    from raydp import context
+
+    gateway: Any = SparkContext._gateway
+    if gateway is not None:
+        with suppress(Exception):
+            gateway.shutdown()
+        with suppress(Exception):
+            gateway.proc.stdin.close()
+    SparkContext._gateway = None
+    SparkContext._jvm = None
+    SparkContext._active_spark_context = None
+    SparkSession._instantiatedSession = None
+    context._global_spark_context = None
+    context._reset_pyspark_singletons()
+
+
+def end_processes(mark: str) -> None:
+    """End the JVMs on this machine that carry `mark`; Ray ends those on others with their owner."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if any(f"-D{MARK}={mark}" in part for part in command) and process.pid != os.getpid():
+            found.append(process)
+    for process in found:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(found, timeout=10)
+
+
+def _master_fault(master: Any) -> str | None:
+    import ray
+
+    try:
+        ray.get(master.get_spark_home.remote(), timeout=10)
+    except ray.exceptions.GetTimeoutError:
+        return "its master on Ray does not answer"
+    except ray.exceptions.RayError as error:
+        return f"its master on Ray died ({type(error).__name__})"
+    return None
+
+
+def _progress(session: SparkSession) -> Pulse:
+    tracker = session.sparkContext.statusTracker()
+    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    known = [stage for stage in stages if stage is not None]
+    return Pulse(
+        running_jobs=len(tracker.getActiveJobsIds()),
+        tasks=sum(stage.numActiveTasks for stage in known),
+        done=sum(stage.numCompletedTasks for stage in known),
+    )
+
+
+def _imported() -> tuple[Any, Any]:
+    try:
+        import ray
+        import raydp
+    except ImportError as error:
+        raise Terminal(
+            f"the engine `spark` needs {error.name}, which is not installed", hint=_EXTRA
+        ) from error
+    # After theirs, so that it runs before: they would take Ray away from under the session.
+    atexit.unregister(stop_spark)
+    atexit.register(stop_spark)
+    return raydp, ray
+
+
+def _check_machine() -> None:
+    if shutil.which("java") is None:
+        raise Terminal(
+            "the engine `spark` needs Java, and there is no `java` on the PATH", hint="install a Java 17"
+        )
+    from pyspark import SparkContext
+
+    if SparkContext._active_spark_context is not None:
+        raise Terminal(
+            "this process has a Spark session that rayetl did not start",
+            hint="stop that session first, or run the pipeline in a process of its own",
+        )
+
+
+def _start_ray(ray: Any, needed: int) -> bool:
+    """Join the cluster that the environment names, or start one here. True where one was joined."""
+    if ray.is_initialized():
+        return True
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+        return True
+    with _kept_signals(), _private_files():
+        ray.init(num_cpus=max(needed, os.cpu_count() or 1), include_dashboard=False, **quiet)
+    return False
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Ray writes its token readable for all unless told otherwise."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _own_interpreter() -> Iterator[None]:
+    """Python workers are this very interpreter."""
+    names = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, sys.executable))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Ray and pyspark set handlers of their own, which would take the place of ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(kind) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
+
+
+@contextmanager
+def _noise_into(path: Path) -> Iterator[None]:
+    """The driver JVM writes into a file and not between the lines of the report."""
+    from pyspark import context as module
+
+    context: Any = module
+    launch = context.launch_gateway
+    with path.open("ab") as log:
+        log_file: IO[bytes] = log
+        context.launch_gateway = partial(launch, popen_kwargs={"stdout": log_file, "stderr": log_file})
+        try:
+            yield
+        finally:
+            context.launch_gateway = launch
+
+
+def _log_path() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"rayetl-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"spark-{os.getpid()}.log"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
