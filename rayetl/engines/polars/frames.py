@@ -10,7 +10,7 @@ from rayetl import sql
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats import scan_files
 from rayetl.engines.polars.batches import Batches
-from rayetl.engines.polars.gates import REFUSED, Gate
+from rayetl.engines.polars.gates import Gate
 from rayetl.names import BAD, ROW
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.quality.base import Checked, OnFailure
@@ -128,4 +128,4 @@ class Frames:
         gate = self._gates.get(node.id)
         if gate is None:
             return frame.filter(~refused).select(names)
-        return gate.passing(frame.with_columns(refused.alias(REFUSED)), names)
+        return gate.passing(frame, refused, names)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from rayetl.lazy import lazily
 from rayetl.names import PREFIX, ROW
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazily("pyarrow")
 
 REFUSED = f"{PREFIX}refused"
 """Whether a row is refused; never NULL."""
@@ -32,13 +39,14 @@ class Gate:
         self.parts: list[Path] = []
         self._flags = flags
         self._store = store
-        self._held: list[bytes] = []
+        self._held: list[pa.Table] = []
         self._size = 0
         self._lock = threading.Lock()
 
-    def passing(self, frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
-        """The good rows of `frame` as the columns `names`. They are picked by the query, not in here: it can
-        do it along with what comes next."""
+    def passing(self, frame: pl.LazyFrame, refused: pl.Expr, names: Sequence[str]) -> pl.LazyFrame:
+        """The rows of `frame` that are not `refused`, as the columns `names`. They are picked by the query,
+        not in here: it can do it along with what comes next."""
+        frame = frame.with_columns(refused.alias(REFUSED))
         schema = frame.collect_schema()
         seen = frame.map_batches(
             lambda batch: self._look(batch).select(*names, REFUSED),
@@ -70,21 +78,23 @@ class Gate:
             self._held = []
 
     def _keep(self, rows: pl.DataFrame) -> None:
-        # A text column that was filtered still holds on to the buffers of the whole batch; written out, it
-        # is as small as it looks.
-        packed = rows.write_ipc(None).getvalue()
+        # By Arrow, not by Polars: its writers are queries of their own, and enough of them waiting inside
+        # this one for a thread wait for ever. Without views a text column that was filtered lets go of the
+        # buffers of the whole batch.
+        packed = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         with self._lock:
             self._held.append(packed)
-            self._size += len(packed)
+            self._size += packed.nbytes
             if self._size < PART:
                 return
             full, self._held, self._size = self._held, [], 0
             self._write(full)
 
-    def _write(self, held: Sequence[bytes]) -> None:
+    def _write(self, held: Sequence[pa.Table]) -> None:
         assert self._store is not None
         self._store.mkdir(exist_ok=True)
-        rows = pl.concat(pl.read_ipc(packed) for packed in held)
+        rows = pa.concat_tables(held)
         part = self._store / f"{len(self.parts):08d}.arrow"
-        (rows.sort(ROW) if ROW in rows.columns else rows).write_ipc(part)
+        with pa.ipc.new_file(part, rows.schema) as file:
+            file.write_table(rows.sort_by(ROW) if ROW in rows.column_names else rows)
         self.parts.append(part)
