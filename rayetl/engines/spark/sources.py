@@ -18,10 +18,11 @@ from rayetl.connectors.formats import count_rows, scan_files
 from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.failing import told_plainly
 from rayetl.engines.polars.frames import handed_on
-from rayetl.engines.polars.gates import Gate, malformed
+from rayetl.engines.polars.gates import REFUSED, Gate
 from rayetl.engines.spark import native
 from rayetl.engines.spark.exchange import from_file, sink_for_spark
 from rayetl.engines.spark.failing import told_plainly as told_by_spark
+from rayetl.names import BAD
 from rayetl.plan.nodes import Plan, SourceNode, with_row
 from rayetl.sql.types import Schema
 
@@ -85,10 +86,9 @@ class Sources:
         if not node.reads_reasons:
             return frame.select(names)
         keeps = self._rejects is not None and node.scan.mode != "drop"
-        gate = Gate(names, (), malformed, self._rejects / node.id if keeps and self._rejects else None)
+        gate = Gate((), self._rejects / node.id if keeps and self._rejects else None)
         self.gates[node.id] = gate
-        schema = {name: kind for name, kind in frame.collect_schema().items() if name in names}
-        return frame.map_batches(gate, schema=schema, streamable=True)
+        return gate.passing(frame.with_columns(pl.col(BAD).is_not_null().alias(REFUSED)), names)
 
 
 def _handed_schema(node: SourceNode) -> Schema:

@@ -24,7 +24,7 @@ def test_jobs_without_tasks_are_a_loss_after_the_patience() -> None:
     idle = Pulse(running_jobs=1, tasks=0, done=0)
     assert [stall.judge(idle) for clock.now in (0, 30, 59)] == [None] * 3
     clock.now = 61
-    assert stall.judge(idle) == "no executor took a task for 60 seconds"
+    assert stall.judge(idle) == "no executor took a task for 61 seconds"
 
 
 def test_whatever_moves_begins_the_wait_anew() -> None:
