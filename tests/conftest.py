@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from services.postgres import Database, Postgres
+from services.spark_host import SparkHost
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,11 @@ def database(postgres_server: Postgres) -> Iterator[Database]:
     made = postgres_server.create()
     yield made
     postgres_server.drop(made)
+
+
+@pytest.fixture(scope="session")
+def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
+    """Spark on Ray in a process beside this one, started by its first run."""
+    host = SparkHost(tmp_path_factory.mktemp("spark-host"))
+    yield host
+    assert not host.stop(), "processes of Spark or Ray outlived the program that started them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import secrets
 import shutil
@@ -22,6 +23,7 @@ from rayetl.cluster.spark_watch import Pulse, Stall, Watchdog
 from rayetl.config.engines import SparkSettings
 from rayetl.errors import Retryable, RunError, Terminal
 from rayetl.observability.logs import get_logger
+from rayetl.secrets.environment import withdraw
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 _LOG = get_logger(__name__)
 _EXTRA = "install rayetl[spark]"
 _LOST = "nothing of this attempt was committed; it is made again with a new session"
-PATIENCE = 120.0
+_ENDED = ("ExecutorLostFailure", "SparkContext was shut down", "stopped SparkContext")
+PATIENCE = 60.0
 """Seconds that a job may wait for an executor before the session counts as lost."""
 
 
@@ -42,11 +45,8 @@ class SparkOnRay:
 
     def __init__(self, settings: SparkSettings) -> None:
         self._settings = settings
-
-    @property
-    def log(self) -> str:
+        self.log: str | None = str(_log_path())
         """The file that takes what the JVMs of this process say."""
-        return str(_log_path())
 
     @contextmanager
     def working(self) -> Iterator[SparkSession]:
@@ -56,7 +56,7 @@ class SparkOnRay:
         try:
             yield live.session
         except Exception as error:
-            reason = live.reason() if not isinstance(error, Retryable) else None
+            reason = live.reason() or _broken(error)
             if reason is None:
                 raise
             _POOL.discard(live)
@@ -152,6 +152,7 @@ def _start(settings: SparkSettings) -> _Live:
     raydp, ray = _imported()
     _check_machine()
     needed = settings.executors * settings.cores
+    withdraw()
     joined = _start_ray(ray, needed)
     mark = secrets.token_hex(8)
     conf = session_conf(settings, mark, one_machine=len(ray.nodes()) == 1)
@@ -168,7 +169,26 @@ def _start(settings: SparkSettings) -> _Live:
                 f"Spark on Ray did not start: {_first_line(error)}", hint=f"see {_log_path()}"
             ) from error
     session.sparkContext.setLogLevel("WARN")
+    logging.getLogger().addFilter(_not_by_py4j)
     return _watched(settings, session, mark)
+
+
+def _broken(error: BaseException | None) -> str | None:
+    """Why the session is lost, by what the work under way met: a JVM that does not answer, or gave up."""
+    from py4j.protocol import Py4JError, Py4JJavaError
+
+    while error is not None:
+        if isinstance(error, Py4JError) and not isinstance(error, Py4JJavaError):
+            return "its driver JVM does not answer any more"
+        if isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _ENDED):
+            return "its executors were lost again and again"
+        error = error.__cause__
+    return None
+
+
+def _not_by_py4j(record: logging.LogRecord) -> bool:
+    """What py4j says of a JVM that is gone is said by us, in one sentence."""
+    return "py4j" not in record.pathname
 
 
 def _watched(settings: SparkSettings, session: SparkSession, mark: str) -> _Live:
@@ -192,6 +212,10 @@ def _end(live: _Live) -> None:
         # A master that dies just now must not keep the process from ending.
         with suppress(Exception):
             raydp.stop_spark()
+    with suppress(Exception):
+        import ray
+
+        ray.kill(live.master)
     end_processes(live.mark)
     _forget()
 
@@ -232,14 +256,17 @@ def end_processes(mark: str) -> None:
 
 
 def _master_fault(master: Any) -> str | None:
+    """Why the master cannot answer; its answer comes from the app master's JVM."""
     import ray
 
     try:
-        ray.get(master.get_spark_home.remote(), timeout=10)
+        ray.get(master.get_master_url.remote(), timeout=10)
     except ray.exceptions.GetTimeoutError:
         return "its master on Ray does not answer"
-    except ray.exceptions.RayError as error:
-        return f"its master on Ray died ({type(error).__name__})"
+    except ray.exceptions.RayActorError:
+        return "its master on Ray died"
+    except ray.exceptions.RayError:
+        return "the JVM of its master on Ray died"
     return None
 
 
@@ -344,7 +371,7 @@ def _noise_into(path: Path) -> Iterator[None]:
 
     context: Any = module
     launch = context.launch_gateway
-    with path.open("ab") as log:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         log_file: IO[bytes] = log
         context.launch_gateway = partial(launch, popen_kwargs={"stdout": log_file, "stderr": log_file})
         try:
@@ -356,6 +383,8 @@ def _noise_into(path: Path) -> Iterator[None]:
 def _log_path() -> Path:
     folder = Path(tempfile.gettempdir()) / f"rayetl-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise Terminal(f"{folder}, which takes the logs of Spark, belongs to somebody else", hint="remove it")
     return folder / f"spark-{os.getpid()}.log"
 
 

@@ -26,7 +26,7 @@ class Stall:
     patience: float
     clock: Callable[[], float] = time.monotonic
     _since: float | None = None
-    _done: int = -1
+    _done: int = 0
 
     def judge(self, pulse: Pulse) -> str | None:
         """Why the session is lost, or `None`."""

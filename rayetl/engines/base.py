@@ -63,6 +63,8 @@ class Engine(Protocol):
     """Runs plans."""
 
     name: str
+    log: str | None
+    """The file that takes what other processes of the engine say; `None` where there are none."""
 
     def run(self, job: Job) -> Measured:
         """Read the sources once, stage every load and set refused rows aside.

@@ -152,7 +152,7 @@ class Version:
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """The account of one run. Times are UTC; `run_key` names the epoch, `run` this attempt; `retries` says
-    how often something was tried again."""
+    how often something was tried again, `engine_log` where the engine's other processes write."""
 
     run: str
     pipeline: str
@@ -176,6 +176,7 @@ class RunReport:
     error: ErrorReport | None = None
     rejected_rows: int | None = None
     retries: int = 0
+    engine_log: str | None = None
 
     @property
     def seconds(self) -> float:

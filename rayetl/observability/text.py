@@ -235,6 +235,8 @@ def write_report(report: RunReport, stream: TextIO | None = None, *, error: bool
     out.line(totals(report))
     identity = f"run {report.run}, run key {report.run_key}, engine {report.engine} on {report.runtime}"
     out.line(identity)
+    if report.engine_log:
+        out.line(f"log of {report.engine}: {report.engine_log}")
     for table in tables(report):
         out.table(table)
     for warning in report.warnings:

@@ -219,8 +219,9 @@ class Run:
             if measured
             else (),
             peak_memory_bytes=_peak_memory(),
-            versions=_versions(),
+            versions=_versions(self.engine.name),
             retries=self.retries,
+            engine_log=self.engine.log,
             rejected_rows=sum(measured.refused[node] for node in measured.rejects) if measured else None,
         )
 
@@ -288,7 +289,8 @@ def _peak_memory() -> int:
 
 
 @cache
-def _versions() -> tuple[Version, ...]:
+def _versions(engine: str) -> tuple[Version, ...]:
     from importlib.metadata import version
 
-    return tuple(Version(name, version(name)) for name in ("rayetl", "polars", "pyarrow", "sqlglot"))
+    more = ("pyspark", "raydp", "ray") if engine == "spark" else ()
+    return tuple(Version(name, version(name)) for name in ("rayetl", "polars", "pyarrow", "sqlglot", *more))

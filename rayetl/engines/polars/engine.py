@@ -66,6 +66,7 @@ class PolarsEngine:
     """The engine `polars`."""
 
     name = "polars"
+    log: str | None = None
 
     def run(self, job: Job) -> Measured:
         needed = _needed(job.plan, job.targets)

@@ -41,6 +41,9 @@ WORK = ".spark"
 class Sessions(Protocol):
     """Where the engine gets its Spark session from; it never makes one."""
 
+    log: str | None
+    """The file that takes what the session's processes say."""
+
     def working(self) -> AbstractContextManager[SparkSession]:
         """A live session for the work inside. Raises `Retryable` where the session is lost meanwhile."""
 
@@ -52,6 +55,7 @@ class SparkEngine:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self.log = sessions.log
 
     def run(self, job: Job) -> Measured:
         plan = job.plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[Spark
 
     Jobs that still run when the work ends (a signal, a fault) are cancelled.
     """
+    from py4j.protocol import Py4JError
+
     own = session.newSession()
     for key, value in MEANING.items():
         own.conf.set(key, value)
@@ -42,7 +44,7 @@ def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[Spark
     try:
         yield own
     except BaseException:
-        context.cancelJobGroup(group)
+        # Where the session itself is what failed, there is nothing left to cancel.
+        with suppress(Py4JError):
+            context.cancelJobGroup(group)
         raise
-    finally:
-        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ class Local:
     """A session of this process in place of one on Ray: the same Spark, up in a second."""
 
     session: SparkSession
+    log: str | None = None
 
     @contextmanager
     def working(self) -> Iterator[SparkSession]:

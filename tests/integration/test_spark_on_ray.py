@@ -1,0 +1,157 @@
+"""Spark on Ray for real: one session for many runs, nothing left of it afterwards, and deaths survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+import pytest
+from services.spark_host import CANARY, SparkHost
+
+ROWS = 4_000
+SPARK = {"type": "spark", "executors": 1, "cores": 1, "memory": "600m"}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{n},k{n % 7}" for n in range(ROWS)]
+    Path("in.csv").write_text("\n".join(["n,s", *lines, "x,y,z"]) + "\n")
+    return tmp_path
+
+
+def config(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+    checked = {"id": "checked", "type": "validate", "rules": [{"name": "r", "check": "n % 10 <> 0"}]}
+    return {
+        "name": "p",
+        "extract": {
+            "rows": {
+                "type": "files",
+                "path": "in.csv",
+                "schema": "n BIGINT, s STRING",
+                "options": {"header": True},
+            }
+        },
+        "transform": [checked, *steps],
+        "load": {"id": "out", "type": "files", "path": "out", "mode": "append"},
+        "engine": SPARK,
+        **more,
+    }
+
+
+def slow(seconds: int) -> dict[str, Any]:
+    """A step that takes about so many seconds on one core."""
+    long = 500 * seconds
+    digest = f"sha2(concat(repeat(a.s, {long}), repeat(b.s, {long})), 256)"
+    pairs = (
+        f"SELECT a.n, max({digest}) AS h FROM checked a CROSS JOIN checked b WHERE a.n % 100 = 1 GROUP BY a.n"
+    )
+    return {"id": "slow", "type": "sql", "query": pairs}
+
+
+def loaded() -> list[int]:
+    return sorted(pl.read_parquet("out/*.parquet")["n"].to_list())
+
+
+GOOD = [n for n in range(ROWS) if n % 10]
+
+
+def test_the_same_as_on_polars_and_recognised_by_it(here: Path, spark_host: SparkHost) -> None:
+    report = spark_host.run(config())
+    assert (report["status"], report["engine"]) == ("done", "spark")
+    assert loaded() == GOOD
+    assert report["rejected_rows"] == ROWS // 10 + 1
+    again = spark_host.run(config(engine="polars"))
+    assert (again["status"], again["engine"]) == ("skipped", "polars")
+    report = spark_host.run(config(slow(0), engine=SPARK), parity=True)
+    assert report["diffs"] == []
+
+
+def test_one_session_serves_all_runs(here: Path, spark_host: SparkHost) -> None:
+    spark_host.run(config())
+    before = {each.pid for each in spark_host.processes() if "java" in each.name()}
+    began = time.monotonic()
+    spark_host.run(config(), force=True)
+    assert time.monotonic() - began < 12
+    assert {each.pid for each in spark_host.processes() if "java" in each.name()} == before
+
+
+def test_no_secret_reaches_another_process(here: Path, spark_host: SparkHost) -> None:
+    spark_host.run(config())
+    below = spark_host.processes()
+    assert any("java" in each.name() for each in below)
+    held = [each for each in below if CANARY in " ".join([*command(each), *environment(each).values()])]
+    assert held == []
+    assert environment(psutil.Process(spark_host.pid))["RAYETL_CREDENTIAL_C__PASSWORD"] == CANARY
+
+
+def command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def environment(process: psutil.Process) -> dict[str, str]:
+    with suppress(psutil.Error):
+        return process.environ()
+    return {}
+
+
+def test_no_open_port_and_a_log_of_its_own(here: Path, spark_host: SparkHost) -> None:
+    report = spark_host.run(config())
+    log = Path(report["engine_log"])
+    assert log.stat().st_mode & 0o077 == 0
+    assert "WARN" in log.read_text()
+    assert "NativeCodeLoader" not in spark_host.said()
+    driver = spark_host.find("org.apache.spark.deploy.SparkSubmit")
+    assert "spark.ui.enabled=false" in " ".join(driver.cmdline())
+    ports = {each.laddr.port for each in driver.net_connections("tcp") if each.status == "LISTEN"}
+    assert ports
+    assert not ports & set(range(4040, 4057))
+
+
+KILLED: dict[str, Callable[[SparkHost], psutil.Process]] = {
+    "the driver JVM": lambda host: host.find("org.apache.spark.deploy.SparkSubmit"),
+    "the master on Ray": lambda host: host.find("ray::RayDPSparkMaster"),
+    "the app master JVM": lambda host: host.find("AppMasterEntryPoint"),
+    "the executors": lambda host: max(
+        host.all("DefaultWorker"),
+        key=lambda each: each.create_time(),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", KILLED)
+def test_a_death_costs_time_and_no_row(here: Path, spark_host: SparkHost, what: str) -> None:
+    spark_host.run(config(name="warm", load={"type": "files", "path": "warm"}))
+    run = spark_host.start(config(slow(12)))
+    time.sleep(5)
+    killed = KILLED[what](spark_host)
+    os.kill(killed.pid, signal.SIGKILL)
+    report = run.result()
+    assert report.get("status") == "done", report
+    assert loaded() == [n for n in range(ROWS) if n % 100 == 1]
+    assert all(line["balanced"] for line in report["books"])
+    assert not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE
+    after = spark_host.run(config(name="after", load={"type": "files", "path": "after"}))
+    assert after["status"] == "done"
+
+
+def test_a_fault_of_a_query_is_one_sentence(here: Path, spark_host: SparkHost) -> None:
+    bad = {
+        "id": "boom",
+        "type": "sql",
+        "query": "SELECT n, element_at(array(1), CAST(n * 0 AS INT)) AS e FROM checked",
+    }
+    answer = spark_host.run(config(bad))
+    assert "error" in answer, answer
+    assert "\n" not in answer["error"]
+    assert "py4j" not in answer["error"].lower()
+    assert not Path("out").exists() or not list(Path("out").glob("*.parquet"))
