@@ -150,16 +150,27 @@ class Pipeline:
         from rayetl.runs.execute import new_id
 
         listener = progress or Silent()
-        if runtime == "local":
+        if runtime == "local" or self.config.engine.type == "spark":
+            # Spark is on Ray of its own accord, and finds its cluster by the environment.
             make = self._prepared(new_id(), run_key, force, listener)
-            return make(engine=self._engine(), progress=listener, circuits=_CIRCUITS).execute()
+            return make(
+                engine=self._engine(), progress=listener, circuits=_CIRCUITS, runtime=runtime
+            ).execute()
         from rayetl.cluster.session import connected
 
         run = new_id()
         with connected(address):
-            from rayetl.cluster.supervisor import supervise
+            from rayetl.cluster.supervisor import assert_lasting, supervise
 
+            assert_lasting(self._places())
             return supervise(self._prepared(run, run_key, force, listener), run, listener)
+
+    def _places(self) -> dict[str, str]:
+        """The paths that a run writes to, by what goes there."""
+        paths = {f"the load {place}": load.location() for place, load in enumerate(self.config.load, 1)}
+        letters, state = self.config.resilience.dead_letter.path, self.config.state
+        others = {"the dead letters": letters, "the reports": state}
+        return {purpose: path for purpose, path in (paths | others).items() if path is not None}
 
     def _prepared(
         self, run: str, run_key: str | None, force: bool, listener: ProgressListener

@@ -60,7 +60,7 @@ def run(
       0 done   1 failed   2 config   3 stopped by a quality rule
       4 more rejects than allowed   130, 143 stopped by a signal
     """
-    chosen = settings.of(context)
+    chosen, place = settings.of(context), _runtime(runtime, address)
     pipeline = shared.load(config, assignments)
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
@@ -68,7 +68,7 @@ def run(
                 run_key=run_key,
                 force=force,
                 progress=listener,
-                runtime=_runtime(runtime, address),
+                runtime=place,
                 address=address,
             )
     except RayetlError as error:

@@ -67,6 +67,9 @@ def _init(ray: Any, place: str) -> None:
             logging_level="error",
             **started,
         )
+    except SystemExit as stopped:
+        # The handler that Ray sets while it connects ends the process.
+        raise KeyboardInterrupt from stopped
     except Exception as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         if place == "local":

@@ -125,13 +125,16 @@ def assert_lasting(places: Mapping[str, str]) -> None:
     copy = Path.cwd()
     if "working_dir_files" not in copy.parts:
         return
-    for purpose, path in places.items():
-        if Path(os.path.realpath(path)).is_relative_to(copy.resolve()):
-            raise Terminal(
-                f"{purpose} would go to {path}, in the copy of the working directory that Ray removes "
-                "after the job",
-                hint="give an absolute path; nothing was read or written",
-            )
+    lost = [
+        f"{purpose} ({path})"
+        for purpose, path in places.items()
+        if Path(os.path.realpath(path)).is_relative_to(copy.resolve())
+    ]
+    if lost:
+        raise Terminal(
+            f"{', '.join(lost)} would lie in the copy of the working directory that Ray removes after a job",
+            hint="give absolute paths that outlive the job; nothing was read or written",
+        )
 
 
 def _packed(make: Callable[..., Run]) -> Any:
