@@ -10,15 +10,17 @@ print(report.rows_loaded)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
 
 from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
 from rayetl.observability.progress import ProgressListener, Silent
-from rayetl.observability.report import ParityReport, RunReport, TestReport
+from rayetl.observability.report import ParityReport, RunReport, StageTime, TestReport
 from rayetl.plan.build import build_plan
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
     from rayetl.connectors.dead_letters import DeadLetters
     from rayetl.engines.base import Engine
+    from rayetl.runs.execute import Run
+
+Runtime = Literal["local", "ray"]
+"""Where a run lives: in this process, or on a Ray cluster."""
 
 
 class Pipeline:
@@ -126,8 +132,13 @@ class Pipeline:
         run_key: str | None = None,
         force: bool = False,
         progress: ProgressListener | None = None,
+        runtime: Runtime = "local",
+        address: str | None = None,
     ) -> RunReport:
         """Run the pipeline and save its report under the config's `state` directory.
+
+        The runtime `local` is this process. With `ray` the run lives on the Ray cluster at `address` (`auto`
+        for the one of this machine), or on one that is started for it and ended with it.
 
         `run_key` names the epoch; by default it is made from the plan and the exact input. An epoch that
         is committed already is skipped and reported so; `force` runs it anew.
@@ -136,28 +147,56 @@ class Pipeline:
         nothing is visible in any load then but what was committed before the fault. The report of the
         failed run is saved and is the error's `report`.
         """
-        from rayetl.runs.execute import Run, new_id
+        from rayetl.runs.execute import new_id
 
-        started, run, listener = datetime.now(UTC), new_id(), progress or Silent()
+        listener = progress or Silent()
+        if runtime == "local" or self.config.engine.type == "spark":
+            # Spark is on Ray of its own accord, and finds its cluster by the environment.
+            make = self._prepared(new_id(), run_key, force, listener)
+            return make(
+                engine=self._engine(), progress=listener, circuits=_CIRCUITS, runtime=runtime
+            ).execute()
+        from rayetl.cluster.session import connected
+
+        run = new_id()
+        with connected(address):
+            from rayetl.cluster.supervisor import assert_lasting, supervise
+
+            assert_lasting(self._places())
+            return supervise(self._prepared(run, run_key, force, listener), run, listener)
+
+    def _places(self) -> dict[str, str]:
+        """The paths that a run writes to, by what goes there."""
+        paths = {f"the load {place}": load.location() for place, load in enumerate(self.config.load, 1)}
+        letters, state = self.config.resilience.dead_letter.path, self.config.state
+        others = {"the dead letters": letters, "the reports": state}
+        return {purpose: path for purpose, path in (paths | others).items() if path is not None}
+
+    def _prepared(
+        self, run: str, run_key: str | None, force: bool, listener: ProgressListener
+    ) -> Callable[..., Run]:
+        """A run that waits for the engine, listener and circuits of the process it will live in."""
+        from rayetl.runs.execute import Run
+
+        started, begun = datetime.now(UTC), perf_counter()
         listener.stage_started("plan")
         plan = self.plan()
+        seconds = perf_counter() - begun
+        listener.stage_finished("plan", seconds)
         named = run_key or self.config.run_key or key_of(plan)
-        execution = Run(
+        return partial(
+            Run,
             plan=plan,
-            engine=self._engine(),
             dead_letters=self.dead_letters,
             key=named if named and not force else f"{named or 'run'}#{run}",
             id=run,
             state=Path(self.config.state),
-            progress=listener,
             max_reject_share=self.config.max_reject_share,
             started=started,
+            stages=[StageTime("plan", seconds)],
             retrier=Retrier(self.config.resilience.retry),
             breaker=self.config.resilience.circuit_breaker,
-            circuits=_CIRCUITS,
         )
-        execution.note_plan((datetime.now(UTC) - started).total_seconds())
-        return execution.execute()
 
     def replay(self, ids: Sequence[str] = (), *, progress: ProgressListener | None = None) -> RunReport:
         """Put stored source records through the present config, each once however often it is called.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +14,10 @@ from rayetl.errors import RayetlError
 from rayetl.observability import progress
 from rayetl.observability.report import RunReport
 from rayetl.observability.text import write_report
+
+Runtime = Literal["local", "ray"]
+IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What `ray job submit` sets in the environment of the command that it starts."""
 
 
 def run(
@@ -23,6 +28,17 @@ def run(
         str | None, typer.Option(help="Name of this run's epoch; a committed one is skipped.", metavar="KEY")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run although this key is committed.")] = False,
+    runtime: Annotated[
+        Runtime | None,
+        typer.Option(help="This process, or a Ray cluster; by default local, in a Ray job ray."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster to join, `auto` for this machine's; by default one is started.",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
     as_json: shared.Json = False,
     report_path: Annotated[
         Path | None,
@@ -37,17 +53,24 @@ def run(
       rayetl run flights.yaml --set day=2013-01-01 --run-key 2013-01-01
       rayetl run flights.yaml --force --report flights.html
       rayetl run flights.yaml --json | jq .loads
+      rayetl run flights.yaml --runtime ray --address auto
 
     \b
     Exit codes:
       0 done   1 failed   2 config   3 stopped by a quality rule
       4 more rejects than allowed   130, 143 stopped by a signal
     """
-    chosen = settings.of(context)
+    chosen, place = settings.of(context), _runtime(runtime, address)
     pipeline = shared.load(config, assignments)
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
-            found = pipeline.run(run_key=run_key, force=force, progress=listener)
+            found = pipeline.run(
+                run_key=run_key,
+                force=force,
+                progress=listener,
+                runtime=place,
+                address=address,
+            )
     except RayetlError as error:
         told = getattr(error, "report", None)
         if isinstance(told, RunReport):
@@ -55,6 +78,14 @@ def run(
         raise
     tell(found, as_json, report_path, chosen.quiet)
     return int(found.exit_code)
+
+
+def _runtime(chosen: Runtime | None, address: str | None) -> Runtime:
+    """The runtime asked for. Raises a usage error for an address that nothing would join."""
+    if chosen == "local" and address is not None:
+        raise typer.BadParameter("the runtime local joins no cluster", param_hint="--address")
+    in_job = IN_JOB in os.environ
+    return chosen or ("ray" if address is not None or in_job else "local")
 
 
 def tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:

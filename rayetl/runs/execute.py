@@ -72,6 +72,7 @@ class Run:
     retrier: Retrier = field(default_factory=lambda: Retrier(RetryPolicy()))
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     circuits: Circuits = field(default_factory=LocalCircuits)
+    runtime: str = "local"
     retries: int = 0
 
     @contextmanager
@@ -85,11 +86,6 @@ class Run:
             seconds = time.perf_counter() - begun
             self.stages.append(StageTime(name, seconds))
             self.progress.stage_finished(name, seconds)
-
-    def note_plan(self, seconds: float) -> None:
-        """Enter the time that planning took."""
-        self.stages.append(StageTime("plan", seconds))
-        self.progress.stage_finished("plan", seconds)
 
     def execute(self) -> RunReport:
         """Do the run and save its report. What may pass is tried again from the start: a load whose commit
@@ -198,7 +194,7 @@ class Run:
             run=self.id,
             pipeline=self.plan.name,
             engine=self.engine.name,
-            runtime="local",
+            runtime=self.runtime,
             run_key=self.key,
             status=status,
             exit_code=exit_code,

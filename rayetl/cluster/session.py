@@ -1,0 +1,136 @@
+"""The connection of this process to a Ray cluster: joined where one is named, else started for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rayetl.errors import RunError, Terminal
+
+PATIENCE = 3.0
+"""Seconds that a cluster may take to answer before it counts as not there."""
+
+_START = "start one with `ray start --head`, or leave --address out to have one started for this run"
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """A connection to the cluster at `address` (`auto`: that of this machine), or to one of this run's own.
+
+    A connection that this process has already is used and left as it is. Raises `RunError` where Ray is
+    not installed or no cluster answers.
+    """
+    ray = _ray()
+    if ray.is_initialized():
+        yield
+        return
+    place = address or os.environ.get("RAY_ADDRESS") or "local"
+    if place != "local":
+        _assert_alive(place)
+    with _own_signal_handlers():
+        _init(ray, place)
+    try:
+        _close_token()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _ray() -> Any:
+    # Nothing is sent to anybody, and workers run in the environment that is there.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise Terminal(
+            "the runtime ray needs Ray, which is not installed",
+            hint="pip install 'rayetl[ray]', or run with --runtime local",
+        ) from error
+    return ray
+
+
+def _init(ray: Any, place: str) -> None:
+    started = {"include_dashboard": False} if place == "local" else {}
+    try:
+        ray.init(
+            address=place,
+            namespace="rayetl",
+            log_to_driver=False,
+            logging_level="error",
+            **started,
+        )
+    except SystemExit as stopped:
+        # The handler that Ray sets while it connects ends the process.
+        raise KeyboardInterrupt from stopped
+    except Exception as error:
+        cause = " ".join(str(error).split())[:300] or type(error).__name__
+        if place == "local":
+            raise Terminal(
+                f"a local Ray cluster could not be started: {cause}",
+                hint="run again, or run with --runtime local; the log is below /tmp/ray/session_latest/logs",
+            ) from error
+        if isinstance(error, ConnectionError):
+            raise RunError(f"there is no Ray cluster at {place}", hint=_START) from error
+        raise RunError(f"the Ray cluster at {place} cannot be joined: {cause}", hint=_START) from error
+
+
+def _assert_alive(place: str) -> None:
+    """Raise where nothing answers: Ray itself would wait for minutes."""
+    if "://" in place:
+        raise RunError(
+            f"{place} is the address of a Ray client, which cannot own a run",
+            hint="send the run to the cluster with `ray job submit`, or run on one of its nodes with "
+            "--address auto",
+        )
+    host, _, port = place.rpartition(":")
+    if not host:
+        return
+    try:
+        with socket.create_connection((host, int(port)), PATIENCE):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise RunError(f"there is no Ray cluster at {place}", hint=_START) from error
+    if not _speaks_grpc(place):
+        raise RunError(f"what answers at {place} is no Ray cluster", hint=_START)
+
+
+def _speaks_grpc(place: str) -> bool:
+    """Whether what listens there speaks the protocol of Ray's head."""
+    import grpc
+
+    with grpc.insecure_channel(place) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+        except grpc.FutureTimeoutError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Ray replaces the handler of SIGTERM when it connects; the ones that were there stay in charge."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _close_token() -> None:
+    """Ray writes the token that opens its clusters readable for everybody."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        if stat.S_IMODE(token.stat().st_mode) & 0o077:
+            token.chmod(0o600)

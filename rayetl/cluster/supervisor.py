@@ -1,0 +1,181 @@
+"""The actor that owns a run on the cluster, and the driver that starts it, retells its progress, ends it.
+
+The supervisor holds the locks of the loads and is the only one that commits. It may die at any moment: the
+cluster starts it again, it is given the same run once more, and the ledger of each load says what is left
+to do. When the driver goes, the cluster ends the supervisor and its tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import ray
+from ray import exceptions as faults
+
+from rayetl.cluster.board import INTERVAL, Board, Retold, Status, Work
+from rayetl.cluster.engine import OnCluster, Stopped, outcome
+from rayetl.cluster.tasks import settle
+from rayetl.errors import RunError, Terminal
+from rayetl.observability.progress import ProgressListener
+from rayetl.observability.report import RunReport
+from rayetl.resilience.breaker import LocalCircuits
+
+if TYPE_CHECKING:
+    from rayetl.runs.execute import Run
+
+NAMESPACE = "rayetl"
+RESTARTS = 3
+GRACE = 1.8
+"""Seconds that a run has to roll back or complete a commit once it is told to stop; Ray kills a job that
+was stopped after 3."""
+
+
+def actor_name(run: str) -> str:
+    """The name of the supervisor of a run."""
+    return f"rayetl-run-{run}"
+
+
+class Supervisor:
+    """Owns one run. Every method may be called again after a restart."""
+
+    def __init__(self, run: str, directory: str) -> None:
+        self._board = Board(run)
+        self._directory = directory
+        self._running = threading.Lock()
+
+    def run(self, packed: bytes) -> RunReport | None:
+        """Do the pickled run; `None` if it was stopped. Raises what the run raises."""
+        settle(self._directory, os.cpu_count() or 1)
+        make: Callable[..., Run] = pickle.loads(packed)
+        engine = OnCluster(self._board, ray.get_runtime_context().current_actor, self._directory)
+        with self._running:
+            try:
+                return make(
+                    engine=engine, progress=self._board, circuits=LocalCircuits(), runtime="ray"
+                ).execute()
+            except Stopped:
+                return None
+            finally:
+                self._board.close()
+
+    def note(self, part: int, rows: Mapping[str, int], work: Work | None = None) -> None:
+        """A task tells how far it is."""
+        self._board.note(part, rows, work)
+
+    def status(self) -> Status:
+        """The run as it stands."""
+        return self._board.status()
+
+    def stop(self) -> None:
+        """End the run: a commit under way is completed, everything else rolled back."""
+        self._board.stopping.set()
+
+
+def supervise(make: Callable[..., Run], run: str, listener: ProgressListener) -> RunReport:
+    """Do the run that `make` makes on the cluster that this process is connected to.
+
+    Raises what a run raises, and `KeyboardInterrupt` when a signal ended it; the run is rolled back then.
+    """
+    packed = _packed(make)
+    actor = ray.remote(Supervisor).options(
+        name=actor_name(run),
+        namespace=NAMESPACE,
+        num_cpus=0,
+        max_restarts=RESTARTS,
+        max_task_retries=RESTARTS,
+        max_concurrency=4,
+    )
+    supervisor = actor.remote(run, os.getcwd())
+    reference = supervisor.run.remote(packed)
+    try:
+        _follow(supervisor, reference, Retold(listener))
+        report: RunReport | None = _reported(reference)
+    except KeyboardInterrupt:
+        _end(supervisor, reference)
+        raise
+    if report is None:
+        raise RunError(
+            "the run was stopped; nothing of it is visible", hint="run it again to go on from there"
+        )
+    ray.kill(supervisor)
+    return report
+
+
+def status(run: str) -> Status:
+    """How far a run is, asked of its supervisor. Raises `RunError` where it has none on this cluster."""
+    try:
+        found: Status = ray.get(ray.get_actor(actor_name(run), NAMESPACE).status.remote(), timeout=10)
+        return found
+    except (ValueError, faults.RayError) as error:
+        raise RunError(
+            f"no run {run} is under way on this cluster", hint="`rayetl report` shows runs that ended"
+        ) from error
+
+
+def assert_lasting(places: Mapping[str, str]) -> None:
+    """Raise for paths, by what they are for, that lie in the copy of a working directory which the cluster
+    makes for a job and later removes."""
+    copy = Path.cwd()
+    if "working_dir_files" not in copy.parts:
+        return
+    lost = [
+        f"{purpose} ({path})"
+        for purpose, path in places.items()
+        if Path(os.path.realpath(path)).is_relative_to(copy.resolve())
+    ]
+    if lost:
+        raise Terminal(
+            f"{', '.join(lost)} would lie in the copy of the working directory that Ray removes after a job",
+            hint="give absolute paths that outlive the job; nothing was read or written",
+        )
+
+
+def _packed(make: Callable[..., Run]) -> Any:
+    try:
+        return cloudpickle.dumps(make)
+    except TypeError as error:
+        raise Terminal(
+            f"the run cannot be sent to the cluster: {error}",
+            hint="name secrets with `credential:`; the process that opens the connection looks them up",
+        ) from error
+
+
+def _follow(supervisor: Any, reference: Any, retold: Retold) -> None:
+    while not ray.wait([reference], timeout=INTERVAL)[0]:
+        _look(supervisor, retold)
+    _look(supervisor, retold)
+
+
+def _look(supervisor: Any, retold: Retold) -> None:
+    try:
+        retold.tell(ray.get(supervisor.status.remote(), timeout=5 * INTERVAL))
+    except (faults.GetTimeoutError, faults.RayActorError):
+        # It is being started again; the call that it serves decides whether the run goes on.
+        time.sleep(INTERVAL)
+
+
+def _reported(reference: Any) -> RunReport | None:
+    try:
+        report: RunReport | None = outcome(reference)
+        return report
+    except RunError as error:
+        if isinstance(error.__cause__, faults.RayActorError):
+            raise RunError(
+                f"the supervisor of the run died {RESTARTS + 1} times",
+                hint="run again: what is committed is recognised, what is finished is kept",
+            ) from error.__cause__
+        raise
+
+
+def _end(supervisor: Any, reference: Any) -> None:
+    """Stop in time, cleanly if that can be: killed, it leaves what the next run clears away."""
+    supervisor.stop.remote()
+    if not ray.wait([reference], timeout=GRACE)[0]:
+        ray.kill(supervisor)
