@@ -129,7 +129,7 @@ RAGGED = st.one_of(ROWS, st.lists(st.one_of(NUMBERS, TEXTS), max_size=6))
 def careful(reader: CsvReader, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
     """The rows of a chunk by the record reader alone."""
     texts, bad = reader._tokenized(reader._lines(chunk))
-    return typed(texts, reader._columns, reader.options, bad, reader.schema.names)
+    return typed(texts, reader._columnar.columns, reader.options, bad, reader.schema.names)
 
 
 def same(reader: CsvReader, chunk: bytes) -> None:
@@ -167,7 +167,7 @@ def test_any_text_is_read_the_same_both_ways(text: str, width: int) -> None:
 def test_plain_lines_with_quotes_are_read_in_columns(rows: list[tuple[str, ...]]) -> None:
     chunk = "".join(",".join(row) + "\n" for row in rows).encode()
     reader = CsvReader(SCHEMA, CsvOptions())
-    assert reader._plain(chunk) is not None
+    assert reader._columnar.frame(chunk) is not None
     same(reader, chunk)
 
 
