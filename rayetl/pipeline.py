@@ -24,6 +24,7 @@ from rayetl.observability.report import ParityReport, RunReport, StageTime, Test
 from rayetl.plan.build import build_plan
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.splits import SPLIT_BYTES
 from rayetl.resilience.breaker import LocalCircuits
 from rayetl.resilience.retry import Retrier
 
@@ -96,11 +97,12 @@ class Pipeline:
             plan = self._build(self._engine().finder(plan))
         return plan
 
-    def explain(self, *, sql: bool = False) -> str:
-        """The plan in words, or with `sql` the Spark SQL query of every step. Raises `ConfigError`."""
+    def explain(self, *, sql: bool = False, runtime: Runtime = "local", split_size: int = SPLIT_BYTES) -> str:
+        """The plan in words, or with `sql` the Spark SQL query of every step; for the runtime `ray` also what
+        runs split by split. Raises `ConfigError`."""
         from rayetl.plan.explain import explain
 
-        return explain(self._build(None), sql=sql)
+        return explain(self._build(None), sql=sql, split_size=split_size if runtime == "ray" else None)
 
     def preview(self, step: str | None = None, rows: int = 20) -> pa.Table:
         """The first `rows` rows of a source or step, by default of the last one; nothing is written.
@@ -134,11 +136,13 @@ class Pipeline:
         progress: ProgressListener | None = None,
         runtime: Runtime = "local",
         address: str | None = None,
+        split_size: int = SPLIT_BYTES,
     ) -> RunReport:
         """Run the pipeline and save its report under the config's `state` directory.
 
         The runtime `local` is this process. With `ray` the run lives on the Ray cluster at `address` (`auto`
-        for the one of this machine), or on one that is started for it and ended with it.
+        for that of this machine), or on one that is started for it and ended with it. Where the plan can be
+        cut, it is done there in splits of about `split_size` bytes.
 
         `run_key` names the epoch; by default it is made from the plan and the exact input. An epoch that
         is committed already is skipped and reported so; `force` runs it anew.
@@ -163,7 +167,7 @@ class Pipeline:
             from rayetl.cluster.supervisor import assert_lasting, supervise
 
             assert_lasting(self._places())
-            return supervise(self._prepared(run, run_key, force, listener), run, listener)
+            return supervise(self._prepared(run, run_key, force, listener), run, listener, split_size)
 
     def _places(self) -> dict[str, str]:
         """The paths that a run writes to, by what goes there."""

@@ -14,6 +14,8 @@ def explain(
     config: shared.Config,
     assignments: shared.Assignments = None,
     sql: Annotated[bool, typer.Option("--sql", help="The Spark SQL query of every step.")] = False,
+    runtime: Annotated[shared.Runtime, typer.Option(help="Where it would run.")] = "local",
+    split_size: shared.SplitSize = None,
 ) -> int:
     """Show the plan of a pipeline: what is read, what each step does, what is written.
 
@@ -21,6 +23,9 @@ def explain(
     Examples:
       rayetl explain flights.yaml
       rayetl explain flights.yaml --sql
+      rayetl explain flights.yaml --runtime ray
     """
-    sys.stdout.write(shared.load(config, assignments).explain(sql=sql).rstrip("\n") + "\n")
+    pipeline = shared.load(config, assignments)
+    told = pipeline.explain(sql=sql, runtime=runtime, **shared.splitting(split_size))
+    sys.stdout.write(told.rstrip("\n") + "\n")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ from rayetl.observability import progress
 from rayetl.observability.report import RunReport
 from rayetl.observability.text import write_report
 
-Runtime = Literal["local", "ray"]
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What `ray job submit` sets in the environment of the command that it starts."""
 
@@ -29,7 +28,7 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run although this key is committed.")] = False,
     runtime: Annotated[
-        Runtime | None,
+        shared.Runtime | None,
         typer.Option(help="This process, or a Ray cluster; by default local, in a Ray job ray."),
     ] = None,
     address: Annotated[
@@ -39,6 +38,7 @@ def run(
             metavar="HOST:PORT",
         ),
     ] = None,
+    split_size: shared.SplitSize = None,
     as_json: shared.Json = False,
     report_path: Annotated[
         Path | None,
@@ -61,6 +61,7 @@ def run(
       4 more rejects than allowed   130, 143 stopped by a signal
     """
     chosen, place = settings.of(context), _runtime(runtime, address)
+    splits = shared.splitting(split_size)
     pipeline = shared.load(config, assignments)
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
@@ -70,6 +71,7 @@ def run(
                 progress=listener,
                 runtime=place,
                 address=address,
+                **splits,
             )
     except RayetlError as error:
         told = getattr(error, "report", None)
@@ -80,7 +82,7 @@ def run(
     return int(found.exit_code)
 
 
-def _runtime(chosen: Runtime | None, address: str | None) -> Runtime:
+def _runtime(chosen: shared.Runtime | None, address: str | None) -> shared.Runtime:
     """The runtime asked for. Raises a usage error for an address that nothing would join."""
     if chosen == "local" and address is not None:
         raise typer.BadParameter("the runtime local joins no cluster", param_hint="--address")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +22,11 @@ Assignments = Annotated[
     ),
 ]
 State = Annotated[Path, typer.Option("--state", help="Directory of run reports.", metavar="DIR")]
+Runtime = Literal["local", "ray"]
+SplitSize = Annotated[
+    str | None,
+    typer.Option(help="On Ray, about how much input a split takes; 64MiB by default.", metavar="SIZE"),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines.")]
 
 
@@ -32,6 +37,25 @@ def variables(assignments: Sequence[str] | None) -> dict[str, str]:
         if not equals or not name.strip():
             raise typer.BadParameter(f"{name!r} is not KEY=VALUE", param_hint="--set")
     return {name.strip(): value for name, _, value in pairs}
+
+
+def splitting(size: str | None) -> dict[str, int]:
+    """`--split-size` as an argument, where it was given. Raises a usage error for what is no size."""
+    if size is None:
+        return {}
+    from pydantic import TypeAdapter, ValidationError
+
+    from rayetl.model import Size
+
+    try:
+        found: int = TypeAdapter(Size).validate_python(size)
+    except ValidationError as error:
+        raise typer.BadParameter(
+            f"{size!r} is not a size such as 64MiB", param_hint="--split-size"
+        ) from error
+    if found < 1:
+        raise typer.BadParameter("a split holds at least one byte", param_hint="--split-size")
+    return {"split_size": found}
 
 
 def load(config: Path, assignments: Sequence[str] | None = None) -> Pipeline:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -11,11 +12,13 @@ import ray
 from ray import exceptions as faults
 
 from rayetl.cluster.board import INTERVAL, Board
-from rayetl.cluster.tasks import run_whole
+from rayetl.cluster.tasks import run_split, run_whole
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
 from rayetl.errors import RayetlError, RunError
 from rayetl.observability.progress import Silent
+from rayetl.plan.splits import Split, Splits, cut
+from rayetl.runs.parked import Parking
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
     from rayetl.plan.nodes import Plan, StepNode
+
+_SHARE = 0.05
+"""Bytes of input under way for each byte of the cluster's memory: in memory they are ten times as many."""
 
 ATTEMPTS = 3
 """How often the cluster starts a task again whose worker process died."""
@@ -32,16 +38,63 @@ class Stopped(BaseException):
     """The driver asked the run to end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OnCluster:
-    """Runs jobs by tasks that report to the supervisor `me`. `directory` is where the driver works."""
+    """Runs jobs by tasks that report to the supervisor `me`: split by split where the plan streams, else by
+    one. `directory` is where the driver works, `records` where the finished splits of the run are noted,
+    `split_size` is in bytes."""
 
     board: Board
     me: Any
     directory: str
+    records: Path
+    split_size: int
     name: str = "polars"
+    _parking: Parking | None = None
 
     def run(self, job: Job) -> Measured:
+        splits = cut(job.plan, self.split_size)
+        return self._whole(job) if isinstance(splits, str) else self._by_splits(job, splits)
+
+    def forget(self) -> None:
+        """Remove finished splits that nobody will ask for again."""
+        if self._parking is not None:
+            self._parking.forget()
+
+    def _by_splits(self, job: Job, splits: Splits) -> Measured:
+        self._parking = parking = Parking.of(self.records, job, splits)
+        kept = parking.kept()
+        self.board.begin(len(splits.parts), len(kept))
+        for record in kept.values():
+            self.board.note(record.number, record.measured.staged)
+        self._do([split for split in splits.parts if split.number not in kept], parking)
+        return parking.gather(len(kept))
+
+    def _do(self, splits: list[Split], parking: Parking) -> None:
+        packed = ray.put(cloudpickle.dumps(parking))
+        task = ray.remote(num_cpus=1, max_retries=ATTEMPTS)(run_split)
+        window, waiting = Window.of_cluster(), splits[::-1]
+        flying: dict[Any, Split] = {}
+        try:
+            while waiting or flying:
+                while waiting and window.has_room(flying.values(), waiting[-1]):
+                    split = waiting.pop()
+                    named = task.options(name=f"{parking.plan.name} split {split.number}")
+                    flying[named.remote(packed, split.number, self.directory, self.me)] = split
+                for reference in self._finished(list(flying)):
+                    self.board.finish(flying.pop(reference).number, outcome(reference))
+        except BaseException:
+            for reference in flying:
+                ray.cancel(reference, force=True)
+            raise
+
+    def _finished(self, references: list[Any]) -> list[Any]:
+        if self.board.stopping.is_set():
+            raise Stopped
+        done: list[Any] = ray.wait(references, num_returns=1, timeout=INTERVAL / 4)[0]
+        return done
+
+    def _whole(self, job: Job) -> Measured:
         self.board.begin(1, 0)
         packed = ray.put(cloudpickle.dumps(replace(job, progress=Silent())))
         threads = _threads()
@@ -68,6 +121,25 @@ class OnCluster:
         return PolarsEngine().finder(plan)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How much work may be under way at once: parts of so many bytes of input together, and so many parts."""
+
+    bytes: int
+    parts: int
+
+    @classmethod
+    def of_cluster(cls) -> Window:
+        """As much as the cluster has room for: a part more than processors, so that none of them waits."""
+        resources = ray.cluster_resources()
+        return cls(int(resources.get("memory", 0) * _SHARE), int(resources.get("CPU", 1)) + 1)
+
+    def has_room(self, flying: Collection[Split], part: Split) -> bool:
+        """Whether one more part may start. A part that is larger than the window goes alone."""
+        held = sum(split.bytes for split in flying)
+        return not flying or (len(flying) < self.parts and held + part.bytes <= self.bytes)
+
+
 def outcome(reference: Any) -> Any:
     """The result of a finished task or call; its own error is raised as it was."""
     try:
@@ -75,7 +147,7 @@ def outcome(reference: Any) -> Any:
     except faults.RayTaskError as error:
         if isinstance(error.cause, RayetlError):
             raise error.cause from None
-        raise
+        raise (error.cause or error) from error
     except faults.OutOfMemoryError as error:
         raise RunError(
             "the cluster ended a worker of this run because its node was out of memory",

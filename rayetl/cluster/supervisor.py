@@ -7,6 +7,7 @@ to do. When the driver goes, the cluster ends the supervisor and its tasks.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import threading
@@ -22,7 +23,7 @@ from ray import exceptions as faults
 from rayetl.cluster.board import INTERVAL, Board, Retold, Status, Work
 from rayetl.cluster.engine import OnCluster, Stopped, outcome
 from rayetl.cluster.tasks import settle
-from rayetl.errors import RunError, Terminal
+from rayetl.errors import QualityAbort, RunError, Terminal
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.resilience.breaker import LocalCircuits
@@ -45,25 +46,37 @@ def actor_name(run: str) -> str:
 class Supervisor:
     """Owns one run. Every method may be called again after a restart."""
 
-    def __init__(self, run: str, directory: str) -> None:
+    def __init__(self, run: str, directory: str, split_size: int) -> None:
         self._board = Board(run)
         self._directory = directory
+        self._split_size = split_size
         self._running = threading.Lock()
 
     def run(self, packed: bytes) -> RunReport | None:
         """Do the pickled run; `None` if it was stopped. Raises what the run raises."""
         settle(self._directory, os.cpu_count() or 1)
         make: Callable[..., Run] = pickle.loads(packed)
-        engine = OnCluster(self._board, ray.get_runtime_context().current_actor, self._directory)
         with self._running:
             try:
-                return make(
-                    engine=engine, progress=self._board, circuits=LocalCircuits(), runtime="ray"
-                ).execute()
+                return self._execute(make)
             except Stopped:
                 return None
             finally:
                 self._board.close()
+
+    def _execute(self, make: Callable[..., Run]) -> RunReport:
+        # The engine needs the key of the run, which is bound in `make` already.
+        run = make(engine=None, progress=self._board, circuits=LocalCircuits(), runtime="ray")
+        epoch = hashlib.sha256(f"{run.plan.name}\0{run.key}".encode()).hexdigest()[:16]
+        me, records = ray.get_runtime_context().current_actor, run.state / "parked" / epoch
+        run.engine = engine = OnCluster(self._board, me, self._directory, records, self._split_size)
+        try:
+            report = run.execute()
+        except QualityAbort:
+            engine.forget()
+            raise
+        engine.forget()
+        return report
 
     def note(self, part: int, rows: Mapping[str, int], work: Work | None = None) -> None:
         """A task tells how far it is."""
@@ -78,8 +91,9 @@ class Supervisor:
         self._board.stopping.set()
 
 
-def supervise(make: Callable[..., Run], run: str, listener: ProgressListener) -> RunReport:
-    """Do the run that `make` makes on the cluster that this process is connected to.
+def supervise(make: Callable[..., Run], run: str, listener: ProgressListener, split_size: int) -> RunReport:
+    """Do the run that `make` makes on the cluster that this process is connected to, in splits of about
+    `split_size` bytes where it can be cut.
 
     Raises what a run raises, and `KeyboardInterrupt` when a signal ended it; the run is rolled back then.
     """
@@ -92,7 +106,7 @@ def supervise(make: Callable[..., Run], run: str, listener: ProgressListener) ->
         max_task_retries=RESTARTS,
         max_concurrency=4,
     )
-    supervisor = actor.remote(run, os.getcwd())
+    supervisor = actor.remote(run, os.getcwd(), split_size)
     reference = supervisor.run.remote(packed)
     try:
         _follow(supervisor, reference, Retold(listener))

@@ -35,6 +35,19 @@ def here(part: int) -> Work:
     return Work(part, ray.util.get_node_ip_address(), os.getpid())
 
 
+def run_split(parking: bytes, number: int, directory: str, supervisor: Any) -> Mapping[str, int]:
+    """Do one split of a pickled `Parking` in this worker, with one thread: splits share the processors."""
+    settle(directory, 1)
+    from rayetl.engines.polars import PolarsEngine
+
+    def send(rows: Mapping[str, int]) -> None:
+        supervisor.note.remote(number, rows)
+
+    supervisor.note.remote(number, {}, here(number))
+    found: Mapping[str, int] = pickle.loads(parking).do(number, PolarsEngine(), Reporter(send))
+    return found
+
+
 def run_whole(job: bytes, directory: str, threads: int, supervisor: Any) -> Measured:
     """Run a pickled `Job` in this worker."""
     settle(directory, threads)

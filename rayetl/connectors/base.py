@@ -24,27 +24,32 @@ EMPTY = Schema()
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """One file of a scan: `size` in bytes, `modified_ns` since the epoch, values of hive partition
-    directories by column name (`None` for the null partition)."""
+    directories by column name (`None` for the null partition). With `count`, only so many of its rows from
+    the row `first` on, which are whole row groups of a Parquet file."""
 
     path: str
     size: int
     modified_ns: int
     partition: tuple[tuple[str, str | None], ...] = ()
+    first: int = 0
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FilesScan:
-    """Files of one format, read with one schema. `options` is the format's own frozen model."""
+    """Files of one format, read with one schema. `options` is the format's own frozen model. Positions number
+    the files from `first_file` on: a scan of some files of another one keeps its numbers."""
 
     format: str
     files: tuple[InputFile, ...]
     schema: Schema
     options: Model
     mode: Literal["permissive", "drop", "fail"] = "permissive"
+    first_file: int = 0
 
     def locate(self, position: int) -> tuple[InputFile, int]:
         """The file and the row number in it (from 0) behind a value of the hidden row column."""
-        return self.files[position >> ROW_BITS], position & ((1 << ROW_BITS) - 1)
+        return self.files[(position >> ROW_BITS) - self.first_file], position & ((1 << ROW_BITS) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,9 @@ class Epoch:
 @dataclass(frozen=True, slots=True)
 class FilesTarget:
     """Where and how an engine stages files: into `directory`, in `format`, below hive directories of
-    `partition_by`; about `max_bytes` a file when given."""
+    `partition_by`; about `max_bytes` a file when given. What is put into `parking`, a directory of the same
+    file system that nobody has made yet, outlives the attempt and is found again by the next one at the same
+    epoch."""
 
     directory: str
     format: str
@@ -129,6 +136,7 @@ class FilesTarget:
     partition_by: tuple[str, ...] = ()
     max_bytes: int | None = None
     schema: Schema = EMPTY
+    parking: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rayetl.observability.progress import ProgressListener, Silent
+from rayetl.observability.report import SplitsReport
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,7 +48,7 @@ class Measured:
     `refused`: rows of a checked node (or malformed rows of a source) that were set aside. `failing`: for
     a checked node, how many rows failed each of its row checks. `tables`: its findings on the whole
     table. `staged`: rows that reached the files of each load. `rejects`: Arrow IPC files of the refused rows
-    with their flags. Nodes that no load needs are absent.
+    with their flags. Nodes that no load needs are absent. `splits`: the parts that the run was made of.
     """
 
     read: Mapping[str, int]
@@ -57,6 +58,7 @@ class Measured:
     tables: Mapping[str, tuple[TableFinding, ...]]
     staged: Mapping[str, int]
     rejects: Mapping[str, Sequence[Path]]
+    splits: SplitsReport | None = None
 
 
 class Engine(Protocol):

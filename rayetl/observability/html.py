@@ -9,7 +9,7 @@ from string import Template
 from rayetl.observability import charts
 from rayetl.observability.charts import esc
 from rayetl.observability.report import RunReport
-from rayetl.observability.text import Table, count, duration, rate, size, tables
+from rayetl.observability.text import Table, count, duration, rate, size, splits, tables
 
 PILLS = {
     "done": ("good", "done"),
@@ -62,6 +62,8 @@ def _header(report: RunReport) -> str:
     colour, text = PILLS[report.status]
     when = f"{report.started:%Y-%m-%d %H:%M:%S} UTC"
     where = f"engine {report.engine}, runtime {report.runtime}"
+    if report.splits:
+        where += f" · {splits(report.splits)}"
     meta = f"{when} · run {report.run} · run key {report.run_key} · {where}"
     return (
         f'<header><h1>{esc(report.pipeline)}</h1><span class="pill {colour}">{esc(text)}</span>'

@@ -150,6 +150,14 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitsReport:
+    """How many splits a run was made of; `kept` of them were finished by an earlier run that did not end."""
+
+    total: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The account of one run. Times are UTC; `run_key` names the epoch, `run` this attempt; `retries` says
     how often something was tried again, `engine_log` where the engine's other processes write."""
@@ -177,6 +185,7 @@ class RunReport:
     rejected_rows: int | None = None
     retries: int = 0
     engine_log: str | None = None
+    splits: SplitsReport | None = None
 
     @property
     def seconds(self) -> float:

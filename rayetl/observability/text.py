@@ -12,6 +12,7 @@ from rayetl.observability.report import (
     LoadReport,
     ParityReport,
     RunReport,
+    SplitsReport,
     StepReport,
     TableDiff,
     TestReport,
@@ -99,6 +100,12 @@ def headline(report: RunReport) -> str:
 def _visible(report: RunReport) -> str:
     done = [load.load for load in report.loads if load.status == "committed"]
     return f"only {', '.join(done)} was committed before" if done else "nothing of it is visible in any load"
+
+
+def splits(found: SplitsReport) -> str:
+    """Of how many parts a run was made, and how many were there already."""
+    kept = f", {count(found.kept)} of them finished by an earlier run" if found.kept else ""
+    return f"{count(found.total)} splits{kept}"
 
 
 def totals(report: RunReport) -> str:
@@ -237,6 +244,8 @@ def write_report(report: RunReport, stream: TextIO | None = None, *, error: bool
     out.line(identity)
     if report.engine_log:
         out.line(f"log of {report.engine}: {report.engine_log}")
+    if report.splits:
+        out.line(splits(report.splits))
     for table in tables(report):
         out.table(table)
     for warning in report.warnings:

@@ -10,6 +10,7 @@ from rayetl.connectors.base import BatchScan
 from rayetl.contracts import ContractConfig
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
+from rayetl.plan.splits import cut
 from rayetl.sql.parse import render
 from rayetl.sql.types import Field, Schema
 
@@ -19,15 +20,25 @@ MAX_COLUMNS = 12
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def explain(plan: Plan, *, sql: bool = False, engine: str = "polars", why: str | None = None) -> str:
+def explain(
+    plan: Plan,
+    *,
+    sql: bool = False,
+    engine: str = "polars",
+    why: str | None = None,
+    split_size: int | None = None,
+) -> str:
     """The plan as a readable tree; with `sql`, every step's query as Spark SQL text that Spark runs as is.
 
-    `engine` and `why` say what runs the plan and how that was chosen.
+    `engine` and `why` say what runs the plan and how that was chosen; with `split_size` (bytes), the text
+    says what the runtime `ray` makes of it.
     """
     if sql:
         return "\n\n".join(_statements(plan)) + "\n"
     reason = why or "it runs every function of this plan"
     head = [f"pipeline {plan.name}", f"engine {engine}: {reason}", f"time zone {plan.time_zone}"]
+    if split_size is not None:
+        head += _on_ray(plan, split_size)
     lines = [*head, "", "sources", *_sources(plan)]
     if plan.steps:
         lines += ["", "steps", *_steps(plan)]
@@ -35,6 +46,26 @@ def explain(plan: Plan, *, sql: bool = False, engine: str = "polars", why: str |
     if plan.warnings:
         lines += ["", "warnings", *(f"  {_warning(str(w.message), w.hint)}" for w in plan.warnings)]
     return "\n".join(lines) + "\n"
+
+
+def _on_ray(plan: Plan, size: int) -> Iterator[str]:
+    if plan.deferred:
+        yield "runtime ray: known when the values have been looked up in the data"
+        return
+    splits = cut(plan, size)
+    if isinstance(splits, str):
+        yield f"runtime ray: one task, because {splits}"
+        return
+    largest = max(split.bytes for split in splits.parts)
+    count, source = len(splits.parts), splits.source
+    yield f"runtime ray: {count} splits of {source}, the largest of {_size(largest)}, one commit"
+    steps = [step.id for step in plan.steps if step.id in splits.streaming]
+    if steps:
+        yield f"  split by split: {_listed(steps)}"
+    nodes = [*(node.id for node in plan.sources), *(node.id for node in plan.steps)]
+    again = [node for node in nodes if node not in splits.streaming]
+    if again:
+        yield f"  again for every split: {_listed(again)}"
 
 
 def _warning(message: str, hint: str | None) -> str:

@@ -216,6 +216,7 @@ class Run:
             else (),
             peak_memory_bytes=_peak_memory(),
             versions=_versions(self.engine.name),
+            splits=measured.splits if measured else None,
             retries=self.retries,
             engine_log=self.engine.log,
             rejected_rows=sum(measured.refused[node] for node in measured.rejects) if measured else None,

@@ -5,6 +5,7 @@
     out/daily/_rayetl/epochs/000001.json  the ledger: one manifest for each committed epoch
     out/daily/_rayetl/published           the last epoch whose files are all in place
     out/.daily.rayetl-<attempt>/          one attempt: `data` (staged files), `manifest.json`, `next`
+    out/.daily.parked-<epoch>/            finished parts of an epoch that is not committed yet
 
 The directory of an attempt is also its right to commit: whoever takes over renames it first, after which
 no system call of the old attempt can find its files.
@@ -79,6 +80,23 @@ class Layout:
         attempt.directory.mkdir()
         attempt.data.mkdir()
         return attempt
+
+    def parking(self, pipeline: str, load: str, key: str) -> Path:
+        """Where finished parts of an epoch wait for its commit; no attempt clears it away."""
+        parent, prefix = self._parked
+        named = hashlib.sha256("\0".join((pipeline, load, key)).encode()).hexdigest()[:16]
+        return parent / f"{prefix}{named}"
+
+    def parkings(self) -> Iterator[Path]:
+        """All directories of finished parts."""
+        parent, prefix = self._parked
+        if os.access(parent, os.R_OK):
+            yield from (Path(entry.path) for entry in os.scandir(parent) if entry.name.startswith(prefix))
+
+    @property
+    def _parked(self) -> tuple[Path, str]:
+        parent, prefix = self._beside if self.swap else self._inside
+        return parent, prefix.replace("rayetl-", "parked-").replace("attempt-", "parked-")
 
     def attempts(self) -> Iterator[Attempt]:
         """All directories of attempts, dead ones included, oldest first."""

@@ -39,6 +39,9 @@ class SaveMode(StrEnum):
     IGNORE = "ignore"
 
 
+FORGOTTEN = 7 * 24 * 3600.0
+"""Seconds after which finished parts of an epoch are no longer waited for."""
+
 CountRows = Callable[[Sequence[Path]], Sequence[int] | None]
 """Counts the rows of staged files from the files themselves; `None` where the format cannot tell."""
 
@@ -118,7 +121,8 @@ class DirectorySession(LoadSession):
             )
         self._attempt = self._layout.new_attempt(self._ledger.head + 1)
         failpoint("stage.attempt_made")
-        self.target = replace(self.target, directory=str(self._attempt.data))
+        parking = self._layout.parking(self.epoch.pipeline, self.epoch.load, self.epoch.key)
+        self.target = replace(self.target, directory=str(self._attempt.data), parking=str(parking))
         return self.target
 
     def commit(self, rows: int) -> LoadResult:
@@ -176,6 +180,14 @@ class DirectorySession(LoadSession):
             remove_tree(attempt.directory)
             failpoint("recover.cleared")
         self._ledger = replace(self._ledger, published=self._ledger.head)
+        self._clear_parkings()
+
+    def _clear_parkings(self) -> None:
+        """Remove finished parts of epochs that are committed, and of those that nobody came back to."""
+        done = {self._layout.parking(m.pipeline, m.load, m.key) for m in self._ledger.manifests}
+        for parking in self._layout.parkings():
+            if parking in done or time.time() - parking.stat().st_mtime > FORGOTTEN:
+                remove_tree(parking)
 
     def _take_lock(self) -> Lock:
         while True:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-    from rayetl.connectors.base import FilesScan
+    from rayetl.connectors.base import FilesScan, InputFile
     from rayetl.errors import SourceError
     from rayetl.sql.types import Schema
 
@@ -49,6 +49,13 @@ def count_rows(scan: FilesScan) -> int | None:
     from rayetl.connectors.formats.reading import count_rows
 
     return count_rows(scan)
+
+
+def row_groups(file: InputFile) -> list[tuple[int, int]]:
+    """Rows and bytes of the row groups of a Parquet file, in order. Raises `SourceError`."""
+    from rayetl.connectors.formats.reading import row_groups
+
+    return row_groups(file)
 
 
 def never_null(scan: FilesScan) -> frozenset[str]:

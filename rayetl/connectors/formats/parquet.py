@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -119,7 +120,15 @@ def _by_leaves(kind: DataType, leaves: Iterator[Any]) -> DataType:
 
 def row_count(file: InputFile) -> int:
     """Rows of one file by its footer. Raises SourceError."""
-    return _footer(file).rows
+    return _footer(file).rows if file.count is None else file.count
+
+
+def row_groups(file: InputFile) -> list[tuple[int, int]]:
+    """Rows and bytes of the row groups of one file, in order. Raises SourceError."""
+    with guarded(file.path):
+        metadata = _open(file.path).metadata
+    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+    return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
 @lru_cache(maxsize=1024)
@@ -168,10 +177,12 @@ def _inside(scan: FilesScan) -> Schema:
 
 
 def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]]:
-    """Files that one scan can take: all of a partition, or one where rows have to be numbered."""
+    """Files that one scan can take: all of a partition, or one where rows have to be numbered or not all of
+    them are read."""
     groups: list[tuple[int, list[InputFile]]] = []
-    for index, file in enumerate(scan.files):
-        if groups and not position and groups[-1][1][-1].partition == file.partition:
+    for index, file in enumerate(scan.files, scan.first_file):
+        last = groups[-1][1][-1] if groups and not position else None
+        if last and last.partition == file.partition and last.count is None and file.count is None:
             groups[-1][1].append(file)
         else:
             groups.append((index, [file]))
@@ -188,6 +199,8 @@ def _native(
         extra_columns="ignore",
         row_index_name=ROW if position else None,
     )
+    if files[0].count is not None:
+        frame = frame.slice(files[0].first, files[0].count)
     columns = [*inside.names, ROW] if position else list(inside.names)
     frame = frame.select(columns)
     if position:
@@ -245,7 +258,7 @@ def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[p
         found = {name.lower(): name for name in reversed(opened.schema_arrow.names)}
         asked = Schema(tuple(column for column in schema if column.name.lower() in wanted & found.keys()))
         if not len(asked):
-            yield from _empty(schema, opened.metadata.num_rows)
+            yield from _empty(schema, opened.metadata.num_rows if file.count is None else file.count)
             return
         calendar = _calendar(opened)
         zone = (opened.metadata.metadata or {}).get(b"org.apache.spark.timeZone", b"UTC").decode()
@@ -253,9 +266,20 @@ def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[p
             pl.lit(None, dtype=polars_type(c.type)).alias(c.name) for c in schema if c not in asked.fields
         ]
         columns = [found[column.name.lower()] for column in asked]
-        for batch in opened.iter_batches(batch_size=BATCH, columns=columns, use_threads=True):
+        groups = _wanted_groups(opened.metadata, file)
+        for batch in opened.iter_batches(BATCH, groups, columns=columns, use_threads=True):
             frame = conform(pa.Table.from_batches([batch]), asked)
             yield rebased(frame, asked, calendar, file.path, zone).with_columns(others).select(schema.names)
+
+
+def _wanted_groups(metadata: Any, file: InputFile) -> list[int]:
+    """The row groups that hold the rows to be read."""
+    if file.count is None:
+        return list(range(metadata.num_row_groups))
+    rows = [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
+    starts = list(accumulate(rows, initial=0))[:-1]
+    end = file.first + file.count
+    return [place for place, start in enumerate(starts) if file.first <= start < end]
 
 
 def _empty(schema: Schema, height: int) -> Iterator[pl.DataFrame]:

@@ -67,8 +67,8 @@ def _without_reasons(frame: pl.LazyFrame, malformed: bool) -> pl.LazyFrame:
 
 def _frames(scan: FilesScan, names: Sequence[str], malformed: bool) -> Iterator[pl.DataFrame]:
     """Frames of all columns, of which those not in `names` may hold nothing."""
-    for index, file in enumerate(scan.files):
-        start = 0
+    for index, file in enumerate(scan.files, scan.first_file):
+        start = file.first
         for frame, bad in _file_batches(scan, file, names):
             height = frame.height
             row = pl.int_range(height, dtype=pl.Int64) + ((index << ROW_BITS) + start)
@@ -135,6 +135,11 @@ def count_rows(scan: FilesScan) -> int | None:
     if scan.format != "parquet":
         return None
     return sum(parquet.row_count(file) for file in scan.files)
+
+
+def row_groups(file: InputFile) -> list[tuple[int, int]]:
+    """See `rayetl.connectors.formats.row_groups`."""
+    return parquet.row_groups(file)
 
 
 def never_null(scan: FilesScan) -> frozenset[str]:

@@ -1,0 +1,256 @@
+"""Finished splits wait on disk, beside their targets, until one commit takes them all.
+
+A split is put through the plan into directories of its own, named by a token. When its files are durable, a
+record of it is linked into place, and whoever links first has done the split; files that no record names are
+nobody's. Run again, a run finds the records of its epoch and does the other splits only. Records speak of
+one layout: the same plan, the same input, cut in the same places.
+
+    state/parked/<epoch>/<layout>/000007.json           the record of a split
+    state/parked/<epoch>/<layout>/000007-<token>/       its refused rows
+    out/.daily.parked-<epoch>/<layout>/000007-<token>/  its files of one load
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from rayetl.connectors.base import FilesTarget
+from rayetl.connectors.commit.durable import sync, write_synced
+from rayetl.connectors.commit.layout import data_files
+from rayetl.engines.base import Engine, Job, Measured, TableFinding
+from rayetl.errors import BooksError, LoadError
+from rayetl.failpoints import failpoint
+from rayetl.observability.progress import ProgressListener
+from rayetl.observability.report import SplitsReport
+from rayetl.plan.nodes import Plan
+from rayetl.plan.splits import Splits
+
+Files = Mapping[str, Sequence[tuple[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A finished split: what was counted, and the files of each load with their sizes in bytes."""
+
+    number: int
+    token: str
+    measured: Measured
+    files: Files
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """The finished splits of one run. `records` is the directory of its epoch."""
+
+    records: Path
+    layout: str
+    plan: Plan
+    splits: Splits
+    targets: Mapping[str, FilesTarget]
+
+    @classmethod
+    def of(cls, records: Path, job: Job, splits: Splits) -> Parking:
+        """The parking of a job that is cut so; its directories are made."""
+        parking = cls(records, _layout(job.plan, splits), job.plan, splits, job.targets)
+        for place in parking._places():
+            place.mkdir(parents=True, exist_ok=True)
+            sync(place.parent)
+        return parking
+
+    def _places(self) -> Iterable[Path]:
+        return self._own, *(self._of_load(load) for load in self.targets)
+
+    @property
+    def _own(self) -> Path:
+        return self.records.absolute() / self.layout
+
+    def _of_load(self, load: str) -> Path:
+        return Path(self.targets[load].parking, self.layout)
+
+    def kept(self) -> dict[int, Record]:
+        """The splits that are finished, by number; a record whose files are not all there is taken back."""
+        found = {}
+        for path in sorted(self._own.glob("*.json")):
+            record = self._read(path)
+            if self._is_whole(record):
+                found[record.number] = record
+            else:
+                path.unlink()
+        return found
+
+    def do(self, number: int, engine: Engine, listener: ProgressListener) -> Mapping[str, int]:
+        """Put a split through the plan and record it; gives the rows that each load got of it."""
+        split, name = self.splits.parts[number], f"{number:06d}-{secrets.token_hex(4)}"
+        for place in self._places():
+            (place / name).mkdir()
+        targets = {
+            load: replace(target, directory=str(self._of_load(load) / name))
+            for load, target in self.targets.items()
+        }
+        plan = self.splits.plan_of(self.plan, split)
+        measured = engine.run(Job(plan, targets, self._own / name, listener))
+        failpoint("split.staged")
+        files = {load: _made_durable(self._of_load(load) / name) for load in targets}
+        _made_durable(self._own / name)
+        self._write(Record(number, name, measured, files))
+        failpoint("split.recorded")
+        return measured.staged
+
+    def gather(self, kept: int) -> Measured:
+        """Link the files of all splits into the targets and add up what was counted."""
+        records = self.kept()
+        if missing := len(self.splits.parts) - len(records):
+            raise LoadError(
+                f"{missing} finished splits are not there any more",
+                hint="run again: they are done anew, and nothing was committed",
+            )
+        ordered = [records[split.number] for split in self.splits.parts]
+        measured = added(ordered, self.splits.streaming)
+        for load, target in self.targets.items():
+            self._link(load, target, ordered, measured.staged[load] > 0)
+        return replace(measured, splits=SplitsReport(len(ordered), kept))
+
+    def _link(self, load: str, target: FilesTarget, records: Sequence[Record], any_rows: bool) -> None:
+        """Every split without a row still has a file; one such file is enough where there are no rows."""
+        chosen = [record for record in records if record.measured.staged[load]] if any_rows else records[:1]
+        for record in chosen:
+            for name, _ in record.files[load]:
+                inside = Path(name)
+                place = Path(target.directory, inside.with_name(f"s{record.number:06d}-{inside.name}"))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.link(self._of_load(load) / record.token / name, place)
+
+    def forget(self) -> None:
+        """Remove everything; a worker of a dead run may still be adding to it."""
+        shutil.rmtree(self.records, ignore_errors=True)
+        for target in self.targets.values():
+            shutil.rmtree(target.parking, ignore_errors=True)
+
+    def _is_whole(self, record: Record) -> bool:
+        if not set(self.targets) <= set(record.files):
+            return False
+        try:
+            return all(
+                (self._of_load(load) / record.token / name).stat().st_size == size
+                for load in self.targets
+                for name, size in record.files[load]
+            )
+        except FileNotFoundError:
+            return False
+
+    def _write(self, record: Record) -> None:
+        measured = record.measured
+        document = {
+            "number": record.number,
+            "token": record.token,
+            "files": record.files,
+            "read": measured.read,
+            "rows": measured.rows,
+            "refused": measured.refused,
+            "failing": measured.failing,
+            "tables": {
+                node: [[finding.observed, finding.failed] for finding in found]
+                for node, found in measured.tables.items()
+            },
+            "staged": measured.staged,
+            "rejects": {
+                node: [path.relative_to(self._own / record.token).as_posix() for path in paths]
+                for node, paths in measured.rejects.items()
+            },
+        }
+        draft = self._own / f"{record.token}.draft"
+        write_synced(draft, orjson.dumps(document))
+        # Another worker may have been faster: a split that was given out twice counts once.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, self._own / f"{record.number:06d}.json")
+        draft.unlink()
+        sync(self._own)
+
+    def _read(self, path: Path) -> Record:
+        document = orjson.loads(path.read_bytes())
+        token = document["token"]
+        measured = Measured(
+            read=document["read"],
+            rows=document["rows"],
+            refused=document["refused"],
+            failing={node: tuple(counts) for node, counts in document["failing"].items()},
+            tables={
+                node: tuple(TableFinding(*finding) for finding in found)
+                for node, found in document["tables"].items()
+            },
+            staged=document["staged"],
+            rejects={
+                node: [self._own / token / name for name in names]
+                for node, names in document["rejects"].items()
+            },
+        )
+        files = {load: [(name, size) for name, size in names] for load, names in document["files"].items()}
+        return Record(document["number"], token, measured, files)
+
+
+def added(records: Sequence[Record], streaming: frozenset[str]) -> Measured:
+    """What was counted in all splits. Nodes that do not stream were counted in each of them, alike."""
+    counts = [record.measured for record in records]
+    first = counts[0]
+    for each in counts[1:]:
+        for node, rows in first.rows.items():
+            if node not in streaming and each.rows[node] != rows:
+                raise BooksError(
+                    f"{node} had {rows} rows in one split and {each.rows[node]} in another",
+                    hint="did the input change during the run? nothing was committed; run again",
+                )
+
+    def total(of: Sequence[Mapping[str, int]]) -> dict[str, int]:
+        return {
+            node: sum(each[node] for each in of) if node in streaming else rows
+            for node, rows in of[0].items()
+        }
+
+    def total_of(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        return tuple(map(sum, zip(*rows, strict=True)))
+
+    return Measured(
+        read=total([each.read for each in counts]),
+        rows=total([each.rows for each in counts]),
+        refused=total([each.refused for each in counts]),
+        failing={
+            node: total_of([each.failing[node] for each in counts]) if node in streaming else failing
+            for node, failing in first.failing.items()
+        },
+        tables=first.tables,
+        staged={load: sum(each.staged[load] for each in counts) for load in first.staged},
+        rejects={
+            node: [path for each in (counts if node in streaming else [first]) for path in each.rejects[node]]
+            for node in first.rejects
+        },
+    )
+
+
+def _made_durable(directory: Path) -> list[tuple[str, int]]:
+    """Force everything below `directory` to disk; gives the files with their sizes."""
+    files = list(data_files(directory))
+    for name in files:
+        sync(directory / name)
+    for below, _, _ in os.walk(directory):
+        sync(Path(below))
+    sync(directory.parent)
+    return [(name.as_posix(), (directory / name).stat().st_size) for name in files]
+
+
+def _layout(plan: Plan, splits: Splits) -> str:
+    identities = [(source.id, source.source.identity(source.scan)) for source in plan.sources]
+    cuts = [
+        (split.first_file, [(file.path, file.first, file.count) for file in split.files])
+        for split in splits.parts
+    ]
+    said = repr((plan.fingerprint, sorted(identities), cuts))
+    return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
