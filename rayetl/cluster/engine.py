@@ -50,6 +50,7 @@ class OnCluster:
     records: Path
     split_size: int
     name: str = "polars"
+    log: str | None = None
     _parking: Parking | None = None
 
     def run(self, job: Job) -> Measured:

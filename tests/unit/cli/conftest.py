@@ -39,8 +39,8 @@ class FakePipeline:
     def check(self):
         self._do("check")
 
-    def explain(self, *, sql=False):
-        self._do("explain", sql)
+    def explain(self, *, sql=False, runtime="local", **given):
+        self._do("explain", sql, runtime, given)
         return "SELECT 1" if sql else "the plan"
 
     def preview(self, step=None, rows=20):
@@ -53,9 +53,10 @@ class FakePipeline:
         self._do("test", tuple(names))
         return self.tests
 
-    def run(self, *, run_key=None, force=False, progress=None):
+    def run(self, *, run_key=None, force=False, progress=None, runtime="local", address=None, **given):
         progress.stage_started("run")
         self._do("run", run_key, force)
+        self._do("runtime", runtime, address, given)
         progress.stage_finished("run", 0.5)
         return self.report
 

@@ -39,7 +39,7 @@ PROBLEMS = [
 def test_run_passes_on_what_was_asked(fake, call) -> None:
     done = call("run", "a.yaml", "--set", "day=2013-01-01", "--set", "x=a=b", "--run-key", "k", "--force")
     assert done.code == 0
-    assert fake.calls == [("load", ("a.yaml", {"day": "2013-01-01", "x": "a=b"})), ("run", ("k", True))]
+    assert fake.calls[:2] == [("load", ("a.yaml", {"day": "2013-01-01", "x": "a=b"})), ("run", ("k", True))]
     assert "flights: done" in done.out
 
 
@@ -182,6 +182,37 @@ def test_check_finds_the_problems_of_every_file(fake, call) -> None:
 def test_explain(fake, call) -> None:
     assert call("explain", "a.yaml").out == "the plan\n"
     assert call("explain", "a.yaml", "--sql").out == "SELECT 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), ("local", None, {})),
+        (("--runtime", "ray"), ("ray", None, {})),
+        (("--address", "auto"), ("ray", "auto", {})),
+        (("--runtime", "ray", "--split-size", "16MiB"), ("ray", None, {"split_size": 16 << 20})),
+    ],
+)
+def test_where_a_run_lives(fake, call, words, expected) -> None:
+    assert call("run", "a.yaml", "-q", *words).code == 0
+    assert ("runtime", expected) in fake.calls
+
+
+def test_a_run_in_a_ray_job_lives_on_ray(fake, call, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    call("run", "a.yaml", "-q")
+    call("run", "a.yaml", "-q", "--runtime", "local")
+    assert [found for name, found in fake.calls if name == "runtime"] == [
+        ("ray", None, {}),
+        ("local", None, {}),
+    ]
+
+
+@pytest.mark.parametrize("size", ["much", "0", "-1", "1 banana"])
+def test_a_split_size_must_be_one(fake, call, size) -> None:
+    outcome = call("run", "a.yaml", f"--split-size={size}")
+    assert outcome.code == 2
+    assert "--split-size" in outcome.err
 
 
 def test_preview_as_a_table_and_as_json(fake, call) -> None:
