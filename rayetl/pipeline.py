@@ -100,7 +100,12 @@ class Pipeline:
         """The plan in words, or with `sql` the Spark SQL query of every step. Raises `ConfigError`."""
         from rayetl.plan.explain import explain
 
-        return explain(self._build(None), sql=sql)
+        plan = self._build(None)
+        if self.config.engine.type != "spark":
+            return explain(plan, sql=sql)
+        from rayetl.engines.spark.keeping import notes
+
+        return explain(plan, sql=sql, engine="spark", why="the config asks for it", notes=notes(plan))
 
     def preview(self, step: str | None = None, rows: int = 20) -> pa.Table:
         """The first `rows` rows of a source or step, by default of the last one; nothing is written.

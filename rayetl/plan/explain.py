@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -19,10 +19,17 @@ MAX_COLUMNS = 12
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def explain(plan: Plan, *, sql: bool = False, engine: str = "polars", why: str | None = None) -> str:
+def explain(
+    plan: Plan,
+    *,
+    sql: bool = False,
+    engine: str = "polars",
+    why: str | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> str:
     """The plan as a readable tree; with `sql`, every step's query as Spark SQL text that Spark runs as is.
 
-    `engine` and `why` say what runs the plan and how that was chosen.
+    `engine` and `why` say what runs the plan and how that was chosen, `notes` what it does at single steps.
     """
     if sql:
         return "\n\n".join(_statements(plan)) + "\n"
@@ -30,7 +37,7 @@ def explain(plan: Plan, *, sql: bool = False, engine: str = "polars", why: str |
     head = [f"pipeline {plan.name}", f"engine {engine}: {reason}", f"time zone {plan.time_zone}"]
     lines = [*head, "", "sources", *_sources(plan)]
     if plan.steps:
-        lines += ["", "steps", *_steps(plan)]
+        lines += ["", "steps", *_steps(plan, notes or {})]
     lines += ["", "loads", *_loads(plan)]
     if plan.warnings:
         lines += ["", "warnings", *(f"  {_warning(str(w.message), w.hint)}" for w in plan.warnings)]
@@ -88,11 +95,13 @@ def _listed(items: Sequence[str]) -> str:
     return f"{shown} and {len(items) - MAX_COLUMNS} more" if len(items) > MAX_COLUMNS else shown
 
 
-def _steps(plan: Plan) -> Iterator[str]:
+def _steps(plan: Plan, notes: Mapping[str, str]) -> Iterator[str]:
     for step in plan.steps:
         carried = ", rows carry their position" if step.carries_row else ""
         reads = ", ".join(step.inputs)
         yield f"  {step.id}: {step.kind} of {reads}, {_effect(step)}{carried}"
+        if step.id in notes:
+            yield f"    {notes[step.id]}"
         yield from _changes(plan.schema(step.main), step.schema)
         yield from _checks(step)
 
