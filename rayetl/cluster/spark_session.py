@@ -185,11 +185,11 @@ def _broken(error: BaseException | None) -> str | None:
     from py4j.protocol import Py4JError, Py4JJavaError
 
     while error is not None:
-        if isinstance(error, Py4JError) and not isinstance(error, Py4JJavaError):
+        if isinstance(error, ConnectionError | Py4JError) and not isinstance(error, Py4JJavaError):
             return "its driver JVM does not answer any more"
         if isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _ENDED):
             return "its executors were lost again and again"
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
 
 
