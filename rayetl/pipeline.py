@@ -102,7 +102,12 @@ class Pipeline:
         runs split by split. Raises `ConfigError`."""
         from rayetl.plan.explain import explain
 
-        return explain(self._build(None), sql=sql, split_size=split_size if runtime == "ray" else None)
+        plan = self._build(None)
+        if self.config.engine.type != "spark":
+            return explain(plan, sql=sql, split_size=split_size if runtime == "ray" else None)
+        from rayetl.engines.spark.keeping import notes
+
+        return explain(plan, sql=sql, engine="spark", why="the config asks for it", notes=notes(plan))
 
     def preview(self, step: str | None = None, rows: int = 20) -> pa.Table:
         """The first `rows` rows of a source or step, by default of the last one; nothing is written.

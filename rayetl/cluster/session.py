@@ -31,16 +31,24 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    place = address or os.environ.get("RAY_ADDRESS") or "local"
-    if place != "local":
-        _assert_alive(place)
-    with _own_signal_handlers():
-        _init(ray, place)
+    connect(address)
     try:
-        _close_token()
         yield
     finally:
         ray.shutdown()
+
+
+def connect(address: str | None = None, cpus: int | None = None) -> None:
+    """Connect this process and leave it so; a cluster of its own gets `cpus`, or as many as there are.
+
+    Raises what `connected` raises.
+    """
+    place = address or os.environ.get("RAY_ADDRESS") or "local"
+    if place != "local":
+        _assert_alive(place)
+    with own_signal_handlers():
+        _init(_ray(), place, cpus)
+    _close_token()
 
 
 def _ray() -> Any:
@@ -57,8 +65,8 @@ def _ray() -> Any:
     return ray
 
 
-def _init(ray: Any, place: str) -> None:
-    started = {"include_dashboard": False} if place == "local" else {}
+def _init(ray: Any, place: str, cpus: int | None) -> None:
+    started = {"include_dashboard": False, "num_cpus": cpus} if place == "local" else {}
     try:
         ray.init(
             address=place,
@@ -115,8 +123,8 @@ def _speaks_grpc(place: str) -> bool:
 
 
 @contextlib.contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Ray replaces the handler of SIGTERM when it connects; the ones that were there stay in charge."""
+def own_signal_handlers() -> Iterator[None]:
+    """Ray and pyspark replace handlers when they start; the ones that were there stay in charge."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

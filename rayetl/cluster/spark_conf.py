@@ -53,6 +53,8 @@ def session_conf(settings: SparkSettings, mark: str, *, one_machine: bool) -> di
     )
     fixed = {key: value for key, value in _FIXED.items() if one_machine or "driver." not in key}
     chosen = {key: _spelled(value) for key, value in settings.conf.items()}
+    threshold = settings.broadcast_below or -1
+    fixed["spark.sql.autoBroadcastJoinThreshold"] = str(threshold)
     return {**_DEFAULTS, **chosen, **fixed, **dict.fromkeys(java, options)}
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from rayetl.cluster.session import connect, own_signal_handlers
 from rayetl.cluster.spark_conf import MARK, session_conf
 from rayetl.cluster.spark_watch import Pulse, Stall, Watchdog
 from rayetl.config.engines import SparkSettings
@@ -61,6 +61,10 @@ class SparkOnRay:
                 raise
             _POOL.discard(live)
             raise Retryable(f"the Spark session was lost: {reason}", hint=_LOST) from error
+        except BaseException:
+            # A signal: whoever sent it waits.
+            _POOL.discard(live, at_once=True)
+            raise
         finally:
             _POOL.give_back(live)
 
@@ -126,12 +130,12 @@ class _Pool:
         with self._lock:
             live.users -= 1
 
-    def discard(self, live: _Live) -> None:
-        """End a session and all its JVMs."""
+    def discard(self, live: _Live, *, at_once: bool = False) -> None:
+        """End a session and all its JVMs, `at_once` without letting them finish anything."""
         with self._lock:
             if self._live is live:
                 self._live = None
-                _end(live)
+                _end(live, at_once)
 
     def stop(self) -> None:
         """End the session, if there is one."""
@@ -153,23 +157,26 @@ def _start(settings: SparkSettings) -> _Live:
     _check_machine()
     needed = settings.executors * settings.cores
     withdraw()
-    joined = _start_ray(ray, needed)
+    logging.getLogger().addFilter(_not_by_py4j)
+    if not ray.is_initialized():
+        connect(cpus=max(needed, os.cpu_count() or 1))
     mark = secrets.token_hex(8)
     conf = session_conf(settings, mark, one_machine=len(ray.nodes()) == 1)
-    _LOG.info("starting Spark on Ray", executors=settings.executors, cores=settings.cores, joined=joined)
-    with _own_interpreter(), _kept_signals(), _noise_into(_log_path()):
+    _LOG.info("starting Spark on Ray", executors=settings.executors, cores=settings.cores)
+    with _own_interpreter(), own_signal_handlers(), _noise_into(_log_path()):
         try:
             session = raydp.init_spark(
                 f"rayetl-{mark}", settings.executors, settings.cores, settings.memory, configs=conf
             )
-        except Exception as error:
+        except BaseException as error:
             end_processes(mark)
             _forget()
+            if not isinstance(error, Exception):
+                raise
             raise Terminal(
                 f"Spark on Ray did not start: {_first_line(error)}", hint=f"see {_log_path()}"
             ) from error
     session.sparkContext.setLogLevel("WARN")
-    logging.getLogger().addFilter(_not_by_py4j)
     return _watched(settings, session, mark)
 
 
@@ -178,11 +185,11 @@ def _broken(error: BaseException | None) -> str | None:
     from py4j.protocol import Py4JError, Py4JJavaError
 
     while error is not None:
-        if isinstance(error, Py4JError) and not isinstance(error, Py4JJavaError):
+        if isinstance(error, ConnectionError | Py4JError) and not isinstance(error, Py4JJavaError):
             return "its driver JVM does not answer any more"
         if isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _ENDED):
             return "its executors were lost again and again"
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
 
 
@@ -203,10 +210,10 @@ def _watched(settings: SparkSettings, session: SparkSession, mark: str) -> _Live
     return live
 
 
-def _end(live: _Live) -> None:
+def _end(live: _Live, at_once: bool) -> None:
     if live.watchdog is not None:
         live.watchdog.stop()
-    if live.reason() is None:
+    if not at_once and live.reason() is None:
         import raydp
 
         # A master that dies just now must not keep the process from ending.
@@ -309,30 +316,6 @@ def _check_machine() -> None:
         )
 
 
-def _start_ray(ray: Any, needed: int) -> bool:
-    """Join the cluster that the environment names, or start one here. True where one was joined."""
-    if ray.is_initialized():
-        return True
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    quiet = {"logging_level": "ERROR", "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-        return True
-    with _kept_signals(), _private_files():
-        ray.init(num_cpus=max(needed, os.cpu_count() or 1), include_dashboard=False, **quiet)
-    return False
-
-
-@contextmanager
-def _private_files() -> Iterator[None]:
-    """Ray writes its token readable for all unless told otherwise."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 @contextmanager
 def _own_interpreter() -> Iterator[None]:
     """Python workers are this very interpreter."""
@@ -347,21 +330,6 @@ def _own_interpreter() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _kept_signals() -> Iterator[None]:
-    """Ray and pyspark set handlers of their own, which would take the place of ours."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(kind) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
 
 
 @contextmanager

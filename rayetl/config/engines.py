@@ -19,6 +19,7 @@ _OWNED = {
     "spark.executor.cores": "cores",
     "spark.executor.memory": "memory",
     "spark.sql.session.timezone": "time_zone",
+    "spark.sql.autobroadcastjointhreshold": "broadcast_below",
 }
 """Settings that a field of the config stands for."""
 
@@ -68,6 +69,12 @@ class SparkSettings(Model):
     cores: int = Field(default=1, ge=1, le=1_000, description="Cores of each executor.", examples=[2])
     memory: Annotated[Size, BeforeValidator(_spark_size)] = Field(
         default=1024**3, ge=450 * 1024**2, description="Heap of each executor.", examples=["2g"]
+    )
+    broadcast_below: Size = Field(
+        default=10 * 1024**2,
+        description="Inputs of joins below this size go whole to every executor, unless the join says "
+        "otherwise; 0 for none.",
+        examples=["64MiB"],
     )
     conf: dict[str, str | int | float | bool] = Field(
         default={},

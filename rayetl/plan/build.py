@@ -158,7 +158,7 @@ class _Compiler:
         bindings = tuple(Binding(name, self.outputs[name]) for name in dict.fromkeys(draft.inputs))
 
         def compile_it(carry: bool) -> StepNode:
-            return self._compiled_step(draft, bindings, carry)
+            return replace(self._compiled_step(draft, bindings, carry), cache=draft.step.cache)
 
         good = self._compile(draft.id, compile_it, draft.path)
         self._put_out(draft.id, draft.id, good)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -27,11 +27,12 @@ def explain(
     engine: str = "polars",
     why: str | None = None,
     split_size: int | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> str:
     """The plan as a readable tree; with `sql`, every step's query as Spark SQL text that Spark runs as is.
 
-    `engine` and `why` say what runs the plan and how that was chosen; with `split_size` (bytes), the text
-    says what the runtime `ray` makes of it.
+    `engine` and `why` say what runs the plan and how that was chosen, `notes` what it does at single steps;
+    with `split_size` (bytes), the text says what the runtime `ray` makes of the plan.
     """
     if sql:
         return "\n\n".join(_statements(plan)) + "\n"
@@ -41,7 +42,7 @@ def explain(
         head += _on_ray(plan, split_size)
     lines = [*head, "", "sources", *_sources(plan)]
     if plan.steps:
-        lines += ["", "steps", *_steps(plan)]
+        lines += ["", "steps", *_steps(plan, notes or {})]
     lines += ["", "loads", *_loads(plan)]
     if plan.warnings:
         lines += ["", "warnings", *(f"  {_warning(str(w.message), w.hint)}" for w in plan.warnings)]
@@ -119,11 +120,13 @@ def _listed(items: Sequence[str]) -> str:
     return f"{shown} and {len(items) - MAX_COLUMNS} more" if len(items) > MAX_COLUMNS else shown
 
 
-def _steps(plan: Plan) -> Iterator[str]:
+def _steps(plan: Plan, notes: Mapping[str, str]) -> Iterator[str]:
     for step in plan.steps:
         carried = ", rows carry their position" if step.carries_row else ""
         reads = ", ".join(step.inputs)
         yield f"  {step.id}: {step.kind} of {reads}, {_effect(step)}{carried}"
+        if step.id in notes:
+            yield f"    {notes[step.id]}"
         yield from _changes(plan.schema(step.main), step.schema)
         yield from _checks(step)
 

@@ -15,7 +15,8 @@ from rayetl.plan.checks import PlanStep
 from rayetl.plan.nodes import Plan, StepNode
 from rayetl.quality.base import Checked
 
-_NAMES = {"id", "from_", "contract"}
+_NAMES = {"id", "from_", "contract", "cache", "broadcast"}
+"""Fields that say how a step is called, or how an engine goes about it, and change no row."""
 
 
 def fingerprint(plan: Plan, steps: Mapping[str, PlanStep]) -> str:
@@ -83,6 +84,8 @@ def _anonymous(node: StepNode, query: exp.Query) -> str:
     """The query with its tables numbered instead of named."""
     numbers = {binding.name.lower(): f"_{index}" for index, binding in enumerate(node.bindings)}
     tree = query.copy()
+    for hinted in tree.find_all(exp.Select):
+        hinted.set("hint", None)
     for part in tree.find_all(exp.Table, exp.Column):
         key = "this" if isinstance(part, exp.Table) else "table"
         name = part.args.get(key)

@@ -72,7 +72,8 @@ class StepNode:
 
     `kind` is the verb, or `contract` for the node that a contract of a source or load becomes (its id is
     that of the source or load and `.contract`). `schema` has the visible columns; `None` with `query` while
-    the step waits for values found in the data. `path` is the step's place in the config.
+    the step waits for values found in the data. `path` is the step's place in the config. `cache` says
+    whether an engine that can keep rows for further readers does; `None` leaves it to the engine.
     """
 
     id: str
@@ -87,6 +88,7 @@ class StepNode:
     tables: tuple[AnalyzedQuery, ...] = ()
     carries_row: bool = False
     schemas: tuple[Schema | None, ...] = ()
+    cache: bool | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:

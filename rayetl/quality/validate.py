@@ -33,6 +33,12 @@ class ValidateStep(Model):
         description="Id of the source or step to read; by default the step before this one.",
         examples=["flights"],
     )
+    cache: bool | None = Field(
+        default=None,
+        description="Spark only: whether the rows are kept for further readers instead of computed again. By "
+        "default they are where several read them and they cost more than reading a file again.",
+        examples=[True],
+    )
     rules: tuple[Rule, ...] = Field(
         min_length=1,
         description="The rules. All are looked at; a row is refused with all its reasons.",

@@ -65,6 +65,14 @@ class Join(Step):
         examples=["_airport"],
     )
 
+    broadcast: Literal["auto"] | bool = Field(
+        default="auto",
+        description="Spark only: whether every executor gets the whole other input, so that these rows stay "
+        "where they are. `auto` decides by its size (`broadcast_below` of the engine), `true` and `false` "
+        "become hints in the query.",
+        examples=[True],
+    )
+
     effect: ClassVar[RowEffect] = RowEffect.JOINS
 
     @model_validator(mode="after")
@@ -76,6 +84,10 @@ class Join(Step):
             raise ValueError("give either `on` (columns of the same name) or `condition` (an SQL condition)")
         if self.on == []:
             raise ValueError("`on` names no column")
+        if self.broadcast is True and self.how in ("right", "full"):
+            raise ValueError(
+                f"`how: {self.how}` keeps rows of the other input, which then cannot be broadcast"
+            )
         return self
 
     def other_inputs(self) -> tuple[tuple[ConfigPath, str], ...]:
@@ -101,6 +113,8 @@ class Join(Step):
             join.set("using", [name(key) for key in keys])
         query = select(chosen, left)
         query.append("joins", join)
+        if self.broadcast != "auto":
+            query.set("hint", _hint("BROADCAST" if self.broadcast else "MERGE", alias))
         return read.done(query)
 
     def _keys(self, read: Reader, context: StepContext) -> list[str]:
@@ -146,6 +160,10 @@ class Join(Step):
             "with",
             hint=f"add to `on`, rename or drop in a `select` before, or set `suffix: _{self.with_}`",
         )
+
+
+def _hint(name: str, other: str) -> exp.Hint:
+    return exp.Hint(expressions=[exp.JoinHint(this=name, expressions=[table(other)])])
 
 
 def _equal(key: str, left: str, right: str) -> exp.Expression:

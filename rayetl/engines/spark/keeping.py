@@ -11,13 +11,12 @@ from rayetl.plan.nodes import Plan, StepNode
 from rayetl.sql.relations import Filter, Generate, Input, Project
 
 _ROWWISE = (Input, Filter, Project, Generate)
-_CLOCK = ("current_timestamp", "current_date", "localtimestamp", "now", "curdate")
 
 
 def kept(plan: Plan, needed: Sequence[str], loads: Collection[str]) -> set[str]:
     """The steps among `needed` that are read more than once and cost more than reading their source again.
 
-    A step that asks for the time of day is always kept: asked twice, it would answer twice.
+    A step's own `cache` comes before that.
     """
     readers = _readers(plan, needed, loads)
     found: set[str] = set()
@@ -26,13 +25,32 @@ def kept(plan: Plan, needed: Sequence[str], loads: Collection[str]) -> set[str]:
         node = plan.nodes[name]
         if not isinstance(node, StepNode):
             continue
-        if readers[name] > 1 and (
-            _reads_clock(node) or not (_is_rowwise(node) and cheap.issuperset(node.inputs))
-        ):
+        again = _is_rowwise(node) and cheap.issuperset(node.inputs)
+        if node.cache if node.cache is not None else readers[name] > 1 and not again:
             found.add(name)
-        if name in found or (_is_rowwise(node) and cheap.issuperset(node.inputs)):
+        if again or name in found:
             cheap.add(name)
     return found
+
+
+def notes(plan: Plan) -> dict[str, str]:
+    """What Spark is told to do at the steps of a plan, in words, by step."""
+    if plan.deferred:
+        return {}
+    needed = [*(source.id for source in plan.sources), *(step.id for step in plan.steps)]
+    loads = [load.id for load in plan.loads]
+    readers = _readers(plan, needed, loads)
+    said = {name: [f"kept for {_times(readers[name])}"] for name in kept(plan, needed, loads)}
+    for step in plan.steps:
+        assert isinstance(step.query, exp.Expression)
+        for hint in step.query.find_all(exp.JoinHint):
+            told = "is broadcast" if hint.name.upper() == "BROADCAST" else "is not broadcast"
+            said.setdefault(step.id, []).append(f"{', '.join(each.name for each in hint.expressions)} {told}")
+    return {name: "; ".join(parts) for name, parts in said.items()}
+
+
+def _times(readers: int) -> str:
+    return f"{readers} reader{'' if readers == 1 else 's'}"
 
 
 def _readers(plan: Plan, needed: Sequence[str], loads: Collection[str]) -> Counter[str]:
@@ -50,9 +68,3 @@ def _readers(plan: Plan, needed: Sequence[str], loads: Collection[str]) -> Count
 def _is_rowwise(node: StepNode) -> bool:
     assert node.analyzed is not None
     return all(isinstance(part, _ROWWISE) for part in node.analyzed.plan.walk())
-
-
-def _reads_clock(node: StepNode) -> bool:
-    assert isinstance(node.query, exp.Expression)
-    calls = node.query.find_all(exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate)
-    return any(not isinstance(call, exp.Anonymous) or call.name.lower() in _CLOCK for call in calls)

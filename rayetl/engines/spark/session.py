@@ -45,6 +45,6 @@ def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[Spark
         yield own
     except BaseException:
         # Where the session itself is what failed, there is nothing left to cancel.
-        with suppress(Py4JError):
+        with suppress(Py4JError, OSError):
             context.cancelJobGroup(group)
         raise

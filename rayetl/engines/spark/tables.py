@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -83,8 +84,12 @@ class Tables:
 
     def release(self) -> None:
         """Let go of the rows that were kept."""
-        for frame in self._persisted:
-            frame.unpersist()
+        from py4j.protocol import Py4JError
+
+        # Where the session is lost, so is what it kept.
+        with suppress(Py4JError, OSError):
+            for frame in self._persisted:
+                frame.unpersist()
 
     def _add_step(self, node: StepNode) -> None:
         assert node.query is not None
