@@ -160,10 +160,10 @@ class Pipeline:
 
         listener = progress or Silent()
         if runtime == "local" or self.config.engine.type == "spark":
-            # Spark is on Ray of its own accord, and finds its cluster by the environment.
+            # Spark is on Ray of its own accord.
             make = self._prepared(new_id(), run_key, force, listener)
             return make(
-                engine=self._engine(), progress=listener, circuits=_CIRCUITS, runtime=runtime
+                engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
             ).execute()
         from rayetl.cluster.session import connected
 
@@ -226,19 +226,20 @@ class Pipeline:
 
         return compare(self.plan(), (PolarsEngine(), self._spark()), sample)
 
-    def _engine(self) -> Engine:
+    def _engine(self, address: str | None = None) -> Engine:
         from rayetl.engines.polars import PolarsEngine
 
-        return self._spark() if self.config.engine.type == "spark" else PolarsEngine()
+        return self._spark(address) if self.config.engine.type == "spark" else PolarsEngine()
 
-    def _spark(self) -> Engine:
-        """Spark as the config describes it, or as it is by default."""
+    def _spark(self, address: str | None = None) -> Engine:
+        """Spark as the config describes it, or as it is by default, on the Ray cluster at `address`."""
         from rayetl.cluster.spark_session import SparkOnRay
         from rayetl.config.engines import SparkSettings
         from rayetl.engines.spark import SparkEngine
 
         chosen = self.config.engine
-        return SparkEngine(SparkOnRay(chosen if chosen.type == "spark" else SparkSettings(type="spark")))
+        settings = chosen if chosen.type == "spark" else SparkSettings(type="spark")
+        return SparkEngine(SparkOnRay(settings, address))
 
     def _build(self, found: Any) -> Plan:
         try:

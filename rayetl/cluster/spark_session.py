@@ -39,12 +39,14 @@ PATIENCE = 60.0
 class SparkOnRay:
     """Spark on Ray for the pipelines of this process, all with the same settings at a time.
 
-    The session starts with the first work and serves all work after it. Where it is lost, the work under
-    way raises `Retryable`, and the next work starts a new session.
+    The session starts with the first work, on the Ray cluster that this process has joined or joins at
+    `address`, and serves all work after it. Where it is lost, the work under way raises `Retryable`, and the
+    next work starts a new session.
     """
 
-    def __init__(self, settings: SparkSettings) -> None:
+    def __init__(self, settings: SparkSettings, address: str | None = None) -> None:
         self._settings = settings
+        self._address = address
         self.log: str | None = str(_log_path())
         """The file that takes what the JVMs of this process say."""
 
@@ -52,7 +54,7 @@ class SparkOnRay:
     def working(self) -> Iterator[SparkSession]:
         """A live session for the work inside. Raises `Terminal` where none can be started, `Retryable` where
         it is lost meanwhile."""
-        live = _POOL.take(self._settings)
+        live = _POOL.take(self._settings, self._address)
         try:
             yield live.session
         except Exception as error:
@@ -111,7 +113,7 @@ class _Pool:
         self._lock = threading.RLock()
         self._live: _Live | None = None
 
-    def take(self, settings: SparkSettings) -> _Live:
+    def take(self, settings: SparkSettings, address: str | None) -> _Live:
         with self._lock:
             live = self._live
             if live is not None and (live.settings != settings or live.reason() is not None):
@@ -122,7 +124,7 @@ class _Pool:
                     )
                 self.discard(live)
             if self._live is None:
-                self._live = _start(settings)
+                self._live = _start(settings, address)
             self._live.users += 1
             return self._live
 
@@ -152,14 +154,14 @@ def stop_spark() -> None:
     _POOL.stop()
 
 
-def _start(settings: SparkSettings) -> _Live:
+def _start(settings: SparkSettings, address: str | None) -> _Live:
     raydp, ray = _imported()
     _check_machine()
     needed = settings.executors * settings.cores
     withdraw()
     logging.getLogger().addFilter(_not_by_py4j)
     if not ray.is_initialized():
-        connect(cpus=max(needed, os.cpu_count() or 1))
+        connect(address, max(needed, os.cpu_count() or 1))
     mark = secrets.token_hex(8)
     conf = session_conf(settings, mark, one_machine=len(ray.nodes()) == 1)
     _LOG.info("starting Spark on Ray", executors=settings.executors, cores=settings.cores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -123,6 +124,15 @@ def test_without_a_cluster_it_is_said_at_once(address: str, said: str) -> None:
         pass
     assert time.monotonic() - began < 5
     assert "ray start --head" in str(fault.value.hint) or "ray job submit" in str(fault.value.hint)
+
+
+def test_spark_joins_the_cluster_that_is_named(here: Path) -> None:
+    Path("in.csv").write_text(ROWS)
+    Path("config.json").write_text(json.dumps(config(engine="spark")))
+    done = command("run", "config.json", "--runtime", "ray", "--address", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert "there is no Ray cluster at 127.0.0.1:1" in done.stderr
+    assert not Path("out").exists() or not list(Path("out").glob("*.parquet"))
 
 
 def test_what_does_not_speak_is_no_cluster() -> None:

@@ -29,4 +29,4 @@ class Local:
 @pytest.fixture(autouse=True)
 def on_spark(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = SparkEngine(Local(judge.spark))
-    monkeypatch.setattr(Pipeline, "_engine", lambda _: engine)
+    monkeypatch.setattr(Pipeline, "_engine", lambda *_: engine)
