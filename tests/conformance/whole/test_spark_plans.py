@@ -124,19 +124,25 @@ def test_rows_are_kept_where_several_read_what_is_dear(
     assert kept(plan, [*plan.nodes], [load.id for load in plan.loads]) == keeps
 
 
+def held(judge: Judge) -> set[int]:
+    """What Spark keeps at present; other tests of the session may keep tables of their own."""
+    context: Any = judge.spark.sparkContext._jsc
+    return {int(number) for number in context.getPersistentRDDs()}
+
+
 def test_kept_rows_are_in_sparks_plan_and_let_go_after(here: Path, judge: Judge) -> None:
+    before = held(judge)
     text = executed(judge, pipeline(join(), loads=TWICE), "joined", here)
     assert "InMemoryTableScan" in text
-    context: Any = judge.spark.sparkContext._jsc
-    assert context.sc().getPersistentRDDs().isEmpty()
+    assert held(judge) == before
 
 
 def test_a_run_lets_go_of_what_it_kept(here: Path, judge: Judge) -> None:
+    before = held(judge)
     report = pipeline(join(), loads=TWICE).run()
     assert report.engine == "spark"
     assert report.rows_loaded == 10_000
-    context: Any = judge.spark.sparkContext._jsc
-    assert context.sc().getPersistentRDDs().isEmpty()
+    assert held(judge) == before
 
 
 def test_explain_says_what_spark_is_told(here: Path) -> None:
