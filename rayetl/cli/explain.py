@@ -25,7 +25,7 @@ def explain(
       rayetl explain flights.yaml --sql
       rayetl explain flights.yaml --runtime ray
     """
-    pipeline = shared.load(config, assignments)
-    told = pipeline.explain(sql=sql, runtime=runtime, **shared.splitting(split_size))
+    splits = shared.splitting(split_size, runtime)
+    told = shared.load(config, assignments).explain(sql=sql, runtime=runtime, **splits)
     sys.stdout.write(told.rstrip("\n") + "\n")
     return 0

@@ -18,32 +18,38 @@ from rayetl.observability.text import write_report
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What `ray job submit` sets in the environment of the command that it starts."""
 
+RunKey = Annotated[
+    str | None, typer.Option(help="Name of this run's epoch; a committed one is skipped.", metavar="KEY")
+]
+Force = Annotated[bool, typer.Option("--force", help="Run although this key is committed.")]
+ChosenRuntime = Annotated[
+    shared.Runtime | None,
+    typer.Option(help="This process, or a Ray cluster; by default local, in a Ray job ray."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The Ray cluster to join, `auto` for this machine's; by default one is started.",
+        metavar="HOST:PORT",
+    ),
+]
+ReportPath = Annotated[
+    Path | None,
+    typer.Option("--report", help="Also write the report here: .html or .json.", metavar="PATH"),
+]
+
 
 def run(
     context: typer.Context,
     config: shared.Config,
     assignments: shared.Assignments = None,
-    run_key: Annotated[
-        str | None, typer.Option(help="Name of this run's epoch; a committed one is skipped.", metavar="KEY")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run although this key is committed.")] = False,
-    runtime: Annotated[
-        shared.Runtime | None,
-        typer.Option(help="This process, or a Ray cluster; by default local, in a Ray job ray."),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="The Ray cluster to join, `auto` for this machine's; by default one is started.",
-            metavar="HOST:PORT",
-        ),
-    ] = None,
+    run_key: RunKey = None,
+    force: Force = False,
+    runtime: ChosenRuntime = None,
+    address: Address = None,
     split_size: shared.SplitSize = None,
     as_json: shared.Json = False,
-    report_path: Annotated[
-        Path | None,
-        typer.Option("--report", help="Also write the report here: .html or .json.", metavar="PATH"),
-    ] = None,
+    report_path: ReportPath = None,
 ) -> int:
     """Run a pipeline: read once, check, load, commit once, show the report.
 
@@ -61,7 +67,7 @@ def run(
       4 more rejects than allowed   130, 143 stopped by a signal
     """
     chosen, place = settings.of(context), _runtime(runtime, address)
-    splits = shared.splitting(split_size)
+    splits = shared.splitting(split_size, place)
     pipeline = shared.load(config, assignments)
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:

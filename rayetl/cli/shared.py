@@ -39,10 +39,13 @@ def variables(assignments: Sequence[str] | None) -> dict[str, str]:
     return {name.strip(): value for name, _, value in pairs}
 
 
-def splitting(size: str | None) -> dict[str, int]:
-    """`--split-size` as an argument, where it was given. Raises a usage error for what is no size."""
+def splitting(size: str | None, runtime: Runtime) -> dict[str, int]:
+    """`--split-size` as an argument, where it was given. Raises a usage error for what is no size, and where
+    nothing is cut."""
     if size is None:
         return {}
+    if runtime == "local":
+        raise typer.BadParameter("the runtime local cuts nothing", param_hint="--split-size")
     from pydantic import TypeAdapter, ValidationError
 
     from rayetl.model import Size

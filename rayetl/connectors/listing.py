@@ -139,6 +139,25 @@ def _kept(
     yield InputFile(path, status.st_size, status.st_mtime_ns, partition)
 
 
+def assert_unchanged(files: Iterable[InputFile]) -> None:
+    """Raise SourceError for a file that is not the one that was listed: what was read of it, and what its
+    footer said before, may be of two different files."""
+    for file in files:
+        try:
+            status = os.stat(file.path)
+        except OSError as error:
+            raise _changed(file) from error
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.modified_ns):
+            raise _changed(file)
+
+
+def _changed(file: InputFile) -> SourceError:
+    return SourceError(
+        f"the file {file.path} changed while it was read",
+        hint="nothing was committed; run again when nobody writes to it",
+    )
+
+
 def _partition_fields(files: Sequence[InputFile]) -> tuple[Field, ...]:
     names = {tuple(name for name, _ in file.partition) for file in files}
     if not names:

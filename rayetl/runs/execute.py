@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
+from rayetl.connectors.base import Epoch, FilesScan, FilesTarget, LoadResult, LoadSession
 from rayetl.connectors.dead_letters import DeadLetters
+from rayetl.connectors.listing import assert_unchanged
 from rayetl.engines.base import Engine, Job, Measured
-from rayetl.errors import RayetlError, Retryable
+from rayetl.errors import RayetlError, Retryable, SourceError
 from rayetl.observability.logs import bound, get_logger
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import (
@@ -150,8 +151,19 @@ class Run:
         self._refused_rows.mkdir(parents=True, exist_ok=True)
         with self.stage("run"):
             self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))
+        self._assert_inputs()
         books.balance(self.plan, self.measured)
         verdict.stop_on_abort(verdict.check_reports(self.plan, self.measured))
+
+    def _assert_inputs(self) -> None:
+        """The epoch is named after the files as they were listed; only those may be committed under it."""
+        for node in self.plan.sources:
+            if isinstance(node.scan, FilesScan):
+                try:
+                    assert_unchanged(node.scan.files)
+                except SourceError as error:
+                    error.step = node.id
+                    raise
 
     def _commit(self) -> None:
         assert self.measured is not None

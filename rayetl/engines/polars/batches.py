@@ -11,11 +11,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from rayetl.connectors.base import BatchScan, Reading
+from rayetl.connectors.formats.reading import MORSEL
 from rayetl.errors import BooksError, RunError
 from rayetl.sql.interop import to_polars
-
-MORSEL = 8_192
-"""Rows handed on at a time: sinks work on several such parts at once, on one large part they do not."""
 
 
 class Batches:

@@ -198,6 +198,20 @@ def test_where_a_run_lives(fake, call, words, expected) -> None:
     assert ("runtime", expected) in fake.calls
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--split-size", "16MiB"), "the runtime local cuts nothing"),
+        (("--runtime", "ray", "--split-size", "much"), "'much' is not a size"),
+    ],
+)
+def test_a_split_size_that_means_nothing_is_refused(fake, call, command, words, said) -> None:
+    done = call(command, "a.yaml", *words)
+    assert done.code == 2
+    assert said in done.err
+
+
 def test_a_run_in_a_ray_job_lives_on_ray(fake, call, monkeypatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     call("run", "a.yaml", "-q")
