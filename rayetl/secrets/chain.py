@@ -9,7 +9,7 @@ from typing import TypeVar
 from rayetl.errors import CredentialError
 from rayetl.secrets import environment
 from rayetl.secrets.environment import EnvironmentProvider
-from rayetl.secrets.provider import NotSetUp, Provider
+from rayetl.secrets.provider import Provider
 from rayetl.secrets.secret import Credential
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Credentials:
     provider that fails ends the search, because the next one might hold an outdated value.
     """
 
-    providers: Sequence[Provider | NotSetUp]
+    providers: Sequence[Provider]
 
     @classmethod
     def here(cls) -> Credentials:
@@ -37,7 +37,7 @@ class Credentials:
         Raises `CredentialError` that lists every place looked at when none has it, or that says what is
         wrong with a place; `CredentialUnavailable` (to be tried again) when one cannot be reached.
         """
-        for provider in self._set_up():
+        for provider in self.providers:
             found = provider.find(name)
             if found is not None:
                 return Credential.of(name, provider.place(name), found)
@@ -66,14 +66,5 @@ class Credentials:
                 raise
         return connect(fresh)
 
-    def _set_up(self) -> list[Provider]:
-        return [provider for provider in self.providers if isinstance(provider, Provider)]
-
     def _looked(self, name: str) -> str:
-        looked = [f"looked in {provider.place(name)}" for provider in self._set_up()]
-        others = [
-            f"not set up: {each.title} ({each.advice})"
-            for each in self.providers
-            if isinstance(each, NotSetUp)
-        ]
-        return "; ".join([*looked, *others])
+        return f"put it where it was looked for: {'; '.join(each.place(name) for each in self.providers)}"

@@ -15,15 +15,13 @@ from rayetl.secrets.provider import Fields, Provider
 from rayetl.secrets.secret import Secret
 
 PREFIX = "RAYETL_CREDENTIAL_"
-PASSPHRASE = "RAYETL_VAULT_PASSPHRASE"
-_SECRET_NAMES = frozenset((PASSPHRASE, "VAULT_TOKEN", "VAULT_SECRET_ID"))
 
 _withdrawn: dict[str, Secret] = {}
 
 
 def withdraw(environment: MutableMapping[str, str] = os.environ) -> None:
     """Take the secret variables out of `environment`; `variables` still gives them."""
-    for name in [name for name in environment if name in _SECRET_NAMES or name.startswith(PREFIX)]:
+    for name in [name for name in environment if name.startswith(PREFIX)]:
         _withdrawn[name] = Secret(environment.pop(name))
 
 
@@ -37,7 +35,6 @@ class EnvironmentProvider(Provider):
     """Looks in a copy of the environment."""
 
     values: Mapping[str, str]
-    title = "environment"
 
     def place(self, name: str) -> str:
         return f"the environment ({_prefix(name)}<FIELD>)"
@@ -56,10 +53,6 @@ class EnvironmentProvider(Provider):
                 hint="give it a value, or unset it",
             )
         return found or None
-
-    def probe(self) -> str:
-        names = {variable.rpartition("__")[0] for variable in self.values if variable.startswith(PREFIX)}
-        return f"{len(names)} credential{'' if len(names) == 1 else 's'}"
 
 
 def _prefix(name: str) -> str:
