@@ -10,6 +10,12 @@ ROW = PREFIX + "row"
 BAD = PREFIX + "bad"
 """STRING: why a source record could not be read as promised; NULL for a good one."""
 
+RULE = PREFIX + "rule"
+"""STRING: for a row that a store refused, what it calls the rule, like an SQLSTATE; `BAD` has its words."""
+
+FIELD = PREFIX + "field"
+"""STRING: for a row that a store refused, the column it named, if it did."""
+
 RECORD = PREFIX + "record"
 """BINARY: a source record as it was read, or a row as JSON."""
 

@@ -167,6 +167,8 @@ class Pipeline:
             ).execute()
         from rayetl.cluster.session import connected
 
+        if problems := self._bound_to_a_process("run on a Ray cluster"):
+            raise ConfigError(self._placed(problems))
         run = new_id()
         with connected(address):
             from rayetl.cluster.supervisor import assert_lasting, supervise
@@ -242,10 +244,27 @@ class Pipeline:
         return SparkEngine(SparkOnRay(settings, address))
 
     def _build(self, found: Any) -> Plan:
+        problems = self._bound_to_a_process("run by Spark") if self.config.engine.type == "spark" else []
         try:
-            return build_plan(self.config, found=found)
+            plan = build_plan(self.config, found=found)
         except ConfigError as error:
-            raise ConfigError(self._placed(error.problems)) from None
+            raise ConfigError(self._placed([*error.problems, *problems])) from None
+        if problems:
+            raise ConfigError(self._placed(problems))
+        return plan
+
+    def _bound_to_a_process(self, what: str) -> list[Problem]:
+        """What keeps the config from being `what`: a transaction that takes rows lives in one process."""
+        return [
+            Problem(
+                "load.type",
+                f"a load of type {load.type} cannot be {what}: its transaction lives in one process",
+                ("load", place, "type"),
+                "leave out `engine: spark` and --runtime ray, or load into files",
+            )
+            for place, load in enumerate(self.config.load)
+            if load.takes_batches
+        ]
 
     def _placed(self, problems: Sequence[Problem]) -> list[Problem]:
         placed = [self._loaded.place(problem) for problem in problems]

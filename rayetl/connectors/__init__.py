@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
+from rayetl.connectors.postgres.load import PostgresLoad
 from rayetl.connectors.postgres.source import PostgresSource
 
 SOURCES = (FilesSource, PostgresSource)
 """The sources a config can name by `type`."""
 
-LOADS = (FilesLoad,)
+LOADS = (FilesLoad, PostgresLoad)
 """The loads a config can name by `type`."""

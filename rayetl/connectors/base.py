@@ -139,6 +139,28 @@ class FilesTarget:
     parking: str = ""
 
 
+class BatchesTarget(ABC):
+    """A place that takes rows as they come, and may refuse some of them. One thread at a time calls it.
+
+    Refused rows are given back with the hidden columns `RULE`, `FIELD` and `BAD` (all STRING), by the call
+    that found them or a later one.
+    """
+
+    schema: Schema
+
+    @abstractmethod
+    def write(self, rows: pl.DataFrame) -> pl.DataFrame | None:
+        """Take rows: the columns of `schema` in their order, then `ROW` where rows have a position. `None`
+        if none was refused. Raises `LoadError` and `Retryable`."""
+
+    @abstractmethod
+    def finish(self) -> pl.DataFrame | None:
+        """Judge what was taken to its end, so that nothing but the commit is left. As `write` otherwise."""
+
+
+Target = FilesTarget | BatchesTarget
+
+
 @dataclass(frozen=True, slots=True)
 class LoadResult:
     """What a load did. `status`: committed now, skipped (the epoch was committed before), or ignored
@@ -166,7 +188,7 @@ class LoadSession(ABC):
         left half published; `None` otherwise."""
 
     @abstractmethod
-    def begin(self) -> FilesTarget | None:
+    def begin(self) -> Target | None:
         """Take the fence, clear what dead attempts left, and say where to stage; `None` when the mode
         says there is nothing to do (`ignore` with data present).
 
@@ -189,6 +211,10 @@ class LoadSession(ABC):
 
 class Load(Model):
     """The sink side of a pipeline."""
+
+    takes_batches: ClassVar[bool] = False
+    """Whether its target is a `BatchesTarget`: rows then keep their position to the end, for those that the
+    store refuses, and the run lives in one process."""
 
     type: str
     mode: str

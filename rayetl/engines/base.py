@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from rayetl.connectors.base import FilesTarget
+    from rayetl.connectors.base import Target
     from rayetl.plan.nodes import Plan
 
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class Job:
     """One execution of a plan.
 
-    `targets` says where each load that is still to be done is staged; `rejects` is an empty directory
-    for refused rows.
+    `targets` says where each load that is still to be done is staged, or takes its rows; `rejects` is an
+    empty directory for refused rows.
     """
 
     plan: Plan
-    targets: Mapping[str, FilesTarget]
+    targets: Mapping[str, Target]
     rejects: Path
     progress: ProgressListener = field(default_factory=Silent)
 
@@ -45,10 +45,11 @@ class Measured:
     """What was counted while the rows went by, all of it by node id.
 
     `read`: rows of a source, malformed ones included. `rows`: rows that left a node for its readers.
-    `refused`: rows of a checked node (or malformed rows of a source) that were set aside. `failing`: for
-    a checked node, how many rows failed each of its row checks. `tables`: its findings on the whole
-    table. `staged`: rows that reached the files of each load. `rejects`: Arrow IPC files of the refused rows
-    with their flags. Nodes that no load needs are absent. `splits`: the parts that the run was made of.
+    `refused`: rows of a checked node (or malformed rows of a source, or rows that the store of a load did not
+    take) that were set aside. `failing`: for a checked node, how many rows failed each of its row checks.
+    `tables`: its findings on the whole table. `staged`: rows that reached the files or the store of each
+    load. `rejects`: Arrow IPC files of the refused rows with what says why. Nodes that no load needs are
+    absent. `splits`: the parts that the run was made of.
     """
 
     read: Mapping[str, int]

@@ -275,7 +275,7 @@ class _Compiler:
     def _add_positions(self) -> None:
         """Compile again what must carry the hidden position, from its source to where rows are refused."""
         steps = {draft.id: draft.step for draft in self.graph.steps}
-        carrying = carriers(self.sources, self.steps, steps)
+        carrying = carriers(self.sources, self.steps, steps, self.loads)
         for name, source in self.sources.items():
             if name in carrying:
                 self.sources[name] = replace(source, carries_row=True, reads_positions=True)
@@ -366,6 +366,7 @@ def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
         other = seen.setdefault(target, draft)
         if other is not draft:
             message = f"`{draft.id}` and `{other.id}` both write to {target}"
+            place = "path" if hasattr(draft.load, "path") else "table"
             problems.append(
-                Problem("plan", message, path=(*draft.path, "path"), hint="give each load its own path")
+                Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
             )

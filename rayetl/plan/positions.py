@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rayetl.connectors.base import FilesScan
 from rayetl.plan.checks import PlanStep, refuses
-from rayetl.plan.nodes import SourceNode, StepNode
+from rayetl.plan.nodes import LoadNode, SourceNode, StepNode
 
 
 def carriers(
-    sources: Mapping[str, SourceNode], nodes: Mapping[str, StepNode], steps: Mapping[str, PlanStep]
+    sources: Mapping[str, SourceNode],
+    nodes: Mapping[str, StepNode],
+    steps: Mapping[str, PlanStep],
+    loads: Iterable[LoadNode],
 ) -> set[str]:
-    """Every node on a way from a source to a node that may refuse rows, where the position survives it.
+    """Every node on a way from a source to a node or load that may refuse rows, where the position survives
+    it.
 
     A refused row whose position is lost on the way, after an aggregation say, has none.
     """
@@ -20,6 +24,9 @@ def carriers(
     for node in nodes.values():
         if node.checked is not None and refuses(node.checked):
             carrying |= _way(node.id, sources, nodes, steps)
+    for load in loads:
+        if load.load.takes_batches:
+            carrying |= _way(load.input, sources, nodes, steps)
     return carrying
 
 

@@ -136,6 +136,7 @@ def book(plan: Plan, load: LoadNode, measured: Measured) -> BookLine:
     counted = Tally()
     for name in (node.id, *reversed(way)):
         counted += tally(plan, name, measured)
+    counted += Tally(rejected=measured.refused.get(load.id, 0))
     loaded = measured.staged[load.id]
     return BookLine(
         what=f"{node.id} -> {load.id}",

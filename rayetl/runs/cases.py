@@ -13,7 +13,8 @@ import orjson
 
 from rayetl.config.load import LoadedConfig
 from rayetl.config.models import ExpectedReject, PipelineConfig, PipelineTest
-from rayetl.connectors.base import Epoch, FilesScan, Source
+from rayetl.connectors.base import Epoch, FilesScan, Load, Source
+from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import ColumnSpec, FilesSource
 from rayetl.engines.base import Engine, Job
 from rayetl.errors import RayetlError
@@ -99,8 +100,11 @@ class _Case:
         for load in plan.loads:
             assert load.schema is not None
             place = self._directory / f"load-{load.id}"
-            moved = load.load.model_copy(update={"path": str(place)})
-            target = moved.open(Epoch(plan.name, load.id, "test", "test"), load.schema).begin()
+            target = (
+                _in_files(load.load, place)
+                .open(Epoch(plan.name, load.id, "test", "test"), load.schema)
+                .begin()
+            )
             assert target is not None
             targets[load.id] = target
         rejects = self._directory / "rejects"
@@ -147,6 +151,13 @@ class _Case:
                 for row, reasons in zip(refused.to_dicts(), reasons_of(node, refused), strict=True):
                     found.append({"step": node.id, "row": row, "reasons": reasons})
         return found
+
+
+def _in_files(load: Load, place: Path) -> Load:
+    """The load with its rows in files at `place`, whatever store it is for: a test touches none."""
+    if isinstance(load, FilesLoad):
+        return load.model_copy(update={"path": str(place)})
+    return FilesLoad.model_validate({"type": "files", "path": str(place), "format": "parquet"})
 
 
 def _write(path: Path, rows: Sequence[Row]) -> Path:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from rayetl.connectors.base import Epoch, FilesScan, FilesTarget, LoadResult, LoadSession
+from rayetl.connectors.base import Epoch, FilesScan, LoadResult, LoadSession, Target
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.connectors.listing import assert_unchanged
 from rayetl.engines.base import Engine, Job, Measured
@@ -67,7 +67,7 @@ class Run:
     stages: list[StageTime] = field(default_factory=list)
     sessions: dict[str, LoadSession] = field(default_factory=dict)
     results: dict[str, LoadResult] = field(default_factory=dict)
-    targets: dict[str, FilesTarget] = field(default_factory=dict)
+    targets: dict[str, Target] = field(default_factory=dict)
     measured: Measured | None = None
     refused: rejects.Written = field(default_factory=rejects.Written)
     retrier: Retrier = field(default_factory=lambda: Retrier(RetryPolicy()))

@@ -22,10 +22,10 @@ from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row
 from rayetl.connectors.formats import fetch_records, row_json
 from rayetl.engines.base import Measured
 from rayetl.errors import SourceError, Terminal
-from rayetl.names import BAD, PREFIX, RECORD, ROW, ROW_BITS
+from rayetl.names import BAD, FIELD, PREFIX, RECORD, ROW, ROW_BITS, RULE
 from rayetl.observability.report import RejectReason
 from rayetl.plan.checks import contract_of
-from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.nodes import LoadNode, Node, Plan, SourceNode, StepNode
 from rayetl.plan.origins import held_columns
 from rayetl.quality.avro import Contract
 from rayetl.quality.base import RowCheck
@@ -63,7 +63,7 @@ class _Refused:
     a row for each set of checks that rows failed together: `keys`, `reasons`, and how many `rows`, of
     which `lost` ones have no position."""
 
-    node: SourceNode | StepNode
+    node: Node
     source: SourceNode | None
     rows: pl.LazyFrame
     keys: tuple[str, ...]
@@ -117,7 +117,6 @@ def _commit(session: DirectorySession, store: DeadLetters, letters: list[pl.Lazy
 
 def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:
     node, rows = plan.nodes[name], pl.scan_ipc(list(parts))
-    assert isinstance(node, SourceNode | StepNode)
     columns = rows.collect_schema().names()
     source = _source(plan, node) if ROW in columns else None
     keys = _keys(node)
@@ -127,14 +126,21 @@ def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:
     return _Refused(node, source, rows, keys, grounds)
 
 
-def _source(plan: Plan, node: SourceNode | StepNode) -> SourceNode | None:
+def _source(plan: Plan, node: Node) -> SourceNode | None:
     """The source that the positions of a node's rows point into."""
-    found: Any = node
+    found: Any = _giver(plan, node)
     while isinstance(found, StepNode):
         if not found.carries_row:
             return None
         found = plan.nodes[found.main]
     return found if isinstance(found, SourceNode) else None
+
+
+def _giver(plan: Plan, node: Node) -> SourceNode | StepNode:
+    """The node whose rows these are: what a load refuses is of its input."""
+    found = plan.nodes[node.input] if isinstance(node, LoadNode) else node
+    assert isinstance(found, SourceNode | StepNode)
+    return found
 
 
 # Reasons
@@ -145,16 +151,21 @@ def reasons_of(node: SourceNode | StepNode, refused: pl.DataFrame) -> list[list[
     return refused.select(_why(node).alias("reasons"))["reasons"].to_list()
 
 
-def _keys(node: SourceNode | StepNode) -> tuple[str, ...]:
+def _keys(node: Node) -> tuple[str, ...]:
     """The columns that decide about the reasons of a refused row."""
+    if isinstance(node, LoadNode):
+        return (RULE, FIELD, BAD)
     if isinstance(node, SourceNode):
         return (BAD,)
     assert node.checked is not None
     return tuple(check.flag for check in node.checked.rows)
 
 
-def _why(node: SourceNode | StepNode) -> pl.Expr:
+def _why(node: Node) -> pl.Expr:
     """All reasons of a refused row as a list of structs, warnings included."""
+    if isinstance(node, LoadNode):
+        said = pl.struct(rule=pl.col(RULE), kind=pl.lit("refused"), field=pl.col(FIELD), reason=pl.col(BAD))
+        return pl.concat_list(said)
     if isinstance(node, SourceNode):
         reason = pl.struct(
             rule=pl.lit("readable"),
@@ -200,7 +211,7 @@ def _all(
     if source is not None and lost < refused.grounds["rows"].sum():
         assert isinstance(source.scan, FilesScan), "only records of files have positions"
         placed = rows.filter(pl.col(ROW).is_not_null()) if lost else rows
-        records = fetch_records(source.scan, placed, held_columns(plan, refused.node))
+        records = fetch_records(source.scan, placed, held_columns(plan, _giver(plan, refused.node)))
         yield _letters(refused, records, epoch, source, places(source))
     if lost:
         schema = refused.node.schema
@@ -219,7 +230,7 @@ def _letters(
 ) -> pl.LazyFrame:
     """Letters of `records`, which hold the hidden columns of refused rows and `RECORD`."""
     grounds = refused.grounds.lazy().select(*refused.keys, "reasons")
-    return records.join(grounds, on=refused.keys, how="left").select(
+    return records.join(grounds, on=refused.keys, how="left", nulls_equal=True).select(
         **_place(refused.node.id, epoch.pipeline, source, places),
         pipeline=pl.lit(epoch.pipeline),
         run=pl.lit(epoch.run),

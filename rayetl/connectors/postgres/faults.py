@@ -95,7 +95,7 @@ def connect_fault(error: Exception, server: Server) -> RunError:
 
 def statement_fault(error: Exception, server: Server, doing: str, terminal: type[Terminal]) -> RunError:
     """Why a statement failed. `doing` says in a few words what it was for: `reading public.t`."""
-    state, cause = sqlstate(error), _cause(str(error))
+    state, cause = sqlstate(error), details(error).get("MESSAGE_PRIMARY") or _cause(str(error))
     if state is None and _is_lost(str(error)):
         return Lost(
             f"the connection to PostgreSQL at {server} was lost while {doing}: {cause}",

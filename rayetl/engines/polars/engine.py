@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl import sql
-from rayetl.connectors.base import BatchScan, FilesScan
+from rayetl.connectors.base import BatchesTarget, BatchScan, FilesScan
 from rayetl.connectors.formats import count_rows
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, TableFinding
@@ -21,6 +21,7 @@ from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
 from rayetl.engines.polars.frames import Frames, any_of, refusing
 from rayetl.engines.polars.gates import Gate
+from rayetl.engines.polars.pouring import Pouring
 from rayetl.engines.polars.proof import proved
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
-    from rayetl.connectors.base import FilesTarget
+    from rayetl.connectors.base import Target
     from rayetl.sql.types import Schema
 
 Take = Callable[[pl.DataFrame], None]
@@ -50,12 +51,15 @@ class _Query:
     sinks: list[pl.LazyFrame] = field(default_factory=list)
     measures: list[tuple[pl.LazyFrame, Take]] = field(default_factory=list)
     tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
-    staged: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
+    poured: dict[str, Pouring] = field(default_factory=dict)
 
     def collect(self) -> None:
         results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
         for result, (_, take) in zip(results[len(self.sinks) :], self.measures, strict=True):
             take(result)
+        for pouring in self.poured.values():
+            pouring.finish()
         for node, gate in self.gates.items():
             gate.close()
             self.classes.take(input_key(node), gate.rows)
@@ -109,18 +113,23 @@ class PolarsEngine:
 
         return found
 
-    def _add_load(self, query: _Query, job: Job, load: str, target: FilesTarget) -> None:
-        query.staged[load] = 0
+    def _add_load(self, query: _Query, job: Job, load: str, target: Target) -> None:
+        query.passed[load] = 0
         lock = threading.Lock()
 
         def count(batch: pl.DataFrame) -> pl.DataFrame:
             with lock:
-                query.staged[load] += batch.height
-            job.progress.rows(load, query.staged[load])
+                query.passed[load] += batch.height
+            job.progress.rows(load, query.passed[load])
             return batch
 
-        frame = query.frames.add(load)
-        query.sinks.append(sink_files(frame.map_batches(count, streamable=True), target))
+        if isinstance(target, BatchesTarget):
+            frame = query.frames.placed(load).map_batches(count, streamable=True)
+            query.poured[load] = Pouring(target, job.rejects / load)
+            query.sinks.append(query.poured[load].sink(frame))
+        else:
+            frame = query.frames.add(load).map_batches(count, streamable=True)
+            query.sinks.append(sink_files(frame, target))
 
     def _add_tables(self, query: _Query, node: Node) -> None:
         if isinstance(node, StepNode) and node.tables:
@@ -203,8 +212,8 @@ def _count_taker(query: _Query, node: str) -> Take:
 
 
 def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
-    for load, staged in query.staged.items():
-        query.classes.take(load_key(load), staged)
+    for load, passed in query.passed.items():
+        query.classes.take(load_key(load), passed)
     rows = {node: query.classes.rows(node) for node in needed}
     read = {}
     for source in plan.sources:
@@ -213,15 +222,21 @@ def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
             read[source.id] = query.classes.rows(key)
     for node in query.gates:
         query.classes.rows(input_key(node))
+    poured = {load: pouring.gate for load, pouring in query.poured.items()}
+    gates = {**query.gates, **poured}
+    staged = {
+        load: passed - (poured[load].refused if load in poured else 0)
+        for load, passed in query.passed.items()
+    }
     return Measured(
         read=read,
         rows=rows,
-        refused={node: gate.refused for node, gate in query.gates.items()},
+        refused={node: gate.refused for node, gate in gates.items()},
         failing={node: tuple(gate.failing) for node, gate in query.gates.items()}
         | {node: no_failure(plan.nodes[node]) for node in query.proved},
         tables=query.tables,
-        staged=query.staged,
-        rejects={node: gate.parts for node, gate in query.gates.items() if gate.keeps},
+        staged=staged,
+        rejects={node: gate.parts for node, gate in gates.items() if gate.keeps},
     )
 
 

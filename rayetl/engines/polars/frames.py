@@ -12,7 +12,7 @@ from rayetl.connectors.formats import scan_files
 from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.gates import Gate
 from rayetl.names import BAD, ROW
-from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
 from rayetl.quality.base import Checked, OnFailure
 
 REFUSING = (OnFailure.ABORT, OnFailure.QUARANTINE)
@@ -80,6 +80,14 @@ class Frames:
         schema = self._plan.schema(node)
         assert schema is not None, f"{node} is not known before the run"
         return self._narrow(node, schema.names)
+
+    def placed(self, load: str) -> pl.LazyFrame:
+        """The rows that a load takes, with their position where they have one."""
+        found = self._plan.nodes[load]
+        assert isinstance(found, LoadNode)
+        giver = self._plan.nodes[found.input]
+        assert isinstance(giver, SourceNode | StepNode)
+        return self._narrow(giver.id, handed_on(giver))
 
     def _narrow(self, node: str, names: tuple[str, ...]) -> pl.LazyFrame:
         frame = self.add(node)

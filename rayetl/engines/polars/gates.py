@@ -66,6 +66,12 @@ class Gate:
             self._keep(batch.filter(REFUSED).drop(REFUSED))
         return batch
 
+    def set_aside(self, rows: pl.DataFrame) -> None:
+        """Count and keep rows that were refused somewhere else."""
+        with self._lock:
+            self.refused += rows.height
+        self._keep(rows)
+
     @property
     def keeps(self) -> bool:
         """Whether refused rows are kept, not only counted."""
