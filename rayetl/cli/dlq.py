@@ -11,6 +11,7 @@ import typer
 
 from rayetl.cli import settings, shared
 from rayetl.cli.run import tell
+from rayetl.errors import RayetlError
 from rayetl.observability import progress
 from rayetl.observability.text import Table, Writer, count
 
@@ -107,6 +108,9 @@ def replay(
     context: typer.Context,
     config: shared.Config,
     ids: Ids = None,
+    step: Annotated[
+        str | None, typer.Option(help="Those refused at this source, step or load.", metavar="ID")
+    ] = None,
     assignments: shared.Assignments = None,
     as_json: shared.Json = False,
 ) -> int:
@@ -116,13 +120,19 @@ def replay(
     Examples:
       rayetl dlq replay flights.yaml
       rayetl dlq replay flights.yaml 41-3f2a 77-3f2a
+      rayetl dlq replay flights.yaml --step delays
 
-    Without ids, all that were not replayed yet. Calling it again changes nothing.
+    Without ids, all that were not replayed yet; what the store of a load refused goes to that load
+    alone. Calling it again changes nothing.
     """
     asked = settings.of(context)
     pipeline = shared.load(config, assignments)
     store = pipeline.dead_letters
     wanted = [store.show(start)["id"] for start in ids or ()]
+    if step is not None:
+        wanted += store.read(step=step, pending=True).select("id").collect()["id"].to_list()
+        if not wanted:
+            raise RayetlError(f"nothing that was refused at {step!r} waits to be replayed")
     with progress.shown(quiet=asked.quiet, as_log=asked.json_logs) as listener:
         report = pipeline.replay(wanted, progress=listener)
     tell(report, as_json, None, asked.quiet)

@@ -60,7 +60,7 @@ class Parking:
     @classmethod
     def of(cls, records: Path, job: Job, splits: Splits) -> Parking:
         """The parking of a job that is cut so; its directories are made."""
-        parking = cls(records, _layout(job.plan, splits), job.plan, splits, job.targets)
+        parking = cls(records, _layout(job.plan, splits), job.plan, splits, job.directories)
         for place in parking._places():
             place.mkdir(parents=True, exist_ok=True)
             sync(place.parent)

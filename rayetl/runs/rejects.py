@@ -30,6 +30,9 @@ from rayetl.plan.origins import held_columns
 from rayetl.quality.avro import Contract
 from rayetl.quality.base import RowCheck
 
+REFUSED = "refused"
+"""The kind of reason of a row that the store of a load refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -164,7 +167,7 @@ def _keys(node: Node) -> tuple[str, ...]:
 def _why(node: Node) -> pl.Expr:
     """All reasons of a refused row as a list of structs, warnings included."""
     if isinstance(node, LoadNode):
-        said = pl.struct(rule=pl.col(RULE), kind=pl.lit("refused"), field=pl.col(FIELD), reason=pl.col(BAD))
+        said = pl.struct(rule=pl.col(RULE), kind=pl.lit(REFUSED), field=pl.col(FIELD), reason=pl.col(BAD))
         return pl.concat_list(said)
     if isinstance(node, SourceNode):
         reason = pl.struct(

@@ -29,11 +29,14 @@ from rayetl.observability.store import write_whole
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.resilience.retry import Retrier
 from rayetl.runs.execute import Run, new_id
-from rayetl.runs.rejects import Places, picked
+from rayetl.runs.rejects import REFUSED, Places, picked
 from rayetl.steps.base import TRACEABLE
 
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
+
+_ADDING = ("append", "upsert", "insert_ignore")
+"""The modes in which a few rows more are loaded as they would have been with all the others."""
 
 RUN_AGAIN = "mend the cause and run the pipeline again with --force"
 
@@ -57,7 +60,8 @@ def replay(
         raise RayetlError(
             "there is nothing to replay", hint="`rayetl dlq list` shows what is stored and replayed"
         )
-    _check(plan, letters.read(chosen).collect())
+    found = letters.read(chosen).collect()
+    _check(_lacking(plan, found), found)
     key = "replay-" + hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:32]
     intents.mkdir(parents=True, exist_ok=True)
     intent = intents / f"{key}.json"
@@ -75,6 +79,7 @@ def _replay(
 ) -> RunReport:
     key, ids = intent.stem, orjson.loads(intent.read_bytes())
     chosen = letters.read(ids).sort("source", "file", "row", "id").collect()
+    plan = _lacking(plan, chosen)
     run = new_id()
     with tempfile.TemporaryDirectory(prefix="rayetl-replay-") as directory:
         replayed = _with_records(plan, chosen, Path(directory))
@@ -101,6 +106,25 @@ def _replay(
     return report
 
 
+def _lacking(plan: Plan, chosen: pl.DataFrame) -> Plan:
+    """The plan with the loads that lack these records: all, or the one whose store refused them. Raises
+    `RayetlError` where that is not the same for all of them."""
+    by_store = pl.col("reasons").list.eval(pl.element().struct.field("kind") == REFUSED).list.any()
+    places = chosen.select(pl.when(by_store).then("step")).to_series().unique().sort().to_list()
+    if len(places) > 1:
+        named = ", ".join("a rule or source" if place is None else f"the load {place}" for place in places)
+        raise RayetlError(
+            f"the dead letters were refused at several places: {named}",
+            hint="replay those of one place at a time: rayetl dlq replay CONFIG --step ID",
+        )
+    if places[0] is None:
+        return plan
+    loads = tuple(load for load in plan.loads if load.id == places[0])
+    if not loads:
+        raise RayetlError(f"the config has no load {places[0]!r} any more, which refused these rows")
+    return replace(plan, loads=loads)
+
+
 def _check(plan: Plan, chosen: pl.DataFrame) -> None:
     """Raise where replayed rows could not be appended as if they had been right at once."""
     lost = chosen.filter(pl.col("source").is_null())
@@ -119,7 +143,7 @@ def _check(plan: Plan, chosen: pl.DataFrame) -> None:
         )
     source = sources.pop()
     for load in plan.loads:
-        if load.load.mode != "append":
+        if load.load.mode not in _ADDING:
             raise RayetlError(
                 f"the load {load.id} is in mode {load.load.mode}; a replay appends", hint=RUN_AGAIN
             )

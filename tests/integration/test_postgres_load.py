@@ -14,7 +14,7 @@ from services.postgres import Database, Postgres
 
 from rayetl import Pipeline
 from rayetl.connectors.postgres import session, writing
-from rayetl.errors import ConfigError, LoadError
+from rayetl.errors import ConfigError, LoadError, RayetlError
 
 
 @pytest.fixture(autouse=True)
@@ -322,6 +322,16 @@ def test_tests_of_a_config_touch_no_database() -> None:
     assert [case.passed for case in report.cases] == [True, False]
 
 
+def test_a_transaction_lives_in_one_process() -> None:
+    config = pipeline(Database("127.0.0.1", 1, "d", "u", "p"), ids(1))._loaded.config
+    document = config.model_dump(by_alias=True, exclude_unset=True)
+    document["load"][0]["password"] = "p"
+    with pytest.raises(ConfigError, match="a load of type postgres cannot be run by Spark"):
+        Pipeline.from_dict({**document, "engine": "spark"}).check()
+    with pytest.raises(ConfigError, match="a load of type postgres cannot be run on a Ray cluster"):
+        Pipeline.from_dict(document).run(runtime="ray")
+
+
 # Rows that are refused
 
 
@@ -399,13 +409,48 @@ def test_a_refused_row_without_a_place_is_kept_as_it_was_sent(filled: Database) 
     assert (json.loads(letter["record"]), letter["record_format"]) == ({"id": 2, "v": "v2"}, "row")
 
 
+def test_refused_rows_are_replayed_into_the_load_that_lacks_them(database: Database) -> None:
+    database.execute("CREATE TABLE t (id bigint, v text CHECK (v <> 'v2'))")
+    config = pipeline(database, ids(1, 2, 3))._loaded.config.model_dump(by_alias=True, exclude_unset=True)
+    config["load"][0]["password"] = database.password
+    other = {"id": "other", "from": "rows", "type": "files", "path": "other", "mode": "append"}
+    config["load"] = [*config["load"], other]
+    run = Pipeline.from_dict(config)
+    run.run()
+    database.execute("ALTER TABLE t DROP CONSTRAINT t_v_check")
+    assert run.replay().rows_loaded == 1
+    assert database.rows("SELECT id, v FROM t ORDER BY id") == [(1, "v1"), (2, "v2"), (3, "v3")]
+    assert sorted(pl.read_parquet("other/**/*.parquet")["id"]) == [1, 2, 3], "not a second time"
+    with pytest.raises(RayetlError, match="nothing to replay"):
+        run.replay()
+
+
+def test_a_replayed_row_that_is_refused_again_keeps_its_place(filled: Database) -> None:
+    run = pipeline(filled, ids(5, 2))
+    run.run()
+    assert run.replay().rows_rejected == 1
+    letters = run.dead_letters.read(pending=True).collect()
+    assert letters.select("step", "row").rows() == [("into", 1)]
+
+
+def test_what_rules_and_stores_refused_is_replayed_apart(filled: Database) -> None:
+    positive = {"type": "validate", "rules": [{"name": "few", "check": "id < 9", "on_failure": "quarantine"}]}
+    run = pipeline(filled, ids(5, 2, 9), positive)
+    run.run()
+    with pytest.raises(RayetlError, match="at several places: a rule or source, the load into") as told:
+        run.replay()
+    assert "--step" in str(told.value.hint)
+
+
 def test_a_fault_that_is_in_no_row_stops_the_load(database: Database) -> None:
     database.execute(
         "CREATE TABLE t (id bigint, v text)",
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW.nope; END'",
         "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
     )
-    with pytest.raises(LoadError, match=r"into public\.t failed: record \"new\" has no field \"nope\" \(SQLSTATE 42703\)"):
+    with pytest.raises(
+        LoadError, match=r"into public\.t failed: record \"new\" has no field \"nope\" \(SQLSTATE 42703\)"
+    ):
         pipeline(database, ids(1, 2)).run()
     assert database.value("SELECT count(*) FROM t") == 0
 
@@ -419,13 +464,25 @@ def test_a_constraint_that_waits_for_the_commit_is_asked_before_it(database: Dat
     )
 
 
+def test_what_stands_before_a_table_may_change_rows_and_refuse_them(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE t (id bigint, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10)",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := upper(NEW.v); RETURN NEW; END'",
+        "CREATE TRIGGER g BEFORE INSERT ON low FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    report = pipeline(database, ids(1, 10, 2)).run()
+    assert database.rows("SELECT id, v FROM low ORDER BY id") == [(1, "V1"), (2, "V2")]
+    assert [(reason.rule, reason.rows) for reason in report.rejects] == [("sqlstate 23514", 1)]
+
+
 def test_a_trigger_that_swallows_rows_does_not_pass_unseen(database: Database) -> None:
     database.execute(
         "CREATE TABLE t (id bigint, v text)",
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
         "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
     )
-    with pytest.raises(Exception, match="2 rows went to .* the server counted 0"):
+    with pytest.raises(Exception, match=r"2 rows went to .* the server counted 0"):
         pipeline(database, ids(1, 2)).run()
 
 

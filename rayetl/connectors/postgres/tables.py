@@ -41,8 +41,8 @@ SELECT c.relkind <> 'r' OR row_security_active(c.oid) OR EXISTS (
             AND t.tgtype & 7 = 7)
   FROM pg_class c WHERE c.oid = {table}::regclass
 """
-"""Whether something may keep single rows out of a table without a word: a trigger that runs for each row before
-it is inserted (bits 1, 2 and 4), policies, or what is behind a partitioned or foreign table."""
+"""Whether something may keep single rows out of a table without a word: a trigger that runs for each row
+before it is inserted (bits 1, 2 and 4), policies, or what is behind a partitioned or foreign table."""
 
 _KINDS = {"r": "table", "p": "partitioned table", "f": "foreign table"}
 

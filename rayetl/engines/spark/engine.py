@@ -181,7 +181,7 @@ class _Execution:
 
     def _stage(self, classes: Classes, load: str) -> int:
         with told_plainly(self.job.plan, load):
-            rows = stage(self.tables.add(load), self.job.targets[load], self.work / f"load-{load}")
+            rows = stage(self.tables.add(load), self.job.directories[load], self.work / f"load-{load}")
         classes.take(load_key(load), rows)
         self.job.progress.rows(load, rows)
         return rows
