@@ -1,24 +1,28 @@
-"""A TCP proxy on a loopback port that cuts connections when a test says so."""
+"""A TCP proxy on a loopback port that cuts connections to PostgreSQL at a COMMIT when a test says so."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
-from collections.abc import Callable
 from typing import Self
+
+_ASKED, _ANSWERED = b"COMMIT", b"COMMIT\0"
+"""What is in the bytes of a client that wants to commit, and of a server that has done so."""
 
 
 class Proxy:
     """Hands bytes to and from the server at `port`.
 
-    While `cut` is armed, the connection whose client sends bytes with `marker` in them is cut: with `after`
-    the server still gets them and does what they ask, but its answer is lost; without it, it never does.
+    While it is armed, a connection is cut at its COMMIT: with `after` when the server has done it and says so,
+    else before the server hears of it. The client cannot tell the one from the other. With `alone`, no new
+    connection is let through after a cut.
     """
 
-    def __init__(self, port: int, *, marker: bytes = b"COMMIT", after: bool = True) -> None:
+    def __init__(self, port: int, *, after: bool, alone: bool = False) -> None:
         self._server_port = port
-        self._marker = marker
         self._after = after
+        self._alone = alone
         self._armed = 0
         self.cuts = 0
         self._lock = threading.Lock()
@@ -30,7 +34,7 @@ class Proxy:
         return int(self._listener.getsockname()[1])
 
     def arm(self, times: int = 1) -> None:
-        """Cut the next `times` connections that send the marker."""
+        """Cut the next `times` connections that commit."""
         with self._lock:
             self._armed = times
 
@@ -39,9 +43,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
-        for each in self._sockets:
-            each.close()
+        _close(self._listener, *self._sockets)
 
     def _accept(self) -> None:
         while True:
@@ -49,45 +51,34 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._alone and self.cuts:
+                _close(client)
+                continue
             server = socket.create_connection(("127.0.0.1", self._server_port))
             self._sockets += [client, server]
-            link = _Link(client, server)
-            threading.Thread(target=link.pump, args=(client, server, self._strikes), daemon=True).start()
-            threading.Thread(target=link.pump, args=(server, client, lambda _: None), daemon=True).start()
+            asked, answered = (None, _ANSWERED) if self._after else (_ASKED, None)
+            for way in ((client, server, asked), (server, client, answered)):
+                threading.Thread(target=self._pump, args=way, daemon=True).start()
 
-    def _strikes(self, data: bytes) -> bool | None:
-        """Whether these bytes are where to cut, and then whether the server gets them."""
+    def _pump(self, source: socket.socket, sink: socket.socket, marker: bytes | None) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if marker is not None and marker in data and self._strikes():
+                    break
+                sink.sendall(data)
+        _close(source, sink)
+
+    def _strikes(self) -> bool:
         with self._lock:
-            if not self._armed or self._marker not in data:
-                return None
+            if not self._armed:
+                return False
             self._armed -= 1
             self.cuts += 1
-            return self._after
+            return True
 
 
-class _Link:
-    def __init__(self, *ends: socket.socket) -> None:
-        self._ends = ends
-        self._dumb = threading.Event()
-
-    def pump(
-        self, source: socket.socket, sink: socket.socket, strikes: Callable[[bytes], bool | None]
-    ) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                cut = strikes(data)
-                if cut is not None:
-                    self._dumb.set()
-                    if cut:
-                        sink.sendall(data)
-                    source.shutdown(socket.SHUT_RDWR)
-                    if not cut:
-                        sink.shutdown(socket.SHUT_RDWR)
-                    return
-                if not self._dumb.is_set():
-                    sink.sendall(data)
-        except OSError:
-            self._dumb.set()
-        if not self._dumb.is_set():
-            for end in self._ends:
-                end.close()
+def _close(*sockets: socket.socket) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()

@@ -58,22 +58,28 @@ class PostgresSession(LoadSession, BatchesTarget):
     _started: float = field(init=False, default=0.0)
 
     def committed(self) -> LoadResult | None:
-        with self.load.connect(LoadError) as connection:
-            tracker = self._tracked(connection)
-            entry = tracker.find(connection)
+        try:
+            self._connection = self.load.connect(LoadError)
+            entry = self._tracked(self._connection).find(self._connection)
+        except BaseException:
+            self.abort()
+            raise
+        if entry is None:
+            return None
+        self.abort()
         # A commit whose answer was lost is this run's own all the same.
-        return None if entry is None else self._result(entry, skipped=entry.run != self.epoch.run)
+        return self._result(entry, skipped=entry.run != self.epoch.run)
 
     def begin(self) -> BatchesTarget | None:
         self._started = time.monotonic()
         try:
-            return self._begin(self.load.connect(LoadError))
+            self._connection = self._connection or self.load.connect(LoadError)
+            return self._begin(self._connection)
         except BaseException:
             self.abort()
             raise
 
     def _begin(self, connection: Connection) -> BatchesTarget | None:
-        self._connection = connection
         self._tracker = tracker = self._tracked(connection)
         tracker.prepare(connection)
         connection.begin()
