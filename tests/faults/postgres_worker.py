@@ -179,8 +179,8 @@ def _dropped_chunk() -> None:
 
 
 def _old_rows_stay() -> None:
-    """An upsert passes over rows whose key is there."""
-    session.Merger._conflict = lambda self: " ON CONFLICT DO NOTHING"
+    """An upsert touches rows whose key is there, and changes nothing but the key."""
+    session.Merger._conflict = lambda self: ' ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id"'
 
 
 BUGS = {

@@ -11,10 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 from services.postgres import Database, Postgres
+from services.proxy import Proxy
 
 from rayetl import Pipeline
-from rayetl.connectors.postgres import session, writing
+from rayetl.connectors.postgres import connection, faults, session, writing
 from rayetl.errors import ConfigError, LoadError, RayetlError
+from rayetl.secrets import Credentials
+from rayetl.secrets.provider import Fields, Provider
 
 
 @pytest.fixture(autouse=True)
@@ -514,3 +517,83 @@ def test_rows_go_from_database_to_database(database: Database) -> None:
         database.value("SELECT count(*) FROM ((TABLE a EXCEPT TABLE b) UNION ALL (TABLE b EXCEPT TABLE a)) d")
         == 0
     )
+
+
+# Whole runs through faults
+
+
+def retried(database: Database, frame: pl.DataFrame) -> Pipeline:
+    frame.write_parquet("in.parquet")
+    load = {"id": "into", "type": "postgres", "table": "t", "mode": "append", **database.config}
+    return Pipeline.from_dict(
+        {
+            "name": "p",
+            "extract": {"rows": {"type": "files", "path": "in.parquet"}},
+            "load": load,
+            "resilience": {"retry": {"max_attempts": 3, "initial_delay": "10ms"}},
+        }
+    )
+
+
+@pytest.mark.parametrize(("after", "retries"), [(True, 0), (False, 1)])
+def test_a_run_whose_commit_is_cut_off_ends_well(database: Database, after: bool, retries: int) -> None:
+    pipeline(database, ids(0)).run()
+    with Proxy(database.port, after=after) as proxy:
+        run = retried(database.through(proxy.port), ids(1, 2))
+        proxy.arm()
+        report = run.run()
+        assert (report.status, report.retries, proxy.cuts) == ("done", retries, 1)
+        assert run.run().status == "skipped"
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
+    assert database.value("SELECT count(*) FROM rayetl_epochs") == 2
+
+
+class Kept(Provider):
+    """A provider whose credential the test changes."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
+    def find(self, name: str) -> Fields:
+        return dict(self._fields)
+
+    def place(self, name: str) -> str:
+        return "the test"
+
+
+def test_a_password_that_changes_while_a_run_is_under_way_costs_no_row(
+    postgres_server: Postgres, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {name: str(value) for name, value in database.config.items()}
+    monkeypatch.setattr(Credentials, "here", lambda: Credentials([Kept(kept)]))
+    database.execute("CREATE TABLE a AS SELECT i AS id FROM generate_series(1, 1000) i")
+    config = {
+        "name": "copy",
+        "extract": {"type": "postgres", "table": "a", "credential": "warehouse"},
+        "load": {"type": "postgres", "table": "b", "mode": "append", "credential": "warehouse"},
+        "resilience": {"retry": {"max_attempts": 3, "initial_delay": "10ms"}},
+    }
+    refusals = []
+
+    def finishing(self: session.PostgresSession) -> pl.DataFrame | None:
+        monkeypatch.setattr(session.PostgresSession, "finish", finish)
+        postgres_server.superuser.execute(
+            f"ALTER ROLE {database.user} PASSWORD 'another'",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{database.user}'",
+        )
+        return finish(self)
+
+    def refuse(error: Exception, server: faults.Server) -> Exception:
+        # Whoever keeps the credential is a moment later than the server.
+        refusals.append(fault := connect_fault(error, server))
+        kept["password"] = "another"
+        return fault
+
+    finish, connect_fault = session.PostgresSession.finish, faults.connect_fault
+    monkeypatch.setattr(session.PostgresSession, "finish", finishing)
+    monkeypatch.setattr(connection, "connect_fault", refuse)
+    report = Pipeline.from_dict(config).run()
+    assert (report.status, report.rows_loaded, report.rows_rejected, report.retries) == ("done", 1000, 0, 1)
+    assert [type(error) for error in refusals] == [faults.Refused], "asked once more, not more often"
+    owner = Database(database.host, database.port, database.database, database.user, "another")
+    assert owner.rows("SELECT count(*), count(DISTINCT id) FROM b") == [(1000, 1000)]
