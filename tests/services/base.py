@@ -11,10 +11,15 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _INSTALL = Path(__file__).with_name("install")
 _PR_SET_PDEATHSIG = 1
+
+_STARTER = ThreadPoolExecutor(1, "services")
+"""Its thread starts all servers: Linux sends the signal of `child` when the thread that started one ends,
+and a test may start a server from a thread that is gone soon."""
 
 
 class Service(ABC):
@@ -73,7 +78,8 @@ def child(command: Sequence[str | Path], owner: str, log: Path, dies: signal.Sig
         libc.prctl(_PR_SET_PDEATHSIG, int(dies))
 
     with log.open("ab") as out:
-        return subprocess.Popen(
+        starting = _STARTER.submit(
+            subprocess.Popen,
             command,
             stdout=out,
             stderr=out,
@@ -83,3 +89,4 @@ def child(command: Sequence[str | Path], owner: str, log: Path, dies: signal.Sig
             start_new_session=True,
             **account(owner),
         )
+        return starting.result()
