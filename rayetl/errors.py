@@ -22,7 +22,8 @@ Whether to try again is decided by `Retryable` and `Terminal` alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,6 +88,16 @@ class RayetlError(Exception):
     def __str__(self) -> str:
         prefix = f"{self.step}: " if self.step else ""
         return f"{prefix}{self.message}" + (f"\nhint: {self.hint}" if self.hint else "")
+
+
+@contextmanager
+def at_step(step: str) -> Iterator[None]:
+    """Faults of a run name the source, step or load at which they happened, if they do not yet."""
+    try:
+        yield
+    except RayetlError as error:
+        error.step = error.step or step
+        raise
 
 
 class ConfigError(RayetlError):

@@ -132,7 +132,10 @@ def replay(
     if step is not None:
         wanted += store.read(step=step, pending=True).select("id").collect()["id"].to_list()
         if not wanted:
-            raise RayetlError(f"nothing that was refused at {step!r} waits to be replayed")
+            raise RayetlError(
+                f"nothing that was refused at {step!r} waits to be replayed",
+                hint="`rayetl dlq list CONFIG --pending` shows what waits, and at which step it was refused",
+            )
     with progress.shown(quiet=asked.quiet, as_log=asked.json_logs) as listener:
         report = pipeline.replay(wanted, progress=listener)
     tell(report, as_json, None, asked.quiet)

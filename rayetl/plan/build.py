@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from rayetl import sql
-from rayetl.connectors.base import Scan
+from rayetl.connectors.base import Load, Scan, Source
 from rayetl.contracts import ContractConfig
 from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError
 from rayetl.names import PREFIX, ROW
@@ -114,8 +114,7 @@ class _Compiler:
 
     def _add_source(self, draft: SourceDraft) -> None:
         contract = contract_of(draft.source)
-        named = (name for name in ("path", "table", "query") if getattr(draft.source, name, None))
-        place = next(named, "type")
+        place = _place_field(draft.source)
         promised = None
         try:
             promised = promised_schema(contract) if contract else None
@@ -356,6 +355,11 @@ def _waiting(
     )
 
 
+def _place_field(connector: Source | Load) -> str:
+    """The field of a source or load that says where the rows are."""
+    return next((name for name in ("path", "table", "query") if getattr(connector, name, None)), "type")
+
+
 def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
     """Two loads into one place would take each other's rows away."""
     seen: dict[str, LoadDraft] = {}
@@ -366,7 +370,7 @@ def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
         other = seen.setdefault(target, draft)
         if other is not draft:
             message = f"`{draft.id}` and `{other.id}` both write to {target}"
-            place = "path" if hasattr(draft.load, "path") else "table"
+            place = _place_field(draft.load)
             problems.append(
                 Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
             )

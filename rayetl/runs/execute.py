@@ -22,7 +22,7 @@ from rayetl.connectors.base import Epoch, FilesScan, LoadResult, LoadSession, Ta
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.connectors.listing import assert_unchanged
 from rayetl.engines.base import Engine, Job, Measured
-from rayetl.errors import RayetlError, Retryable, SourceError
+from rayetl.errors import RayetlError, Retryable, at_step
 from rayetl.observability.logs import bound, get_logger
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import (
@@ -131,18 +131,22 @@ class Run:
     def _recognise(self) -> None:
         """Find the loads that hold this epoch already, and open the others."""
         for load in self.plan.loads:
-            assert load.schema is not None
-            session = load.load.open(self._epoch(load.id), load.schema)
-            result = session.committed()
-            if result is not None:
-                self.results[load.id] = result
-                continue
-            self.sessions[load.id] = session
-            target = session.begin()
-            if target is None:
-                self.results[load.id] = _ignored(load, self._epoch(load.id), session)
-            else:
-                self.targets[load.id] = target
+            with at_step(load.id):
+                self._open(load)
+
+    def _open(self, load: LoadNode) -> None:
+        assert load.schema is not None
+        session = load.load.open(self._epoch(load.id), load.schema)
+        result = session.committed()
+        if result is not None:
+            self.results[load.id] = result
+            return
+        self.sessions[load.id] = session
+        target = session.begin()
+        if target is None:
+            self.results[load.id] = _ignored(load, self._epoch(load.id), session)
+        else:
+            self.targets[load.id] = target
 
     def _epoch(self, load: str) -> Epoch:
         return Epoch(self.plan.name, load, self.key, self.id)
@@ -159,11 +163,8 @@ class Run:
         """The epoch is named after the files as they were listed; only those may be committed under it."""
         for node in self.plan.sources:
             if isinstance(node.scan, FilesScan):
-                try:
+                with at_step(node.id):
                     assert_unchanged(node.scan.files)
-                except SourceError as error:
-                    error.step = node.id
-                    raise
 
     def _commit(self) -> None:
         assert self.measured is not None
@@ -174,7 +175,8 @@ class Run:
                 )
         with self.stage("commit"):
             for load in self.targets:
-                self.results[load] = self.sessions[load].commit(self.measured.staged[load])
+                with at_step(load):
+                    self.results[load] = self.sessions[load].commit(self.measured.staged[load])
                 del self.sessions[load]
 
     def _undo(self) -> None:

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fault_worker import Work, run
+from fault_worker import run
 
 Runner = Callable[..., int]
 
@@ -24,11 +25,17 @@ def processes() -> multiprocessing.context.BaseContext:
 
 
 @pytest.fixture
-def start(processes):
+def worker() -> Callable[..., None]:
+    """What a process does with its work."""
+    return run
+
+
+@pytest.fixture
+def start(processes, worker):
     """Starts a worker and returns its process."""
 
-    def starter(work: Work, at: float = 0.0):
-        process = processes.Process(target=run, args=(work, at))
+    def starter(work: Any, at: float = 0.0):
+        process = processes.Process(target=worker, args=(work, at))
         process.start()
         return process
 
@@ -39,7 +46,7 @@ def start(processes):
 def execute(start) -> Runner:
     """Runs a worker to its end and returns its exit code."""
 
-    def runner(work: Work) -> int:
+    def runner(work: Any) -> int:
         process = start(work)
         process.join(60)
         return process.exitcode

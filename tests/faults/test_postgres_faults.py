@@ -28,7 +28,7 @@ Execute = Callable[[Load], int | None]
 
 
 @pytest.fixture(scope="module")
-def forks() -> multiprocessing.context.BaseContext:
+def processes() -> multiprocessing.context.BaseContext:
     """Forks of a process that has everything loaded and has run nothing: the threads of Polars, Arrow and the
     driver, which a fork would lack, are not started yet."""
     found = multiprocessing.get_context("forkserver")
@@ -39,27 +39,8 @@ def forks() -> multiprocessing.context.BaseContext:
 
 
 @pytest.fixture
-def begin(forks):
-    """Starts a worker and returns its process."""
-
-    def starter(work: Load, at: float = 0.0):
-        process = forks.Process(target=run, args=(work, at))
-        process.start()
-        return process
-
-    return starter
-
-
-@pytest.fixture
-def execute(begin) -> Execute:
-    """Runs a worker to its end and returns its exit code."""
-
-    def runner(work: Load) -> int | None:
-        process = begin(work)
-        process.join(60)
-        return process.exitcode
-
-    return runner
+def worker() -> Callable[..., None]:
+    return run
 
 
 @pytest.fixture
@@ -139,14 +120,14 @@ def test_every_failpoint_of_the_load_is_one_that_is_fired(
 
 
 def test_a_crash_of_the_server_at_any_point_is_recovered_from(
-    begin, execute: Execute, controller: Controller, database: Database,
+    start, execute: Execute, controller: Controller, database: Database,
     postgres_server: Postgres, tmp_path: Path,
 ) -> None:  # fmt: skip
     work = Load(database.config, "k1", "upsert")
     seed(database, "upsert")
     for name in passages(execute, work, tmp_path / "log"):
         before = seed(database, "upsert")
-        stopped = begin(replace(work, arm=f"{name}:barrier", socket=controller.path))
+        stopped = start(replace(work, arm=f"{name}:barrier", socket=controller.path))
         _, connection = controller.wait()
         postgres_server.crash()
         postgres_server.start()
@@ -158,19 +139,19 @@ def test_a_crash_of_the_server_at_any_point_is_recovered_from(
 
 
 @pytest.mark.parametrize("racers", [2, 4, 8])
-def test_of_many_runs_of_an_epoch_exactly_one_wins(racers: int, begin, database: Database) -> None:
+def test_of_many_runs_of_an_epoch_exactly_one_wins(racers: int, start, database: Database) -> None:
     rows = seed(database, "append")
     for number in range(3):
         work = Load(database.config, f"k{number}", first=1000 * number)
-        race(begin, [work] * racers)
+        race(start, [work] * racers)
         rows = after(work, rows)
         assert_exactly(database, rows)
     assert_chain(database, ["k0", "k1", "k2"])
 
 
-def race(begin, works: list[Load]) -> None:
+def race(start, works: list[Load]) -> None:
     start_at = time.time() + 0.3
-    processes = [begin(work, start_at) for work in works]
+    processes = [start(work, start_at) for work in works]
     for process in processes:
         process.join(60)
     codes = Counter(process.exitcode for process in processes)
@@ -178,11 +159,11 @@ def race(begin, works: list[Load]) -> None:
         raise Verdict(str(codes))
 
 
-def test_runs_of_different_epochs_all_win_one_after_the_other(begin, database: Database) -> None:
+def test_runs_of_different_epochs_all_win_one_after_the_other(start, database: Database) -> None:
     rows = seed(database, "append")
     works = [Load(database.config, f"k{number}", first=1000 * number) for number in range(4)]
     start_at = time.time() + 0.3
-    processes = [begin(work, start_at) for work in works]
+    processes = [start(work, start_at) for work in works]
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [COMMITTED] * 4
@@ -190,10 +171,10 @@ def test_runs_of_different_epochs_all_win_one_after_the_other(begin, database: D
     assert database.value("SELECT array_agg(number ORDER BY number)::text FROM rayetl_epochs") == "{1,2,3,4}"
 
 
-def test_a_zombie_cannot_commit(begin, execute: Execute, controller: Controller, database: Database) -> None:
+def test_a_zombie_cannot_commit(start, execute: Execute, controller: Controller, database: Database) -> None:
     before = seed(database, "append")
     work = Load(database.config, "k1")
-    zombie = begin(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
+    zombie = start(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
     database.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
@@ -275,7 +256,7 @@ def test_a_commit_that_cannot_be_looked_up_is_told_how_to(
     execute: Execute, database: Database, tmp_path: Path
 ) -> None:
     before = seed(database, "append")
-    work = Load(database.config, "k2", first=1000)
+    work = Load(database.config, "it's", first=1000)
     assert execute(Load(database.config, "k1")) == COMMITTED
     with Proxy(database.port, after=True, alone=True) as proxy:
         proxy.arm()
@@ -340,11 +321,11 @@ def test_planted_bugs_are_seen(bug: str, execute: Execute, database: Database) -
 
 
 def test_no_fence_is_seen_when_two_run_at_once(
-    begin, execute: Execute, controller: Controller, database: Database
+    start, execute: Execute, controller: Controller, database: Database
 ) -> None:
     before = seed(database, "append")
     work = Load(database.config, "k1", bug="no_fence")
-    racer = begin(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
+    racer = start(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
     assert execute(work) == COMMITTED
     connection.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from services.postgres import Database, Postgres
 from services.proxy import Proxy
 
 from rayetl import Pipeline
-from rayetl.connectors.postgres import connection, faults, session, writing
+from rayetl.connectors.postgres import connection, faults, session, tracker, writing
 from rayetl.errors import ConfigError, LoadError, RayetlError
 from rayetl.secrets import Credentials
 from rayetl.secrets.provider import Fields, Provider
@@ -159,11 +161,12 @@ def test_upsert_replaces_rows_of_the_same_key(filled: Database) -> None:
     assert modes(filled, mode="upsert", keys=["ID"]) == [(1, "old"), (2, "v2"), (3, "v3")]
 
 
-def test_upsert_of_nothing_but_keys(database: Database) -> None:
+@pytest.mark.parametrize(("mode", "counted"), [("upsert", 2), ("insert_ignore", 1)])
+def test_rows_of_nothing_but_keys(database: Database, mode: str, counted: int) -> None:
     database.execute("CREATE TABLE t (id bigint PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-    report = pipeline(database, ids(1, 2).select("id"), mode="insert_ignore", keys="id").run()
+    report = pipeline(database, ids(1, 2).select("id"), mode=mode, keys="id").run()
     assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
-    assert report.loads[0].rows == 1
+    assert report.loads[0].rows == counted
 
 
 def test_insert_ignore_leaves_known_keys_alone(filled: Database) -> None:
@@ -201,6 +204,31 @@ def test_repeated_keys_are_no_matter_of_chance(filled: Database) -> None:
         pipeline(filled, ids(7, 8, 7), mode="upsert", keys=["id"]).run()
     assert "deduplicate" in str(told.value.hint)
     assert filled.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
+UUID = "00000000-0000-0000-0000-0000000000"
+
+
+def test_keys_are_the_same_where_the_table_says_so(database: Database) -> None:
+    database.execute("CREATE TABLE t (u uuid PRIMARY KEY, v varchar(3))")
+    good = pl.DataFrame({"u": [UUID + "ff", UUID + "FF"], "v": ["a", "b"]})
+    bad = pl.DataFrame({"u": [UUID + "aa", "no uuid"], "v": ["too long", "c"]})
+    for frame in (good, pl.concat([good, bad])):
+        with pytest.raises(LoadError, match=rf"1 keys \(\"u\"\) come more .* example \({UUID}ff\)"):
+            pipeline(database, frame, mode="upsert", keys="u").run()
+        assert database.value("SELECT count(*) FROM t") == 0
+    once = pl.DataFrame({"u": [UUID + "aa", UUID + "AA", UUID + "bb"], "v": ["too long", "ok", "ok"]})
+    report = pipeline(database, once, mode="upsert", keys="u").run()
+    assert (report.rows_loaded, report.rows_rejected) == (2, 1), "a refused row is no repetition"
+
+
+def test_keys_may_hold_commas(database: Database) -> None:
+    database.execute('CREATE TABLE t ("a,z" bigint, c bigint, v bigint, UNIQUE (c, "a,z"))')
+    frame = pl.DataFrame({"a,z": [1], "c": [1], "v": [1]})
+    assert pipeline(database, frame, mode="upsert", keys=["a,z", "c"]).run().rows_loaded == 1
+    with pytest.raises(LoadError, match='on \\("a,z"\\)') as told:
+        pipeline(database, frame, mode="upsert", keys=["a,z"]).run(force=True)
+    assert 'keys there: "a,z", c' in str(told.value.hint)
 
 
 # Tables that do not fit
@@ -265,6 +293,7 @@ def test_a_user_who_may_not_is_told_so(postgres_server: Postgres, database: Data
         ({"mode": "upsert"}, "`upsert` needs `keys`"),
         ({"keys": ["id"]}, "`keys` are for the modes"),
         ({"mode": "upsert", "keys": ["idd"]}, "did you mean id"),
+        ({"mode": "upsert", "keys": ["id", "ID"]}, "`keys` name a column twice"),
         ({"mode": "merge"}, "merge"),
         ({"table": "a.b.c"}, "is not the name of a table"),
     ],
@@ -311,6 +340,32 @@ def test_two_loads_into_one_table_are_refused(database: Database) -> None:
     }
     with pytest.raises(ConfigError, match="both write to"):
         Pipeline.from_dict(config).check()
+
+
+def test_two_loads_into_one_table_do_not_wait_for_each_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server alone knows that these are one table."""
+    monkeypatch.setattr(tracker, "WAIT", 1)
+    load = {"type": "postgres", "mode": "overwrite", **database.config}
+    pl.DataFrame({"a": [1]}).write_parquet("in.parquet")
+    config = {
+        "name": "p",
+        "extract": {"type": "files", "path": "in.parquet"},
+        "load": [{**load, "id": "one", "table": "t"}, {**load, "id": "other", "table": "public.t"}],
+        "resilience": {"retry": {"max_attempts": 1}},
+    }
+    with pytest.raises(LoadError, match=r"^other: two loads of this run write into public\.t"):
+        Pipeline.from_dict(config).run()
+    assert database.value("SELECT to_regclass('t') IS NULL")
+
+
+def test_a_fault_names_the_load(database: Database) -> None:
+    with pytest.raises(RayetlError, match=r"^into: PostgreSQL at .* cannot be reached"):
+        pipeline(database.through(1), ids(1)).run()
+    database.execute("CREATE TABLE t (id bigint UNIQUE DEFERRABLE INITIALLY DEFERRED, v text)")
+    with pytest.raises(LoadError, match=r"^into: checking constraints"):
+        pipeline(database, ids(1, 1)).run()
 
 
 def test_tests_of_a_config_touch_no_database() -> None:
@@ -445,6 +500,32 @@ def test_what_rules_and_stores_refused_is_replayed_apart(filled: Database) -> No
     assert "--step" in str(told.value.hint)
 
 
+def test_a_replay_of_one_step_by_command(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.execute("CREATE TABLE t (id bigint, v text CHECK (v <> 'v2'))")
+    ids(1, 2, 9).write_parquet("in.parquet")
+    for name, value in database.config.items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_WAREHOUSE__{name.upper()}", str(value))
+    Path("p.yaml").write_text(
+        "name: p\nextract: {type: files, path: in.parquet}\n"
+        "transform: [{id: few, type: validate, rules: [{name: r, check: id < 9, on_failure: quarantine}]}]\n"
+        "load: {id: into, type: postgres, credential: warehouse, table: t, mode: append}\n"
+    )
+
+    def rayetl(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "rayetl", *words], capture_output=True, text=True)
+
+    assert rayetl("run", "p.yaml").returncode == 0
+    database.execute("ALTER TABLE t DROP CONSTRAINT t_v_check")
+    several = rayetl("dlq", "replay", "p.yaml")
+    assert (several.returncode, "--step ID" in several.stderr) == (1, True)
+    assert rayetl("dlq", "replay", "p.yaml", "--step", "into").returncode == 0
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+    nothing = rayetl("dlq", "replay", "p.yaml", "--step", "into")
+    assert nothing.returncode == 1
+    assert "nothing that was refused at 'into' waits" in nothing.stderr
+    assert "rayetl dlq list" in nothing.stderr
+
+
 def test_a_fault_that_is_in_no_row_stops_the_load(database: Database) -> None:
     database.execute(
         "CREATE TABLE t (id bigint, v text)",
@@ -537,14 +618,17 @@ def retried(database: Database, frame: pl.DataFrame) -> Pipeline:
 
 @pytest.mark.parametrize(("after", "retries"), [(True, 0), (False, 1)])
 def test_a_run_whose_commit_is_cut_off_ends_well(database: Database, after: bool, retries: int) -> None:
+    database.execute("CREATE TABLE t (id bigint, v text CHECK (v <> 'v3'))")
     pipeline(database, ids(0)).run()
     with Proxy(database.port, after=after) as proxy:
-        run = retried(database.through(proxy.port), ids(1, 2))
+        run = retried(database.through(proxy.port), ids(1, 2, 3))
         proxy.arm()
         report = run.run()
         assert (report.status, report.retries, proxy.cuts) == ("done", retries, 1)
+        assert report.rows_rejected == 1
         assert run.run().status == "skipped"
     assert database.rows("SELECT id FROM t ORDER BY id") == [(0,), (1,), (2,)]
+    assert run.dead_letters.read().collect()["row"].to_list() == [2], "once, however often it was tried"
     assert database.value("SELECT count(*) FROM rayetl_epochs") == 2
 
 

@@ -71,6 +71,8 @@ class PostgresLoad(PostgresConnection, Load):
             raise ValueError("`upsert` needs `keys`: the columns that tell which row is replaced")
         if self.keys and self.mode not in KEYED:
             raise ValueError(f"`keys` are for the modes {' and '.join(KEYED)}; the mode is {self.mode}")
+        if len({key.lower() for key in self.keys}) < len(self.keys):
+            raise ValueError("`keys` name a column twice")
         return self
 
     def check(self, schema: Schema) -> Sequence[Problem]:

@@ -59,18 +59,25 @@ class Merger:
         if not isinstance(done, Fault):
             self.merged += done
             return
-        self._refuse_repeated_keys(done)
         self.connection.execute(f"CREATE INDEX ON {STAGE.sql} ({identifier(NUMBER)})", "looking for bad rows")
+        self._move_by_halves(rows, done)
+        if self.mode == "upsert":
+            self._refuse_repeated_keys()
+
+    def _move_by_halves(self, rows: int, fault: Fault) -> None:
+        """Move all rows but the guilty ones, which leave the stage."""
         parts = [(0, rows)]
         while parts:
             low, high = parts.pop()
-            part = done if (low, high) == (0, rows) else self._move(low, high)
+            part = fault if (low, high) == (0, rows) else self._move(low, high)
             if not isinstance(part, Fault):
                 self.merged += part
-            elif not part.lies_in_a_row:
+            elif not part.lies_in_a_row and part.state != _AGAIN:
                 raise part.error
             elif high - low == 1:
                 self.refusals.add(self._row(low), part)
+                guilty = f"DELETE FROM {STAGE.sql} WHERE {identifier(NUMBER)} = {low}"
+                self.connection.execute(guilty, "setting a row aside")
             else:
                 half = (low + high) // 2
                 parts += [(half, high), (low, half)]
@@ -96,21 +103,26 @@ class Merger:
         if self.mode not in KEYED:
             return ""
         keys = f" ({', '.join(map(identifier, self.keys))})" if self.keys else ""
-        others = [way.target for way in self.ways if way.target not in self.keys]
-        if self.mode == "insert_ignore" or not others:
+        if self.mode == "insert_ignore":
             return f" ON CONFLICT{keys} DO NOTHING"
+        # With nothing but keys a row replaces one that looks the same, and counts.
+        others = [way.target for way in self.ways if way.target not in self.keys] or self.keys
         sets = ", ".join(f"{identifier(name)} = EXCLUDED.{identifier(name)}" for name in others)
         return f" ON CONFLICT{keys} DO UPDATE SET {sets}"
 
-    def _refuse_repeated_keys(self, fault: Fault) -> None:
-        """Split into parts, an upsert would let the last of several rows with a key win unseen."""
-        if self.mode != "upsert":
-            return
+    def _refuse_repeated_keys(self) -> None:
+        """Split into parts, an upsert would let the last of several rows with a key win unseen. What is left
+        in the stage can be cast, so keys are compared as the table compares them."""
         keys = ", ".join(map(identifier, self.keys))
-        repeated = f"SELECT {keys} FROM {STAGE.sql} GROUP BY {keys} HAVING count(*) > 1"
+        values = [way.selected for way in self.ways if way.target in self.keys]
+        there = " AND ".join(f"{value} IS NOT NULL" for value in values)
+        repeated = (
+            f"SELECT {', '.join(values)} FROM {STAGE.sql} WHERE {there} "
+            f"GROUP BY {', '.join(map(str, range(1, len(values) + 1)))} HAVING count(*) > 1"
+        )
         query = f"SELECT count(*), min(k::text) FROM ({repeated}) AS k"
         count, example = self.connection.rows(query, "looking for repeated keys")[0]
-        if count or fault.state == _AGAIN:
+        if count:
             raise LoadError(
                 f"{count} keys ({keys}) come more than once, for example {example}; which row wins would be "
                 "up to chance",

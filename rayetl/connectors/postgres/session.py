@@ -18,7 +18,7 @@ from rayetl.connectors.postgres.connection import Connection
 from rayetl.connectors.postgres.faults import Lost
 from rayetl.connectors.postgres.load import KEYED, PostgresLoad
 from rayetl.connectors.postgres.merging import STAGE, Merger
-from rayetl.connectors.postgres.naming import TableName
+from rayetl.connectors.postgres.naming import TableName, literal
 from rayetl.connectors.postgres.tracker import Entry, Tracker
 from rayetl.connectors.postgres.ways import Way
 from rayetl.connectors.postgres.writing import NUMBER, Copier, Refusals
@@ -232,7 +232,7 @@ class PostgresSession(LoadSession, BatchesTarget):
                 self._tracker.fence(connection)
                 entry = self._tracker.find(connection)
         except (Retryable, CommitConflict) as error:
-            where = f"SELECT * FROM {self._tracker.table.sql} WHERE epoch = '{self.epoch.key}'"
+            where = f"SELECT * FROM {self._tracker.table.sql} WHERE epoch = {literal(self.epoch.key)}"
             raise Lost(
                 f"the connection was lost at the COMMIT into {self.load.location()}, and whether it was "
                 f"decided cannot be looked up: {error.message}",

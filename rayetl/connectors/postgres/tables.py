@@ -27,10 +27,12 @@ SELECT a.attname::text, base.typname::text, space.nspname::text, format_type(a.a
 """
 
 _KEYS = """
-SELECT array_to_string(ARRAY(
-         SELECT quote_ident(a.attname) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS k(n)
-           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n ORDER BY 1), ',')
+SELECT array_to_string(ARRAY(SELECT quote_ident(name) FROM unnest(k.names) AS name), ', '),
+       k.names @> {wanted} AND k.names <@ {wanted}
   FROM pg_index i
+ CROSS JOIN LATERAL (SELECT ARRAY(
+         SELECT a.attname::text FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS c(n)
+           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = c.n)) AS k(names)
  WHERE i.indrelid = {table}::regclass AND i.indisunique AND i.indisvalid AND i.indimmediate
    AND i.indpred IS NULL AND i.indexprs IS NULL
 """
@@ -181,15 +183,14 @@ def check_keys(connection: Connection, target: Target, keys: Sequence[str]) -> l
     if not keys:
         return []
     spelled = [column.name for key in keys if (column := target.find(key)) is not None]
-    query = _KEYS.format(table=literal(target.name.sql))
-    found = {name for (name,) in connection.rows(query, f"looking up the keys of {target.name}")}
-    quoted = "SELECT " + ", ".join(f"quote_ident({literal(name)})" for name in spelled)
-    wanted = ",".join(sorted(connection.rows(quoted, "looking up keys")[0]))
-    if wanted not in {",".join(sorted(each.split(","))) for each in found}:
+    wanted = f"ARRAY[{', '.join(map(literal, spelled))}]::text[]"
+    query = _KEYS.format(table=literal(target.name.sql), wanted=wanted)
+    found = connection.rows(query, f"looking up the keys of {target.name}")
+    if not any(fits for _, fits in found):
         listed = ", ".join(map(identifier, spelled))
         raise LoadError(
             f"the table {target.name} has no primary key or unique constraint on ({listed})",
             hint=f"add one: ALTER TABLE {target.name.sql} ADD UNIQUE ({listed}); keys there: "
-            f"{'; '.join(sorted(found)) or 'none'}",
+            f"{'; '.join(sorted({names for names, _ in found})) or 'none'}",
         )
     return spelled

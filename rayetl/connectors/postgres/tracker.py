@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.postgres.connection import Connection
 from rayetl.connectors.postgres.naming import TableName, literal
-from rayetl.errors import CommitConflict, Retryable
+from rayetl.errors import CommitConflict, LoadError, Retryable
 
 TRACKER = "rayetl_epochs"
 
@@ -78,21 +78,22 @@ class Tracker:
     def fence(self, connection: Connection) -> None:
         """Take the right to load, which ends with the transaction, however it ends.
 
-        Raises `CommitConflict` where another run holds it for longer than `WAIT` seconds.
+        Raises `CommitConflict` where another run holds it for longer than `WAIT` seconds, and `LoadError`
+        where another load of this run does: each would wait for the other's rows for ever.
         """
+        epoch, target = self.epoch, str(self.target)
         connection.execute(f"SET LOCAL lock_timeout = '{WAIT}s'", "taking the fence")
-        key = _number(self.epoch.pipeline, self.epoch.load, str(self.target))
-        try:
-            connection.rows(f"SELECT pg_advisory_xact_lock({key})", "taking the fence")
-        except Retryable as error:
-            if "55P03" not in error.message:
-                raise
+        if not _locked(connection, epoch.pipeline, epoch.load, target):
             raise CommitConflict(
-                f"another run of {self.epoch.pipeline} has been loading into {self.target} for more than "
-                f"{WAIT} s",
+                f"another run of {epoch.pipeline} has been loading into {target} for more than {WAIT} s",
                 hint="run again when it has ended; who it is: SELECT pid, state, query_start, query FROM "
                 "pg_stat_activity WHERE application_name = 'rayetl'",
-            ) from None
+            )
+        if not _locked(connection, epoch.run, target):
+            raise LoadError(
+                f"two loads of this run write into {target}",
+                hint="bring their rows together in a union step, and load them once",
+            )
         connection.execute("SET LOCAL lock_timeout = 0", "taking the fence")
 
     def add(self, connection: Connection, mode: str, entry: Entry) -> None:
@@ -106,6 +107,17 @@ class Tracker:
             f"({', '.join(map(literal, texts))}, {number}, {entry.rows}, {entry.bytes}, {entry.seconds!r})",
             "entering the epoch",
         )
+
+
+def _locked(connection: Connection, *names: str) -> bool:
+    """Take the lock that stands for `names`; `False` where that lasts too long."""
+    try:
+        connection.rows(f"SELECT pg_advisory_xact_lock({_number(*names)})", "taking the fence")
+    except Retryable as error:
+        if "55P03" not in error.message:
+            raise
+        return False
+    return True
 
 
 def _number(*names: str) -> int:

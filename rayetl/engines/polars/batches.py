@@ -12,7 +12,7 @@ from polars.io.plugins import register_io_source
 
 from rayetl.connectors.base import BatchScan, Reading
 from rayetl.connectors.formats.reading import MORSEL
-from rayetl.errors import BooksError, RunError
+from rayetl.errors import BooksError, at_step
 from rayetl.sql.interop import to_polars
 
 
@@ -31,14 +31,14 @@ class Batches:
         with ExitStack() as stack:
             opened = {}
             for node, scan in scans.items():
-                with _naming(node):
+                with at_step(node):
                     opened[node] = stack.enter_context(closing(scan.open()))
             yield cls(opened)
 
     def count(self, node: str) -> int:
         """The rows of a source: as they came in where all of them did, else as its service counts them."""
         if node not in self._counted:
-            with _naming(node):
+            with at_step(node):
                 self._counted[node] = self.opened[node].count()
         return self._counted[node]
 
@@ -56,7 +56,7 @@ class Batches:
             # A frame without columns has no rows, so one is read where none is asked for.
             needed = list(dict.fromkeys([*names, *others])) or list(schema)[:1]
             opened = self.opened.get(node)
-            with nullcontext(opened) if opened else closing(scan.open()) as reading, _naming(node):
+            with nullcontext(opened) if opened else closing(scan.open()) as reading, at_step(node):
                 seen = 0
                 for frame in reading.frames(needed, predicate, rows):
                     seen += frame.height
@@ -81,13 +81,3 @@ class Batches:
                 f"the same moment of {node} had {known} rows once and {rows} rows again",
                 hint="nothing was committed; please report this with the config and the run's report",
             )
-
-
-@contextmanager
-def _naming(node: str) -> Iterator[None]:
-    """Faults of reading name the source."""
-    try:
-        yield
-    except RunError as error:
-        error.step = error.step or node
-        raise

@@ -125,7 +125,7 @@ class PolarsEngine:
 
         if isinstance(target, BatchesTarget):
             frame = query.frames.placed(load).map_batches(count, streamable=True)
-            query.poured[load] = Pouring(target, job.rejects / load)
+            query.poured[load] = Pouring(load, target, job.rejects / load)
             query.sinks.append(query.poured[load].sink(frame))
         else:
             frame = query.frames.add(load).map_batches(count, streamable=True)

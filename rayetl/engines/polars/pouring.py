@@ -8,14 +8,15 @@ import polars as pl
 
 from rayetl.connectors.base import BatchesTarget
 from rayetl.engines.polars.gates import Gate
-from rayetl.errors import RayetlError
+from rayetl.errors import RayetlError, at_step
 
 
 class Pouring:
-    """The way of one load's rows into `target`; `gate` keeps and counts what it refuses, in `store`."""
+    """The way of the rows of `load` into `target`; `gate` keeps and counts what it refuses, in `store`."""
 
-    def __init__(self, target: BatchesTarget, store: Path) -> None:
+    def __init__(self, load: str, target: BatchesTarget, store: Path) -> None:
         self.gate = Gate((), store)
+        self._load = load
         self._target = target
 
     def sink(self, frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -27,11 +28,13 @@ class Pouring:
 
     def finish(self) -> None:
         """Let the store judge to the end what it has got."""
-        self._keep(self._target.finish())
+        with at_step(self._load):
+            self._keep(self._target.finish())
         self.gate.close()
 
     def _write(self, rows: pl.DataFrame) -> None:
-        self._keep(self._target.write(rows))
+        with at_step(self._load):
+            self._keep(self._target.write(rows))
 
     def _keep(self, refused: pl.DataFrame | None) -> None:
         if refused is not None:
