@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -303,12 +304,13 @@ def test_conditions_are_pushed_to_the_server_and_mean_the_same(
 
 def test_all_rows_are_those_of_one_moment(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that others write meanwhile are in no part of the run: not in a second scan, not in the count."""
-    real, changed = PostgresReading.frames, []
+    real, changed, lock = PostgresReading.frames, [], threading.Lock()
 
     def frames(*given: Any) -> Any:
         for frame in real(*given):
-            if not changed:
-                changed.append(filled.execute("DELETE FROM t WHERE id <= 1000", "INSERT INTO t VALUES (0)"))
+            with lock:  # Both scans come by here at the same moment.
+                if not changed:
+                    changed.append(filled.execute("DELETE FROM t WHERE id <= 1000", "INSERT INTO t VALUES (0)"))
             yield frame
 
     monkeypatch.setattr(PostgresReading, "frames", frames)
