@@ -21,26 +21,21 @@ import ray
 from ray import exceptions as faults
 
 from rayetl.cluster.board import INTERVAL, Board, Retold, Status, Work
+from rayetl.cluster.circuits import SharedCircuits
 from rayetl.cluster.engine import OnCluster, Stopped, outcome
+from rayetl.cluster.names import NAMESPACE, run_name
 from rayetl.cluster.tasks import settle
 from rayetl.errors import QualityAbort, RunError, Terminal
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
-from rayetl.resilience.breaker import LocalCircuits
 
 if TYPE_CHECKING:
     from rayetl.runs.execute import Run
 
-NAMESPACE = "rayetl"
 RESTARTS = 3
 GRACE = 1.8
 """Seconds that a run has to roll back or complete a commit once it is told to stop; Ray kills a job that
 was stopped after 3."""
-
-
-def actor_name(run: str) -> str:
-    """The name of the supervisor of a run."""
-    return f"rayetl-run-{run}"
 
 
 class Supervisor:
@@ -66,7 +61,7 @@ class Supervisor:
 
     def _execute(self, make: Callable[..., Run]) -> RunReport:
         # The engine needs the key of the run, which is bound in `make` already.
-        run = make(engine=None, progress=self._board, circuits=LocalCircuits(), runtime="ray")
+        run = make(engine=None, progress=self._board, circuits=SharedCircuits(), runtime="ray")
         epoch = hashlib.sha256(f"{run.plan.name}\0{run.key}".encode()).hexdigest()[:16]
         me, records = ray.get_runtime_context().current_actor, run.state / "parked" / epoch
         run.engine = engine = OnCluster(self._board, me, self._directory, records, self._split_size)
@@ -99,7 +94,7 @@ def supervise(make: Callable[..., Run], run: str, listener: ProgressListener, sp
     """
     packed = _packed(make)
     actor = ray.remote(Supervisor).options(
-        name=actor_name(run),
+        name=run_name(run),
         namespace=NAMESPACE,
         num_cpus=0,
         max_restarts=RESTARTS,
@@ -125,7 +120,7 @@ def supervise(make: Callable[..., Run], run: str, listener: ProgressListener, sp
 def status(run: str) -> Status:
     """How far a run is, asked of its supervisor. Raises `RunError` where it has none on this cluster."""
     try:
-        found: Status = ray.get(ray.get_actor(actor_name(run), NAMESPACE).status.remote(), timeout=10)
+        found: Status = ray.get(ray.get_actor(run_name(run), NAMESPACE).status.remote(), timeout=10)
         return found
     except (ValueError, faults.RayError) as error:
         raise RunError(
