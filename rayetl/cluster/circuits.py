@@ -11,7 +11,7 @@ import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
 from ray import exceptions as faults
@@ -23,7 +23,6 @@ from rayetl.observability.logs import get_logger
 from rayetl.resilience.breaker import Breaker, BreakerPolicy, BreakerStatus
 
 _LOG = get_logger(__name__)
-T = TypeVar("T")
 
 _PATIENCE = 20.0
 """Seconds that a breaker may take to answer, in which it may die and be started again."""
@@ -43,21 +42,24 @@ class LastingBreaker:
 
     def allow(self, policy: BreakerPolicy, lease: str) -> float:
         self._breaker.adopt(policy)
-        return self._lasting(self._breaker.allow(lease))
+        wait = self._breaker.allow(lease)
+        self._write()
+        return wait
 
     def report(self, lease: str, ok: bool) -> None:
-        self._lasting(self._breaker.report(lease, ok))
+        self._breaker.report(lease, ok)
+        self._write()
 
     def give_back(self, lease: str) -> None:
-        self._lasting(self._breaker.give_back(lease))
+        self._breaker.give_back(lease)
+        self._write()
 
     def status(self) -> BreakerStatus:
         return self._breaker.status()
 
-    def _lasting(self, answer: T) -> T:
+    def _write(self) -> None:
         written = pickle.dumps((self._breaker.policy, self._breaker.memory(), time.time()))
         store._internal_kv_put(self._key, written, overwrite=True, namespace=NAMESPACE)
-        return answer
 
 
 @dataclass(slots=True)
