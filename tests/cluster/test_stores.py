@@ -95,6 +95,14 @@ def test_it_is_the_run_of_this_process(
     assert Pipeline.from_dict(config("p")).run().status == "skipped", "one epoch, whatever the runtime"
 
 
+def test_explain_says_who_holds_the_transaction(here: Path) -> None:
+    source()
+    for size, head in ((1, "runtime ray: 12 splits of rows"), (1 << 30, "runtime ray: one task, because")):
+        told = Pipeline.from_dict(config("p")).explain(runtime="ray", split_size=size)
+        assert head in told
+        assert "  in the supervisor, which holds the transaction: into\n" in told
+
+
 def test_rows_with_the_same_key_come_in_the_order_of_the_source(
     cluster: str, here: Path, served: Database
 ) -> None:
