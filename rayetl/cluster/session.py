@@ -67,8 +67,6 @@ def _ray() -> Any:
     # Nothing is sent to anybody, and workers run in the environment that is there.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # A node gives its own agent 20 s to start, which a busy machine does not keep.
-    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
     try:
         import ray
     except ImportError as error:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
-
-
-# As a run that starts a cluster does: busy machines are slow to start the agents of a node.
-os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
 
 
 @pytest.fixture(scope="session")
