@@ -20,12 +20,14 @@ import cloudpickle
 import ray
 from ray import exceptions as faults
 
-from rayetl.cluster.board import INTERVAL, Board, Retold, Status, Work
+from rayetl.cluster.board import INTERVAL, Retold, Status, Work
 from rayetl.cluster.circuits import SharedCircuits
 from rayetl.cluster.engine import OnCluster, Stopped, outcome
+from rayetl.cluster.metered import MeteredBoard
+from rayetl.cluster.metrics import Meters
 from rayetl.cluster.names import NAMESPACE, run_name
 from rayetl.cluster.tasks import Site, settled
-from rayetl.errors import QualityAbort, RunError, Terminal
+from rayetl.errors import QualityAbort, RayetlError, RunError, Terminal
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.runs.execute import Run
@@ -40,7 +42,7 @@ class Supervisor:
     """Owns one run. Every method may be called again after a restart."""
 
     def __init__(self, site: Site, split_size: int) -> None:
-        self._board = Board(site.run)
+        self._board = MeteredBoard(Meters(site.pipeline, site.run))
         self._site = site
         self._split_size = split_size
         self._running = threading.Lock()
@@ -53,6 +55,10 @@ class Supervisor:
                 return self._execute(make)
             except Stopped:
                 return None
+            except RayetlError as error:
+                if error.report is not None:
+                    self._board.meters.ended(error.report)
+                raise
             finally:
                 self._board.close()
 
@@ -68,6 +74,7 @@ class Supervisor:
             engine.forget()
             raise
         engine.forget()
+        self._board.meters.ended(report)
         return report
 
     def note(self, part: int, rows: Mapping[str, int], work: Work | None = None) -> None:
