@@ -97,13 +97,13 @@ class OnCluster:
             raise
 
     def _finished(self, references: list[Any], at_once: bool) -> list[Any]:
-        self._go_on()
+        self.go_on()
         if not references:
             return []
         done: list[Any] = ray.wait(references, num_returns=1, timeout=0 if at_once else INTERVAL / 4)[0]
         return done
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Raise where the driver wants the run to end."""
         if self.board.stopping.is_set():
             raise Stopped
@@ -122,7 +122,7 @@ class OnCluster:
             {load: Path(spool.directory) for load, spool in spools.items() if isinstance(spool, SpoolTarget)},
         )
         while pours.ready:
-            self._go_on()
+            self.go_on()
             pours.step()
         return pours.finished(measured)
 
