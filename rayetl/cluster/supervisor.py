@@ -35,9 +35,9 @@ from rayetl.observability.report import RunReport
 from rayetl.runs.execute import Run
 
 RESTARTS = 3
-GRACE = 1.8
+GRACE = 1.5
 """Seconds that a run has to roll back or complete a commit once it is told to stop; Ray kills a job that
-was stopped after 3."""
+was stopped after 3, and a signal may have to wait for an answer that is asked for."""
 
 
 class Supervisor:
@@ -191,7 +191,7 @@ def _follow(supervisor: Any, reference: Any, retold: Retold, head: Head) -> None
 
 def _look(supervisor: Any, retold: Retold) -> None:
     try:
-        retold.tell(ray.get(supervisor.ask.remote(), timeout=5 * INTERVAL))
+        retold.tell(ray.get(supervisor.ask.remote(), timeout=2 * INTERVAL))
     except (faults.GetTimeoutError, faults.RayActorError):
         # It is being started again; the call that it serves decides whether the run goes on.
         time.sleep(INTERVAL)
