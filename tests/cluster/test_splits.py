@@ -455,3 +455,26 @@ def test_two_runs_of_a_pipeline_at_once_are_told_apart_from_one_without_a_driver
     _, err = process.communicate()
     assert process.returncode == 0, err
     whole_and_once()
+
+
+def test_a_supervisor_that_is_killed_at_every_commit_stores_letters_and_rows_once(inputs: Path) -> None:
+    """It dies when the letters are committed, is started again, dies when the rows are, is started again, and
+    finds that all is done. The cluster is the run's own, so that its processes know of the failpoint."""
+    Path("c.yaml").write_text(CONFIG)
+    log = inputs / "passed"
+    done = subprocess.run(
+        [sys.executable, "-m", "rayetl", "run", "c.yaml", "--runtime", "ray", "--split-size", "1", "--json"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "RAYETL_FAILPOINT": "commit.cleared:kill9",
+            "RAYETL_FAILPOINT_LOG": str(log),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert log.read_text().split().count("commit.cleared") == 2
+    whole_and_once()
+    assert len(list(Path("rejects/split/rejects/_rayetl/epochs").glob("*.json"))) == 1
