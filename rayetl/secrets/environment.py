@@ -30,6 +30,11 @@ def withdraw(environment: MutableMapping[str, str] = os.environ) -> None:
         _withdrawn[name] = Secret(environment.pop(name))
 
 
+def remember(found: Mapping[str, str]) -> None:
+    """Know secret variables of another process as if they had been taken out of this one's environment."""
+    _withdrawn.update({name: Secret(text) for name, text in found.items() if name.startswith(PREFIX)})
+
+
 def variables() -> dict[str, str]:
     """The environment with what was taken out of it; a variable that is set again comes first."""
     return {**{name: secret.reveal() for name, secret in _withdrawn.items()}, **os.environ}
