@@ -8,11 +8,14 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rayetl.errors import RunError, Terminal
+from rayetl.observability.logs import get_logger
+
+_LOG = get_logger(__name__)
 
 PATIENCE = 3.0
 """Seconds that a cluster may take to answer before it counts as not there."""
@@ -46,9 +49,18 @@ def connect(address: str | None = None, cpus: int | None = None) -> None:
     place = address or os.environ.get("RAY_ADDRESS") or "local"
     if place != "local":
         _assert_alive(place)
+    ray = _ray()
     with own_signal_handlers():
-        _init(_ray(), place, cpus)
+        _init(ray, place, cpus)
     _close_token()
+    # Ray prints what goes wrong on stdout, whatever it was told about logs; that is for data.
+    ray._private.worker.print_to_stdstream = _log
+
+
+def _log(said: Mapping[str, Any], ignore_prefix: bool) -> None:
+    del ignore_prefix
+    for line in said["lines"]:
+        _LOG.warning(f"Ray: {' '.join(line.split())[:300]}")
 
 
 def _ray() -> Any:

@@ -108,7 +108,8 @@ class Run:
             return report
 
     def _attempt(self) -> None:
-        with guarded(self.circuits, endpoints(self.plan), self.breaker):
+        lease = f"{self.id}-{self.retries}"
+        with guarded(self.circuits, endpoints(self.plan), self.breaker, lease):
             self._recognise()
             if self.targets:
                 self._stage()
