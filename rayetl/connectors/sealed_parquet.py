@@ -31,10 +31,15 @@ def write_sealed(path: Path, frame: pl.LazyFrame, column: str, ring: Keyring, gr
     empty = frame.collect_schema().to_frame().to_arrow().schema
     schema: Any = empty.with_metadata({_MARK: name.encode()})
     properties = _factory(ring).file_encryption_properties(_connection(), _configuration(name, column))
+    # Dictionaries of columns that hardly repeat cost more than they save, and nobody asks for statistics.
+    how: Any = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "write_statistics": False,
+    }
     rows = 0
-    with pq.ParquetWriter(
-        path, schema, compression="zstd", compression_level=1, encryption_properties=properties
-    ) as writer:
+    with pq.ParquetWriter(path, schema, encryption_properties=properties, **how) as writer:
         for batch in frame.collect_batches(chunk_size=group, maintain_order=True):
             table: pa.Table = batch.to_arrow().cast(schema)
             writer.write_table(table, row_group_size=group)

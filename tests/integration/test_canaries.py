@@ -241,27 +241,11 @@ def test_hashicorp_refusing_and_being_away_says_nothing(world: World) -> None:
 
 
 def test_a_run_on_ray_shows_no_secret(world: World) -> None:
-    (world.work / "in.csv").write_text("".join(f"{i},v{i}\n" for i in range(50)))
-    path = world.home / "config.yaml"
-    path.write_text(
-        json.dumps(
-            {
-                "name": "canary_ray",
-                "extract": {"type": "files", "path": "in.csv", "schema": "id INT, v STRING"},
-                "transform": [
-                    {
-                        "type": "validate",
-                        "rules": [{"name": "small", "check": "id < 48", "on_failure": "quarantine"}],
-                    }
-                ],
-                "load": {"type": "files", "path": "out", "format": "parquet", "mode": "overwrite"},
-            }
-        )
+    watch, path = Watch(), str(config(world, "password", "file", "environment", "token"))
+    code, said = world.run(
+        watch, "run", path, "--force", "--runtime", "ray", RAY_TMPDIR=str(world.home / "r")
     )
-    watch = Watch()
-    world.put("environment", world.canaries["password of environment"].text)
-    code, said = world.run(watch, "run", str(path), "--runtime", "ray", RAY_TMPDIR=str(world.home / "r"))
-    assert (code, "50 read · 48 loaded" in said) == (0, True), said
+    assert (code, "20 read · 54 loaded · 2 rejected" in said) == (0, True), said
     shown = b"\n".join(data for place, data in watch.seen.items() if place.startswith("cmdline"))
     assert b"raylet" in shown
     assert b"ray::" in shown
