@@ -72,6 +72,8 @@ class Supervisor:
         me, records = ray.get_runtime_context().current_actor, run.state / "parked" / epoch
         run.engine = engine = OnCluster(self._board, me, self._site, records, self._split_size)
         let_orphans_end(self._site, engine.go_on)
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            run.measured = engine.recall(run.plan)
         try:
             report = run.execute()
         except QualityAbort:

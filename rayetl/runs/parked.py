@@ -71,6 +71,16 @@ class Parking:
             sync(place.parent)
         return parking
 
+    @classmethod
+    def left(cls, records: Path, plan: Plan, splits: Splits) -> Measured | None:
+        """What was counted, where an attempt that ended after its commit has left all records."""
+        parking = cls(records, _layout(plan, splits), plan, splits, {})
+        found = parking.kept()
+        if len(found) < len(splits.parts):
+            return None
+        total = added([found[split.number] for split in splits.parts], splits.streaming)
+        return replace(total, splits=SplitsReport(len(found), len(found)))
+
     def _places(self) -> Iterable[Path]:
         return self._own, *map(self._of_load, self._loads)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -477,4 +478,8 @@ def test_a_supervisor_that_is_killed_at_every_commit_stores_letters_and_rows_onc
     assert done.returncode == 0, done.stderr
     assert log.read_text().split().count("commit.cleared") == 2
     whole_and_once()
+    report = json.loads(done.stdout)
+    assert [source["rows_read"] for source in report["sources"]] == [N]
+    assert [book["balanced"] for book in report["books"]] == [True]
+    assert report["rejected_rows"] == 42
     assert len(list(Path("rejects/split/rejects/_rayetl/epochs").glob("*.json"))) == 1
