@@ -16,7 +16,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rayetl.secrets import environment
@@ -36,10 +36,13 @@ def offered() -> Iterator[str | None]:
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(path)
         server.listen()
-        threading.Thread(target=_serve, args=(server, secrets), daemon=True).start()
+        serving = threading.Thread(target=_serve, args=(server, secrets), daemon=True)
+        serving.start()
         try:
             yield path
         finally:
+            server.shutdown(socket.SHUT_RDWR)
+            serving.join()
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -49,7 +52,9 @@ def _serve(server: socket.socket, secrets: Mapping[str, str]) -> None:
             asking, _ = server.accept()
         except OSError:
             return
-        with asking:
+        # Who asks and does not listen harms himself only.
+        with asking, suppress(OSError):
+            asking.settimeout(_PATIENCE)
             if _user(asking) == os.getuid():
                 asking.sendall(json.dumps(secrets).encode())
 

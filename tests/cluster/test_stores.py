@@ -24,7 +24,7 @@ from rayetl import Pipeline
 from rayetl.cluster.names import NAMESPACE, RUN, breaker_name
 from rayetl.cluster.supervisor import status
 from rayetl.connectors.postgres import tracker
-from rayetl.errors import CircuitOpen, Retryable, RunError
+from rayetl.errors import CircuitOpen, Retryable, RunError, Terminal
 from tests.cluster.test_ways_in import comparable
 
 N = 6_000
@@ -142,6 +142,14 @@ def test_a_credential_of_the_command_reaches_no_other_place(here: Path, served: 
     assert ids(served) == [row for row in range(N) if row % 10 != 5]
     told = [path for path in Path("/tmp/ray").rglob("*") if _newer(path) and served.password in _text(path)]
     assert not told
+
+
+def test_a_password_in_the_config_is_not_sent(cluster: str, here: Path, served: Database) -> None:
+    source()
+    document = config("p", password="open-sesame")
+    with pytest.raises(Terminal, match="cannot be sent to the cluster") as refused:
+        Pipeline.from_dict(document).run(runtime="ray")
+    assert "open-sesame" not in str(refused.value)
 
 
 def _newer(path: Path) -> bool:
