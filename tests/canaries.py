@@ -84,7 +84,7 @@ class Watch:
         over = threading.Event()
         watcher = threading.Thread(target=self._processes, args=(process.pid, over))
         watcher.start()
-        out, err = process.communicate(stdin.encode(), timeout=120)
+        out, err = process.communicate(stdin.encode(), timeout=240)
         over.set()
         watcher.join()
         number = len(self.seen)
