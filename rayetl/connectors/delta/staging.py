@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.commit.durable import sync
@@ -41,11 +41,6 @@ class StagedFile:
     partition: dict[str, str | None]
     size: int
     stats: FileStats
-
-    @property
-    def named(self) -> str:
-        """The path as the log has it: percent-encoded."""
-        return quote(self.place.as_posix(), safe="/=-_.~!*'()")
 
 
 @dataclass(frozen=True, slots=True)

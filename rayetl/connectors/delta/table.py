@@ -34,7 +34,7 @@ _RULES = ("delta.invariants", "delta.generationExpression", "delta.identity.star
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A data file of a version: its path on this machine, as the table names it, and its partition."""
+    """A data file of a version: its path on this machine, its name in the table, and its partition."""
 
     path: str
     named: str
@@ -95,7 +95,12 @@ class DeltaVersion:
         partitions = actions["partition"].to_pylist() if "partition" in actions.column_names else None
         return sorted(
             (
-                DataFile(_local(self.root, name), name, size, _values(self.partition_by, partitions, place))
+                DataFile(
+                    _local(self.root, name),
+                    unquote(name),
+                    size,
+                    _values(self.partition_by, partitions, place),
+                )
                 for place, (name, size) in enumerate(
                     zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
                 )

@@ -94,7 +94,10 @@ def _added(files: Sequence[StagedFile]) -> list[Any]:
     from deltalake.transaction import AddAction
 
     now = int(time.time() * 1000)
-    return [AddAction(file.named, file.size, file.partition, now, True, file.stats.json()) for file in files]
+    return [
+        AddAction(file.place.as_posix(), file.size, file.partition, now, True, file.stats.json())
+        for file in files
+    ]
 
 
 def _removed(found: DeltaVersion, files: Sequence[StagedFile]) -> list[Any]:
