@@ -246,7 +246,9 @@ def test_a_column_that_may_not_be_null() -> None:
     schema = Schema([Field("id", "long", nullable=False), Field("v", "string")])
     DeltaTable.create("lake", schema)
     load(numbers(1), mode="append")
-    with pytest.raises(LoadError, match="the column 'id' .* may not be NULL, and 1 rows have no value there"):
+    with pytest.raises(
+        LoadError, match=r"the column 'id' .* may not be NULL, and 1 rows have no value there"
+    ):
         load(pl.DataFrame({"id": [None], "v": ["x"]}, schema={"id": pl.Int64, "v": pl.String}), mode="append")
     assert seen()["id"].to_list() == [1]
 
@@ -343,7 +345,7 @@ def test_what_is_not_there_is_said_when_the_config_is_checked() -> None:
     assert not Path("lake").exists()
     load(numbers(1))
     next(Path("lake").glob("part-*.parquet")).unlink()
-    with pytest.raises(ConfigError, match="names the file part-.*, which cannot be read"):
+    with pytest.raises(ConfigError, match=r"names the file part-.*, which cannot be read"):
         read()
 
 

@@ -64,12 +64,13 @@ class DeltaSession(LoadSession):
             raise
 
     def _begin(self) -> FilesTarget | None:
-        self._assert_directory()
+        self._assert_ours()
         self._lock = self._staging.lock(self.epoch.run)
         failpoint("delta.locked")
         found = self._now()
         number = self._ledger.number(found)
         self._staging.recover(number)
+        self._assert_ours()
         if self._entry(found) is not None:
             raise self._conflict()
         if not self._may_load(found):
@@ -106,14 +107,17 @@ class DeltaSession(LoadSession):
     def _entry(self, found: DeltaVersion | None) -> Entry | None:
         return self._ledger.find(found, standing=self.load.mode == "overwrite")
 
-    def _assert_directory(self) -> None:
+    def _assert_ours(self) -> None:
+        """Raises `LoadError` for a directory with files that belong to no table."""
         root = self._staging.root
         if root.exists() and not root.is_dir():
             raise LoadError(f"{root} is a file; a Delta table is a directory", hint="choose another path")
-        others = [path for path in root.glob("*") if not path.name.startswith(("_", "."))]
-        if others and not (root / "_delta_log").is_dir():
+        if (root / "_delta_log").is_dir() or self._staging.has_attempts():
+            return
+        others = [path.name for path in root.glob("*") if not path.name.startswith(("_", "."))]
+        if others:
             raise LoadError(
-                f"{root} holds files that belong to no Delta table, as {others[0].name}",
+                f"{root} holds files that belong to no Delta table, as {others[0]}",
                 hint="choose an empty directory or one that does not exist",
             )
 
@@ -138,7 +142,10 @@ class DeltaSession(LoadSession):
                 entry = self._commit(self._attempt, rows)
                 self._attempt.remove()
                 remove_tree(self._staging.parking(self.epoch.key))
-                self._attempt = None
+        except (BooksError, LoadError) as error:
+            if self._attempt.is_fenced:
+                raise self._conflict() from error
+            raise
         finally:
             self.abort()
         failpoint("delta.finished")

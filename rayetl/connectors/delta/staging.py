@@ -27,6 +27,7 @@ from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.failpoints import failpoint
 
 CONTROL = "_rayetl"
+_DEAD = "dead-"
 FORGOTTEN = 7 * 24 * 3600.0
 """Seconds after which finished splits of an epoch are no longer waited for."""
 
@@ -75,10 +76,18 @@ class Staging:
         made.data.mkdir(parents=True)
         return made
 
+    def has_attempts(self) -> bool:
+        """Whether an attempt died here and may have linked files."""
+        return any(self._attempts.glob("[0-9]*-*")) or any(self._attempts.glob(f"{_DEAD}*"))
+
     def recover(self, number: int) -> None:
         """Clear what dead attempts left. The load's lock is held and `number` its newest committed epoch: an
-        attempt that began at it has not committed, so the files that it linked are nobody's."""
-        for directory in sorted(self._attempts.glob("[0-9]*-*")):
+        attempt that began at it has not committed, so the files that it linked are nobody's. Where nothing
+        can be locked an attempt may still be alive: the renaming is its fence, it finds nothing any more."""
+        for directory in self._attempts.glob("[0-9]*-*"):
+            directory.rename(directory.with_name(f"{_DEAD}{directory.name}"))
+        failpoint("delta.fenced")
+        for directory in sorted(self._attempts.glob(f"{_DEAD}*")):
             dead = Attempt(self.root, directory)
             if dead.number == number:
                 dead.unlink()
@@ -104,12 +113,17 @@ class Attempt:
     @property
     def token(self) -> str:
         """What no other attempt is called."""
-        return self.directory.name.partition("-")[2]
+        return self.directory.name.rpartition("-")[2]
 
     @property
     def number(self) -> int:
         """The newest epoch of the load when the attempt began."""
-        return int(self.directory.name.partition("-")[0])
+        return int(self.directory.name.removeprefix(_DEAD).partition("-")[0])
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether a later attempt has taken over."""
+        return not self.data.is_dir()
 
     def _places(self) -> Iterator[tuple[Path, Path]]:
         for index, name in enumerate(data_files(self.data)):
