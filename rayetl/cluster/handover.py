@@ -26,10 +26,8 @@ _PATIENCE = 5.0
 
 @contextmanager
 def offered() -> Iterator[str | None]:
-    """The socket that gives out the secret variables of this process; `None` where it has none."""
-    secrets = {
-        name: text for name, text in environment.variables().items() if name.startswith(environment.PREFIX)
-    }
+    """The socket that gives out what this process knows of credentials; `None` where that is nothing."""
+    secrets = environment.about_credentials(environment.variables())
     if not secrets:
         yield None
         return
@@ -57,7 +55,7 @@ def _serve(server: socket.socket, secrets: Mapping[str, str]) -> None:
 
 
 def adopt(path: str | None) -> None:
-    """Take over the secret variables that are given out at `path`, if that is a socket of this machine."""
+    """Take over the variables that are given out at `path`, if that is a socket of this machine."""
     if path is None or not Path(path).is_socket():
         return
     with socket.socket(socket.AF_UNIX) as server:
