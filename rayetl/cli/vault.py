@@ -1,4 +1,4 @@
-"""`rayetl vault init`, `set`, `get`, `list`, `delete`, `rotate-key`, `import` and `export`"""
+"""`rayetl vault init`, `set`, `get`, `list`, `delete`, `new-key`, `rotate-key`, `import` and `export`"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rayetl.cli import vault_copies as copies
 from rayetl.cli.vault_shared import File, KeyFile, assert_name, open_vault, path_of, say, unknown
 from rayetl.errors import RayetlError
 from rayetl.observability.text import Table, Writer
+from rayetl.secrets import keyring
 from rayetl.secrets.provider import Fields
 from rayetl.secrets.secret import MASK, PUBLIC_FIELDS
 from rayetl.secrets.vault import Vault
@@ -193,6 +194,28 @@ def delete(
 
     vault.change(name, changed)
     return say(f"deleted {', '.join(wanted)} of {name}" if wanted else f"deleted {name}")
+
+
+@app.command("new-key", epilog=settings.EPILOG)
+def new_key(name: Name, file: File = None, key_file: KeyFile = None) -> int:
+    """Make a random key for encrypting dead letters; again, and it is the one in use from then on, while the
+    older ones still open what they closed.
+
+    \b
+    Examples:
+      rayetl vault new-key rejects
+    """
+    assert_name(name)
+    made: list[str] = []
+
+    def with_key(before: Fields | None) -> Fields:
+        fields, kid = keyring.with_new_key(before or {})
+        made.append(kid)
+        return fields
+
+    vault = open_vault(file, key_file)
+    vault.change(name, with_key)
+    return say(f"made the key {made[-1]} of {name}; it encrypts from now on")
 
 
 for name, function in copies.COMMANDS.items():

@@ -7,6 +7,7 @@ money. Region and login are those of AWS's own tools: a role of the machine, a p
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,4 +106,5 @@ def _client() -> Any:
     # A session of its own: the one that boto3 shares is not for several threads.
     retries: Any = {"total_max_attempts": 2, "mode": "standard"}
     config = Config(connect_timeout=CONNECT, read_timeout=READ, retries=retries)
-    return Session().client("secretsmanager", config=config)
+    # AWS's other tools know AWS_REGION, boto3 only the older name.
+    return Session(region_name=os.environ.get("AWS_REGION")).client("secretsmanager", config=config)

@@ -21,6 +21,8 @@ OTHERS = frozenset(
 )
 """Variables that open other places where credentials are kept; as secret as the credentials."""
 
+_ABOUT = (PREFIX, "RAYETL_VAULT_", "RAYETL_HASHICORP_", "RAYETL_AWS_", "VAULT_")
+
 _withdrawn: dict[str, Secret] = {}
 
 
@@ -28,6 +30,16 @@ def withdraw(environment: MutableMapping[str, str] = os.environ) -> None:
     """Take the secret variables out of `environment`; `variables` still gives them."""
     for name in [name for name in environment if name.startswith(PREFIX) or name in OTHERS]:
         _withdrawn[name] = Secret(environment.pop(name))
+
+
+def remember(found: Mapping[str, str]) -> None:
+    """Know variables of another process as if they had been taken out of this one's environment."""
+    _withdrawn.update({name: Secret(text) for name, text in about_credentials(found).items()})
+
+
+def about_credentials(values: Mapping[str, str]) -> dict[str, str]:
+    """The variables that hold credentials, or say where some are and open that place."""
+    return {name: value for name, value in values.items() if name.startswith(_ABOUT)}
 
 
 def variables() -> dict[str, str]:

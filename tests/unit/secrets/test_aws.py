@@ -31,11 +31,10 @@ def manager(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "c4n4ry-access",
         "AWS_REGION": "eu-central-1",
-        "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    return boto3.Session().client("secretsmanager")
+    return boto3.Session(region_name="eu-central-1").client("secretsmanager")
 
 
 @pytest.fixture
@@ -136,7 +135,7 @@ def test_nobody_there_is_tried_again(manager: Any, monkeypatch: pytest.MonkeyPat
     ("missing", "said"),
     [
         (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "NoCredentialsError"),
-        (("AWS_REGION", "AWS_DEFAULT_REGION"), "NoRegionError"),
+        (("AWS_REGION",), "NoRegionError"),
     ],
 )
 def test_a_machine_without_login_or_region_is_told(
