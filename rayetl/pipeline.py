@@ -10,6 +10,7 @@ print(report.rows_loaded)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -165,16 +166,19 @@ class Pipeline:
             return make(
                 engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
             ).execute()
+        from rayetl.cluster.handover import offered
         from rayetl.cluster.session import connected
 
-        if problems := self._bound_to_a_process("run on a Ray cluster"):
-            raise ConfigError(self._placed(problems))
         run = new_id()
-        with connected(address):
+        with connected(address), offered() as secrets:
             from rayetl.cluster.supervisor import assert_lasting, supervise
+            from rayetl.cluster.tasks import Site
 
             assert_lasting(self._places())
-            return supervise(self._prepared(run, run_key, force, listener), run, listener, split_size)
+            site = Site(run, self.config.name, os.getcwd(), secrets)
+            return supervise(
+                site, lambda: self._prepared(run, run_key, force, listener), listener, split_size
+            )
 
     def _places(self) -> dict[str, str]:
         """The paths that a run writes to, by what goes there."""
@@ -244,7 +248,7 @@ class Pipeline:
         return SparkEngine(SparkOnRay(settings, address))
 
     def _build(self, found: Any) -> Plan:
-        problems = self._bound_to_a_process("run by Spark") if self.config.engine.type == "spark" else []
+        problems = self._beyond_spark() if self.config.engine.type == "spark" else []
         try:
             plan = build_plan(self.config, found=found)
         except ConfigError as error:
@@ -253,14 +257,14 @@ class Pipeline:
             raise ConfigError(self._placed(problems))
         return plan
 
-    def _bound_to_a_process(self, what: str) -> list[Problem]:
-        """What keeps the config from being `what`: a transaction that takes rows lives in one process."""
+    def _beyond_spark(self) -> list[Problem]:
+        """The loads that Spark cannot do: a transaction that takes rows lives in one process."""
         return [
             Problem(
                 "load.type",
-                f"a load of type {load.type} cannot be {what}: its transaction lives in one process",
+                f"a load of type {load.type} cannot be run by Spark: its transaction lives in one process",
                 ("load", place, "type"),
-                "leave out `engine: spark` and --runtime ray, or load into files",
+                "leave out `engine: spark`, or load into files",
             )
             for place, load in enumerate(self.config.load)
             if load.takes_batches

@@ -13,9 +13,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quicken()
     from rayetl.cli.app import execute
     from rayetl.secrets.environment import withdraw
+    from rayetl.secrets.hardening import keep_memory_private
 
     withdraw()
-
+    if argv is None:
+        # The process is this command's own, not that of a program that calls it.
+        keep_memory_private()
     return execute(list(sys.argv[1:] if argv is None else argv))
 
 

@@ -21,6 +21,7 @@ from rayetl.cli import (
     schema,
     settings,
     test,
+    vault,
 )
 from rayetl.cli.settings import Settings
 from rayetl.cli.signals import Interrupts
@@ -89,6 +90,7 @@ def build() -> typer.Typer:
     for name, function in COMMANDS.items():
         app.command(name, epilog=settings.EPILOG)(function)
     app.add_typer(dlq.app, name="dlq")
+    app.add_typer(vault.app, name="vault")
     return app
 
 

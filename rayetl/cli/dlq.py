@@ -54,6 +54,9 @@ def list_letters(
         _counts(store, as_json)
         return 0
     letters = store.read(run=run, step=step, pending=pending)
+    if not as_json:
+        # Not shown, and perhaps encrypted with a key that is not at hand.
+        letters = letters.drop("record")
     shown = letters.sort("time", "file", "row", descending=[True, False, False]).head(limit).collect()
     if as_json:
         _write_lines(shown.to_dicts())

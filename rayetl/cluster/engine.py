@@ -11,8 +11,11 @@ import cloudpickle
 import ray
 from ray import exceptions as faults
 
-from rayetl.cluster.board import INTERVAL, Board
-from rayetl.cluster.tasks import run_split, run_whole
+from rayetl.cluster.board import INTERVAL
+from rayetl.cluster.metered import MeteredBoard
+from rayetl.cluster.pouring import Pours, spools_of
+from rayetl.cluster.tasks import Site, run_split, run_whole
+from rayetl.connectors.base import SpoolTarget
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
 from rayetl.errors import RayetlError, RunError
@@ -41,12 +44,11 @@ class Stopped(BaseException):
 @dataclass(slots=True)
 class OnCluster:
     """Runs jobs by tasks that report to the supervisor `me`: split by split where the plan streams, else by
-    one. `directory` is where the driver works, `records` where the finished splits of the run are noted,
-    `split_size` is in bytes."""
+    one. `records` is where the finished splits of the run are noted, `split_size` is in bytes."""
 
-    board: Board
+    board: MeteredBoard
     me: Any
-    directory: str
+    site: Site
     records: Path
     split_size: int
     name: str = "polars"
@@ -66,44 +68,63 @@ class OnCluster:
         self._parking = parking = Parking.of(self.records, job, splits)
         kept = parking.kept()
         self.board.begin(len(splits.parts), len(kept))
+        pours = Pours(job, self.board.meters)
         for record in kept.values():
             self.board.note(record.number, record.measured.staged)
-        self._do([split for split in splits.parts if split.number not in kept], parking)
-        return parking.gather(len(kept))
+            pours.offer(record.number, parking.spooled(record))
+        self._do([split for split in splits.parts if split.number not in kept], parking, pours)
+        return pours.finished(parking.gather(len(kept)))
 
-    def _do(self, splits: list[Split], parking: Parking) -> None:
+    def _do(self, splits: list[Split], parking: Parking, pours: Pours) -> None:
         packed = ray.put(cloudpickle.dumps(parking))
         task = ray.remote(num_cpus=1, max_retries=ATTEMPTS)(run_split)
         window, waiting = Window.of_cluster(), splits[::-1]
         flying: dict[Any, Split] = {}
         try:
-            while waiting or flying:
-                while waiting and window.has_room(flying.values(), waiting[-1]):
+            while waiting or flying or pours.ready:
+                while waiting and window.has_room([*flying.values(), *pours.waiting], waiting[-1]):
                     split = waiting.pop()
                     named = task.options(name=f"{parking.plan.name} split {split.number}")
-                    flying[named.remote(packed, split.number, self.directory, self.me)] = split
-                for reference in self._finished(list(flying)):
-                    self.board.finish(flying.pop(reference).number, outcome(reference))
+                    flying[named.remote(packed, split.number, self.site, self.me)] = split
+                for reference in self._finished(list(flying), at_once=pours.ready):
+                    split = flying.pop(reference)
+                    self.board.finish(split.number, outcome(reference))
+                    pours.offer(split.number, parking.spooled(parking.record(split.number)), split)
+                pours.step()
         except BaseException:
             for reference in flying:
                 ray.cancel(reference, force=True)
             raise
 
-    def _finished(self, references: list[Any]) -> list[Any]:
+    def _finished(self, references: list[Any], at_once: bool) -> list[Any]:
+        self.go_on()
+        if not references:
+            return []
+        done: list[Any] = ray.wait(references, num_returns=1, timeout=0 if at_once else INTERVAL / 4)[0]
+        return done
+
+    def go_on(self) -> None:
+        """Raise where the driver wants the run to end."""
         if self.board.stopping.is_set():
             raise Stopped
-        done: list[Any] = ray.wait(references, num_returns=1, timeout=INTERVAL / 4)[0]
-        return done
 
     def _whole(self, job: Job) -> Measured:
         self.board.begin(1, 0)
-        packed = ray.put(cloudpickle.dumps(replace(job, progress=Silent())))
+        pours, spools = Pours(job, self.board.meters), spools_of(job, job.rejects / ".spools")
+        packed = ray.put(cloudpickle.dumps(replace(job, targets=spools, progress=Silent())))
         threads = _threads()
         task = ray.remote(run_whole).options(num_cpus=1, max_retries=ATTEMPTS, name=f"run {job.plan.name}")
-        reference = task.remote(packed, self.directory, threads, self.me)
+        reference = task.remote(packed, self.site, threads, self.me)
         measured: Measured = self._result(reference)
         self.board.finish(0, measured.staged)
-        return measured
+        pours.offer(
+            0,
+            {load: Path(spool.directory) for load, spool in spools.items() if isinstance(spool, SpoolTarget)},
+        )
+        while pours.ready:
+            self.go_on()
+            pours.step()
+        return pours.finished(measured)
 
     def _result(self, reference: Any) -> Any:
         while not ray.wait([reference], timeout=INTERVAL / 4)[0]:

@@ -8,14 +8,21 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rayetl.errors import RunError, Terminal
+from rayetl.observability.logs import get_logger
+
+_LOG = get_logger(__name__)
 
 PATIENCE = 3.0
 """Seconds that a cluster may take to answer before it counts as not there."""
+
+HEAD_PATIENCE = 4.0
+"""Seconds that the head of a cluster may be away while a run is under way."""
 
 _START = "start one with `ray start --head`, or leave --address out to have one started for this run"
 
@@ -46,9 +53,18 @@ def connect(address: str | None = None, cpus: int | None = None) -> None:
     place = address or os.environ.get("RAY_ADDRESS") or "local"
     if place != "local":
         _assert_alive(place)
+    ray = _ray()
     with own_signal_handlers():
-        _init(_ray(), place, cpus)
+        _init(ray, place, cpus)
     _close_token()
+    # Ray prints what goes wrong on stdout, whatever it was told about logs; that is for data.
+    ray._private.worker.print_to_stdstream = _log
+
+
+def _log(said: Mapping[str, Any], ignore_prefix: bool) -> None:
+    del ignore_prefix
+    for line in said["lines"]:
+        _LOG.warning(f"Ray: {' '.join(line.split())[:300]}")
 
 
 def _ray() -> Any:
@@ -120,6 +136,38 @@ def _speaks_grpc(place: str) -> bool:
         except grpc.FutureTimeoutError:
             return False
     return True
+
+
+class HeadGone(RunError):
+    """The head of the cluster, without which nothing can be started any more, does not answer."""
+
+
+class Head:
+    """Watches the head of the cluster: Ray itself gives it up after a minute, and then ends the process."""
+
+    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+        host, _, port = address.rpartition(":")
+        self._place = (host, int(port))
+        self._clock = clock
+        self._seen = self._looked = clock()
+
+    def look(self) -> None:
+        """Raise `HeadGone` where it has not answered for `HEAD_PATIENCE` seconds."""
+        now = self._clock()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        try:
+            socket.create_connection(self._place, 1).close()
+        except OSError as error:
+            if now - self._seen > HEAD_PATIENCE:
+                raise HeadGone(
+                    f"the head of the Ray cluster at {':'.join(map(str, self._place))} is gone",
+                    hint="start a cluster and run again: what is committed is recognised, what is finished "
+                    "is kept",
+                ) from error
+        else:
+            self._seen = now
 
 
 @contextlib.contextmanager

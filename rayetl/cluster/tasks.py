@@ -5,21 +5,47 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
 
 from rayetl.cluster.board import Reporter, Work
+from rayetl.cluster.handover import adopt
 from rayetl.errors import Terminal
+from rayetl.observability.logs import bound, configure
 
 if TYPE_CHECKING:
+    from rayetl.cluster.metrics import Meters
     from rayetl.engines.base import Measured
+    from rayetl.plan.nodes import Plan
 
 
-def settle(directory: str, threads: int) -> None:
-    """Make this worker process work where the driver does, with `threads` threads."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the processes of a run share: its id and pipeline, the directory the driver works in, and the
+    socket where it gives out secrets, if it has any."""
+
+    run: str
+    pipeline: str
+    directory: str
+    secrets: str | None
+
+
+@contextmanager
+def settled(site: Site, threads: int) -> Iterator[None]:
+    """Make this worker process work where the driver does, with `threads` threads, and log the run's id."""
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
+    adopt(site.secrets)
+    configure()
+    _enter(site.directory)
+    with bound(run=site.run, pipeline=site.pipeline):
+        yield
+
+
+def _enter(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
@@ -35,28 +61,38 @@ def here(part: int) -> Work:
     return Work(part, ray.util.get_node_ip_address(), os.getpid())
 
 
-def run_split(parking: bytes, number: int, directory: str, supervisor: Any) -> Mapping[str, int]:
+def run_split(parking: bytes, number: int, site: Site, supervisor: Any) -> Mapping[str, int]:
     """Do one split of a pickled `Parking` in this worker, with one thread: splits share the processors."""
-    settle(directory, 1)
-    from rayetl.engines.polars import PolarsEngine
+    with settled(site, 1):
+        from rayetl.cluster.metrics import Meters
+        from rayetl.engines.polars import PolarsEngine
 
-    def send(rows: Mapping[str, int]) -> None:
-        supervisor.note.remote(number, rows)
+        meters, parked = Meters(site.pipeline, site.run), pickle.loads(parking)
+        measured = parked.do(number, PolarsEngine(), _reporter(number, supervisor, meters))
+        meters.worked(measured, parked.splits.parts[number].bytes)
+        rows: Mapping[str, int] = measured.staged
+        return rows
 
-    supervisor.note.remote(number, {}, here(number))
-    found: Mapping[str, int] = pickle.loads(parking).do(number, PolarsEngine(), Reporter(send))
-    return found
 
-
-def run_whole(job: bytes, directory: str, threads: int, supervisor: Any) -> Measured:
+def run_whole(job: bytes, site: Site, threads: int, supervisor: Any) -> Measured:
     """Run a pickled `Job` in this worker."""
-    settle(directory, threads)
-    from dataclasses import replace
+    with settled(site, threads):
+        from rayetl.cluster.metrics import Meters
+        from rayetl.engines.polars import PolarsEngine
 
-    from rayetl.engines.polars import PolarsEngine
+        meters, whole = Meters(site.pipeline, site.run), pickle.loads(job)
+        measured = PolarsEngine().run(replace(whole, progress=_reporter(0, supervisor, meters)))
+        meters.worked(measured, input_bytes(whole.plan))
+        return measured
 
-    def send(rows: Mapping[str, int]) -> None:
-        supervisor.note.remote(0, rows)
 
-    supervisor.note.remote(0, {}, here(0))
-    return PolarsEngine().run(replace(pickle.loads(job), progress=Reporter(send)))
+def _reporter(part: int, supervisor: Any, meters: Meters) -> Reporter:
+    """Tells the supervisor that this process works at a part, and then how far it is."""
+    supervisor.note.remote(part, {}, here(part))
+    return Reporter(lambda rows: supervisor.note.remote(part, rows), each=meters.batch)
+
+
+def input_bytes(plan: Plan) -> int:
+    """Bytes of the files that a plan reads."""
+    files = (file for node in plan.sources for file in getattr(node.scan, "files", ()))
+    return sum(file.size for file in files)

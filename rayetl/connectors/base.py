@@ -158,7 +158,15 @@ class BatchesTarget(ABC):
         """Judge what was taken to its end, so that nothing but the commit is left. As `write` otherwise."""
 
 
-Target = FilesTarget | BatchesTarget
+@dataclass(frozen=True, slots=True)
+class SpoolTarget:
+    """A directory that takes the rows of a load as Arrow files, in order and with the hidden column `ROW`
+    where they have a position: the process that has the load's `BatchesTarget` pours them in later."""
+
+    directory: str
+
+
+Target = FilesTarget | BatchesTarget | SpoolTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +222,7 @@ class Load(Model):
 
     takes_batches: ClassVar[bool] = False
     """Whether its target is a `BatchesTarget`: rows then keep their position to the end, for those that the
-    store refuses, and the run lives in one process."""
+    store refuses."""
 
     type: str
     mode: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -18,8 +19,10 @@ from pydantic import Field as ConfigField
 from rayetl.connectors.base import Epoch, LoadResult
 from rayetl.connectors.commit import DirectorySession
 from rayetl.connectors.files_load import FilesLoad
+from rayetl.connectors.sealed_parquet import scan_sealed, sealed_with, write_sealed
 from rayetl.errors import SourceError
-from rayetl.model import Model
+from rayetl.model import Identifier, Model
+from rayetl.secrets.keyring import Keyring
 from rayetl.sql.types import BINARY, LONG, STRING, TIMESTAMP, ArrayType, Field, Schema, StructType
 
 if TYPE_CHECKING:
@@ -96,18 +99,34 @@ class DeadLetterFiles(Model):
         examples=["out/rejects"],
     )
 
+    encrypt: Identifier | None = ConfigField(
+        default=None,
+        description="Name of the credential whose current key encrypts the refused records; `rayetl vault "
+        "new-key NAME` makes one. Older keys in it open what was encrypted with them.",
+        examples=["rejects_key"],
+    )
+
     def of(self, pipeline: str) -> DeadLetters:
         """The letters of one pipeline."""
-        return DeadLetters(pipeline, Path(self.path) / quote(pipeline, safe=" "))
+        return DeadLetters(pipeline, Path(self.path) / quote(pipeline, safe=" "), self.encrypt)
 
 
 class DeadLetters:
-    """The stored rejects of one pipeline, below `directory`."""
+    """The stored rejects of one pipeline, below `directory`; `encrypt` names the keys that new records are
+    encrypted with."""
 
-    def __init__(self, pipeline: str, directory: Path) -> None:
+    def __init__(self, pipeline: str, directory: Path, encrypt: str | None = None) -> None:
         self.pipeline = pipeline
+        self._encrypt = encrypt
         self._rejects = directory / "rejects"
         self._replayed = directory / "replayed"
+
+    def assert_ready(self) -> None:
+        """Raise what would keep letters from being written: `CredentialError` for a key that is not there."""
+        self._ring()
+
+    def _ring(self) -> Keyring | None:
+        return None if self._encrypt is None else Keyring.find(self._encrypt)
 
     def open(self, epoch: Epoch) -> DirectorySession:
         """A session for the rejects of one epoch: stage Parquet of `DEAD_LETTER` rows, then commit."""
@@ -120,10 +139,13 @@ class DeadLetters:
 
         from rayetl.sql.interop import to_polars
 
-        rows, types = 0, to_polars(DEAD_LETTER)
+        rows, types, ring = 0, to_polars(DEAD_LETTER), self._ring()
         for index, frame in enumerate(frames):
             path = Path(session.target.directory, f"{index:08d}.parquet")
             typed = frame.select(DEAD_LETTER.names).cast(types)  # type: ignore[arg-type]
+            if ring is not None:
+                rows += write_sealed(path, typed, "record", ring, GROUP)
+                continue
             # Records are most of a letter, and seldom read: the fastest level packs them nearly as well.
             typed.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP)
             rows += pl.scan_parquet(path).select(pl.len()).collect().item()
@@ -207,4 +229,9 @@ def _scan(directory: Path, schema: Schema) -> pl.LazyFrame:
 
     types = to_polars(schema)
     files = sorted(directory.glob("part-*.parquet"))
-    return pl.scan_parquet(files, schema=types) if files else pl.LazyFrame(schema=types)
+    # In the order of their names, which is that of time: of two letters the later one is kept.
+    scans = [
+        scan_sealed(list(group), "record", types) if sealed else pl.scan_parquet(list(group), schema=types)
+        for sealed, group in groupby(files, lambda path: sealed_with(path) is not None)
+    ]
+    return pl.concat(scans) if scans else pl.LazyFrame(schema=types)

@@ -11,7 +11,7 @@ from sqlglot import exp
 from rayetl import sql
 from rayetl.connectors.base import Load, Scan, Source
 from rayetl.contracts import ContractConfig
-from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError
+from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError, at_step
 from rayetl.names import PREFIX, ROW
 from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.fingerprint import fingerprint
@@ -118,7 +118,8 @@ class _Compiler:
         promised = None
         try:
             promised = promised_schema(contract) if contract else None
-            scan = draft.source.describe(promised)
+            with at_step(draft.id):
+                scan = draft.source.describe(promised)
         except SqlError as error:
             self._extend(error.problems, (*draft.path, "contract") if promised is None else draft.path)
             return

@@ -54,8 +54,11 @@ def _on_ray(plan: Plan, size: int) -> Iterator[str]:
         yield "runtime ray: known when the values have been looked up in the data"
         return
     splits = cut(plan, size)
+    stores = [load.id for load in plan.loads if load.load.takes_batches]
+    poured = [f"  in the supervisor, which holds the transaction: {_listed(stores)}"] if stores else []
     if isinstance(splits, str):
         yield f"runtime ray: one task, because {splits}"
+        yield from poured
         return
     largest = max(split.bytes for split in splits.parts)
     count, source = len(splits.parts), splits.source
@@ -67,6 +70,7 @@ def _on_ray(plan: Plan, size: int) -> Iterator[str]:
     again = [node for node in nodes if node not in splits.streaming]
     if again:
         yield f"  again for every split: {_listed(again)}"
+    yield from poured
 
 
 def _warning(message: str, hint: str | None) -> str:

@@ -33,7 +33,7 @@ def warnings_of(plan: Plan, graph: Graph) -> tuple[Problem, ...]:
 def _in_clear(model: object, name: str, path: ConfigPath) -> list[Problem]:
     if not isinstance(model, UsesCredential):
         return []
-    hint = "write `credential: NAME` and set the environment variable RAYETL_CREDENTIAL_<NAME>__<FIELD>"
+    hint = "write `credential: NAME` and keep it with `rayetl vault set NAME ...`, see docs/secrets.md"
     return [
         _warn(f"`{name}` holds the secret `{field}` in clear", (*path, field), hint)
         for field in model.inline_secrets()

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, Protocol
-from uuid import uuid4
 
 import pybreaker
 from pydantic import Field, field_validator
@@ -57,8 +56,24 @@ class BreakerStatus:
     retry_after: float
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a breaker knows, for another one to go on from. `wait`: seconds until a probe may pass, at the
+    moment this was made."""
+
+    state: State
+    failures: int
+    wait: float
+    probe: str | None
+    leases: tuple[str, ...]
+
+
 class Failed(Exception):
     """Stands for a reported failure inside the state machine."""
+
+
+MOST_LEASES = 1_000
+"""So many leases are remembered; the oldest belong to runs that were killed and report nothing any more."""
 
 
 @dataclass(slots=True)
@@ -70,7 +85,7 @@ class Breaker:
     clock: Callable[[], float] = time.monotonic
     _machine: pybreaker.CircuitBreaker = field(init=False)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
-    _leases: set[str] = field(init=False, default_factory=set)
+    _leases: dict[str, None] = field(init=False, default_factory=dict)
     _probe: str | None = field(init=False, default=None)
     _until: float = field(init=False, default=0.0)
 
@@ -92,7 +107,9 @@ class Breaker:
             now = self.clock()
             if self._machine.current_state != pybreaker.STATE_CLOSED and not self._take_probe(lease, now):
                 return max(self._until - now, 0.001)
-            self._leases.add(lease)
+            self._leases[lease] = None
+            if len(self._leases) > MOST_LEASES:
+                del self._leases[next(iter(self._leases))]
             return 0.0
 
     def _take_probe(self, lease: str, now: float) -> bool:
@@ -100,7 +117,7 @@ class Breaker:
         if now < self._until:
             return False
         if self._probe is not None:
-            self._leases.discard(self._probe)
+            self._leases.pop(self._probe, None)
         self._machine.half_open()
         self._probe = lease
         self._until = now + self.policy.reset_timeout.total_seconds()
@@ -112,7 +129,7 @@ class Breaker:
         with self._lock:
             if lease not in self._leases:
                 return
-            self._leases.remove(lease)
+            del self._leases[lease]
             if self._machine.current_state == pybreaker.STATE_CLOSED or lease == self._probe:
                 self._probe = None
                 self._note(ok)
@@ -127,11 +144,43 @@ class Breaker:
     def give_back(self, lease: str) -> None:
         """Return a lease without a verdict: the call was cancelled, or failed for reasons of its own."""
         with self._lock:
-            self._leases.discard(lease)
+            self._leases.pop(lease, None)
             if lease == self._probe:
                 self._probe = None
                 self._machine.open()
                 self._until = self.clock()
+
+    def adopt(self, policy: BreakerPolicy) -> None:
+        """Go by another policy from now on."""
+        with self._lock:
+            self.policy = policy
+            self._machine.fail_max = policy.failure_threshold
+
+    def memory(self) -> Memory:
+        """What it knows now."""
+        with self._lock:
+            return Memory(
+                self._machine.current_state,  # type: ignore[arg-type]
+                self._machine.fail_counter,
+                max(self._until - self.clock(), 0.0),
+                self._probe,
+                tuple(self._leases),
+            )
+
+    def recall(self, memory: Memory, elapsed: float) -> None:
+        """Go on from what another breaker knew `elapsed` seconds ago. It keeps nobody off for longer than
+        its own policy does: clocks of two machines differ."""
+        with self._lock:
+            storage = pybreaker.CircuitMemoryStorage(memory.state)
+            for _ in range(memory.failures):
+                storage.increment_counter()
+            self._machine = pybreaker.CircuitBreaker(
+                fail_max=self.policy.failure_threshold, throw_new_error_on_trip=False, state_storage=storage
+            )
+            wait = min(max(memory.wait - elapsed, 0.0), self.policy.reset_timeout.total_seconds())
+            self._until = self.clock() + wait
+            self._probe = memory.probe
+            self._leases = dict.fromkeys(memory.leases)
 
     def status(self) -> BreakerStatus:
         """The breaker as it stands now."""
@@ -150,7 +199,7 @@ class Circuits(Protocol):
     """Who keeps the breakers: this process, or actors that all runs of a cluster share."""
 
     def allow(self, endpoint: str, policy: BreakerPolicy, lease: str) -> float:
-        """As `Breaker.allow`, for the breaker of `endpoint`, made with `policy` at the first call."""
+        """As `Breaker.allow`, for the breaker of `endpoint`, which goes by the `policy` of the last call."""
 
     def report(self, endpoint: str, lease: str, ok: bool) -> None:
         """As `Breaker.report`."""
@@ -168,6 +217,7 @@ class LocalCircuits:
 
     def allow(self, endpoint: str, policy: BreakerPolicy, lease: str) -> float:
         found = self._breakers.setdefault(endpoint, Breaker(endpoint, policy, self.clock))
+        found.adopt(policy)
         return found.allow(lease)
 
     def report(self, endpoint: str, lease: str, ok: bool) -> None:
@@ -178,30 +228,32 @@ class LocalCircuits:
 
 
 @contextmanager
-def guarded(circuits: Circuits, endpoints: Sequence[str], policy: BreakerPolicy) -> Iterator[None]:
-    """Hold a lease on every endpoint while the body runs, and report how it went.
+def guarded(
+    circuits: Circuits, endpoints: Sequence[str], policy: BreakerPolicy, lease: str
+) -> Iterator[None]:
+    """Hold the `lease` on every endpoint while the body runs, and report how it went. Who was killed and
+    comes back with the same lease still holds it.
 
     A `Retryable` that names one of the endpoints counts against that one; any other end of the body says
     nothing about the others. Raises `CircuitOpen` where an endpoint is to be left alone.
     """
-    leases: dict[str, str] = {}
+    held: set[str] = set()
     try:
         for endpoint in endpoints:
-            lease = uuid4().hex
             if wait := circuits.allow(endpoint, policy, lease):
                 raise _refused(endpoint, wait)
-            leases[endpoint] = lease
+            held.add(endpoint)
         yield
     except Retryable as error:
-        if not isinstance(error, CircuitOpen) and error.endpoint in leases:
-            circuits.report(error.endpoint, leases.pop(error.endpoint), ok=False)
+        if not isinstance(error, CircuitOpen) and error.endpoint in held:
+            held.remove(error.endpoint)
+            circuits.report(error.endpoint, lease, ok=False)
         raise
     else:
-        while leases:
-            endpoint, lease = leases.popitem()
-            circuits.report(endpoint, lease, ok=True)
+        while held:
+            circuits.report(held.pop(), lease, ok=True)
     finally:
-        for endpoint, lease in leases.items():
+        for endpoint in held:
             circuits.give_back(endpoint, lease)
 
 

@@ -108,7 +108,8 @@ class Run:
             return report
 
     def _attempt(self) -> None:
-        with guarded(self.circuits, endpoints(self.plan), self.breaker):
+        lease = f"{self.id}-{self.retries}"
+        with guarded(self.circuits, endpoints(self.plan), self.breaker, lease):
             self._recognise()
             if self.targets:
                 self._stage()
@@ -152,6 +153,7 @@ class Run:
         return Epoch(self.plan.name, load, self.key, self.id)
 
     def _stage(self) -> None:
+        self.dead_letters.assert_ready()
         self._refused_rows.mkdir(parents=True, exist_ok=True)
         with self.stage("run"):
             self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))

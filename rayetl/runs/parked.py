@@ -8,6 +8,7 @@ one layout: the same plan, the same input, cut in the same places.
     state/parked/<epoch>/<layout>/000007.json           the record of a split
     state/parked/<epoch>/<layout>/000007-<token>/       its refused rows
     out/.daily.parked-<epoch>/<layout>/000007-<token>/  its files of one load
+    state/parked/<epoch>/<layout>/load-<id>/000007-<token>/  its rows of a load into a store, to be poured
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import orjson
 
-from rayetl.connectors.base import FilesTarget
+from rayetl.connectors.base import FilesTarget, SpoolTarget, Target
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.layout import data_files
 from rayetl.engines.base import Engine, Job, Measured, TableFinding
@@ -49,32 +50,41 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Parking:
-    """The finished splits of one run. `records` is the directory of its epoch."""
+    """The finished splits of one run. `records` is the directory of its epoch; the rows of the loads `spools`
+    are set down for a store."""
 
     records: Path
     layout: str
     plan: Plan
     splits: Splits
     targets: Mapping[str, FilesTarget]
+    spools: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, records: Path, job: Job, splits: Splits) -> Parking:
         """The parking of a job that is cut so; its directories are made."""
-        parking = cls(records, _layout(job.plan, splits), job.plan, splits, job.directories)
+        files = {load: target for load, target in job.targets.items() if isinstance(target, FilesTarget)}
+        spools = tuple(load for load in job.targets if load not in files)
+        parking = cls(records, _layout(job.plan, splits), job.plan, splits, files, spools)
         for place in parking._places():
             place.mkdir(parents=True, exist_ok=True)
             sync(place.parent)
         return parking
 
     def _places(self) -> Iterable[Path]:
-        return self._own, *(self._of_load(load) for load in self.targets)
+        return self._own, *map(self._of_load, self._loads)
+
+    @property
+    def _loads(self) -> tuple[str, ...]:
+        return (*self.targets, *self.spools)
 
     @property
     def _own(self) -> Path:
         return self.records.absolute() / self.layout
 
     def _of_load(self, load: str) -> Path:
-        return Path(self.targets[load].parking, self.layout)
+        target = self.targets.get(load)
+        return self._own / f"load-{load}" if target is None else Path(target.parking, self.layout)
 
     def kept(self) -> dict[int, Record]:
         """The splits that are finished, by number; a record whose files are not all there is taken back."""
@@ -87,15 +97,20 @@ class Parking:
                 path.unlink()
         return found
 
-    def do(self, number: int, engine: Engine, listener: ProgressListener) -> Mapping[str, int]:
-        """Put a split through the plan and record it; gives the rows that each load got of it."""
+    def record(self, number: int) -> Record:
+        """A split that is finished."""
+        return self._read(self._own / f"{number:06d}.json")
+
+    def do(self, number: int, engine: Engine, listener: ProgressListener) -> Measured:
+        """Put a split through the plan and record it; gives what was counted."""
         split, name = self.splits.parts[number], f"{number:06d}-{secrets.token_hex(4)}"
         for place in self._places():
             (place / name).mkdir()
-        targets = {
+        targets: dict[str, Target] = {
             load: replace(target, directory=str(self._of_load(load) / name))
             for load, target in self.targets.items()
         }
+        targets |= {load: SpoolTarget(str(self._of_load(load) / name)) for load in self.spools}
         plan = self.splits.plan_of(self.plan, split)
         measured = engine.run(Job(plan, targets, self._own / name, listener))
         failpoint("split.staged")
@@ -103,7 +118,11 @@ class Parking:
         _made_durable(self._own / name)
         self._write(Record(number, name, measured, files))
         failpoint("split.recorded")
-        return measured.staged
+        return measured
+
+    def spooled(self, record: Record) -> Mapping[str, Path]:
+        """Where the rows of a finished split wait to be poured, by load."""
+        return {load: self._of_load(load) / record.token for load in self.spools}
 
     def gather(self, kept: int) -> Measured:
         """Link the files of all splits into the targets and add up what was counted."""
@@ -136,12 +155,12 @@ class Parking:
             shutil.rmtree(target.parking, ignore_errors=True)
 
     def _is_whole(self, record: Record) -> bool:
-        if not set(self.targets) <= set(record.files):
+        if not set(self._loads) <= set(record.files):
             return False
         try:
             return all(
                 (self._of_load(load) / record.token / name).stat().st_size == size
-                for load in self.targets
+                for load in self._loads
                 for name, size in record.files[load]
             )
         except FileNotFoundError:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rayetl.errors import CredentialError
-from rayetl.secrets import environment
+from rayetl.secrets import aws, environment, hashicorp
 from rayetl.secrets.environment import EnvironmentProvider
 from rayetl.secrets.provider import Provider
 from rayetl.secrets.secret import Credential
+from rayetl.secrets.vault import VaultProvider
 
 T = TypeVar("T")
 
@@ -20,16 +21,26 @@ class Credentials:
     """Providers in the order they are asked; the first that has a credential gives it.
 
     Nothing is kept: every call looks again, so that a changed password is found without a restart. A
-    provider that fails ends the search, because the next one might hold an outdated value.
+    provider that fails ends the search, because the next one might hold an outdated value. `absent` are the
+    places that this machine does not use, in words.
     """
 
     providers: Sequence[Provider]
+    absent: Sequence[str] = ()
 
     @classmethod
     def here(cls) -> Credentials:
         """The chain of this process, as its environment describes it: a fact of the machine, not of a
-        config. Make it in the process that opens the connection, never before."""
-        return cls((EnvironmentProvider(environment.variables()),))
+        config. Make it in the process that opens the connection, never before.
+
+        The encrypted file, the environment, HashiCorp Vault, AWS Secrets Manager, in this order. Raises
+        `CredentialError` where the environment describes a place wrongly.
+        """
+        known = environment.variables()
+        own = (VaultProvider.of(known), EnvironmentProvider(known))
+        remote = (hashicorp.provider_of(known), aws.provider_of(known))
+        absent = [how for how, found in zip((hashicorp.ABSENT, aws.ABSENT), remote, strict=True) if not found]
+        return cls((*own, *(found for found in remote if found)), absent)
 
     def find(self, name: str) -> Credential:
         """The credential `name` as it is now.
@@ -67,4 +78,6 @@ class Credentials:
         return connect(fresh)
 
     def _looked(self, name: str) -> str:
-        return f"put it where it was looked for: {'; '.join(each.place(name) for each in self.providers)}"
+        places = [provider.place(name) for provider in self.providers]
+        looked = f"put it where it was looked for: {'; '.join(places)}"
+        return f"{looked}. Not used on this machine: {'; '.join(self.absent)}" if self.absent else looked

@@ -55,7 +55,8 @@ class UsesCredential(Model):
         default=None,
         validation_alias=AliasChoices("credential", "credentialId", "credential_id"),
         description="Name of the credential that opens the connection. It is looked up when the connection "
-        "is opened, in the environment: `RAYETL_CREDENTIAL_<NAME>__<FIELD>`.",
+        "is opened: in the encrypted file (`rayetl vault`), the environment "
+        "(`RAYETL_CREDENTIAL_<NAME>__<FIELD>`), HashiCorp Vault, AWS Secrets Manager.",
         examples=["warehouse"],
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from rayetl.errors import CredentialError
+
 Fields = Mapping[str, str]
 """The fields of one credential in clear, by name."""
 
@@ -23,3 +25,17 @@ class Provider(ABC):
         Raises `CredentialError` where the place is damaged or refuses, `CredentialUnavailable` where it
         cannot be reached.
         """
+
+
+def texts_of(fields: object, place: str) -> Fields:
+    """The fields of a credential as a service keeps them, numbers as text.
+
+    Raises `CredentialError` for anything but an object of texts and numbers; no fault quotes a value.
+    """
+    form = "a credential is a JSON object of its fields: texts and numbers"
+    if not isinstance(fields, Mapping) or not fields:
+        raise CredentialError(f"what is in {place} is no credential", hint=form)
+    for name, value in fields.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise CredentialError(f"the field {name!r} of {place} is neither a text nor a number", hint=form)
+    return {str(name).lower(): str(value) for name, value in fields.items()}

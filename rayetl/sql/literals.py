@@ -11,7 +11,6 @@ from rayetl.sql.expr import Literal
 from rayetl.sql.types import (
     BINARY,
     BYTE,
-    CALENDAR_INTERVAL,
     DATE,
     DOUBLE,
     FLOAT,
@@ -132,7 +131,7 @@ def interval(text: str, start: str | None, end: str | None) -> Literal:
     if all(unit in _MONTHS for unit in units):
         return Literal(_kind(units, ("year", "month")), False, months)
     if any(unit in _MONTHS for unit in units):
-        return Literal(CALENDAR_INTERVAL, False, (months, days, micros))
+        raise ValueError("years and months do not mix with days and shorter units: add two intervals")
     fields = ["second" if unit.endswith("second") else "day" if unit == "week" else unit for unit in units]
     return Literal(_kind(fields, _DAY_TIME_FIELDS), False, days * _MICROS["day"] + micros)
 

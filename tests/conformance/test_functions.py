@@ -12,7 +12,14 @@ import pytest
 from rayetl.sql import interop
 from rayetl.sql.analyzed import analyze
 from rayetl.sql.lower.relations import lower_relation
-from tests.conformance.cases.functions_scalar import AGGREGATES, EXPRESSIONS, HELD_OUT, OTHER_NAMES, ROWS
+from tests.conformance.cases.functions_scalar import (
+    AGGREGATES,
+    EXPRESSIONS,
+    FRESH,
+    HELD_OUT,
+    OTHER_NAMES,
+    ROWS,
+)
 from tests.conformance.judge import Judge
 
 
@@ -20,9 +27,9 @@ def _split(text: str) -> list[str]:
     return [item.strip() for line in text.strip().splitlines() for item in line.split("; ") if item.strip()]
 
 
-QUERIES = [f"SELECT {e} FROM t" for e in _split(EXPRESSIONS) + _split(HELD_OUT)] + [
-    f"SELECT {e} FROM t{where}" for e in _split(AGGREGATES) for where in ("", " WHERE false")
-]
+QUERIES = [f"SELECT {e} FROM t" for e in _split(EXPRESSIONS) + _split(HELD_OUT)]
+QUERIES += [f"SELECT {e} AS v FROM t" for e in _split(FRESH)]
+QUERIES += [f"SELECT {e} FROM t{where}" for e in _split(AGGREGATES) for where in ("", " WHERE false")]
 
 
 @pytest.fixture(scope="module")

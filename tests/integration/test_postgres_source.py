@@ -310,7 +310,9 @@ def test_all_rows_are_those_of_one_moment(filled: Database, monkeypatch: pytest.
         for frame in real(*given):
             with lock:  # Both scans come by here at the same moment.
                 if not changed:
-                    changed.append(filled.execute("DELETE FROM t WHERE id <= 1000", "INSERT INTO t VALUES (0)"))
+                    changed.append(
+                        filled.execute("DELETE FROM t WHERE id <= 1000", "INSERT INTO t VALUES (0)")
+                    )
             yield frame
 
     monkeypatch.setattr(PostgresReading, "frames", frames)

@@ -16,17 +16,17 @@ class Proxy:
 
     While it is armed, a connection is cut at its COMMIT: with `after` when the server has done it and says so,
     else before the server hears of it. The client cannot tell the one from the other. With `alone`, no new
-    connection is let through after a cut.
+    connection is let through after a cut. It listens at the port `listen`, or at one that is free.
     """
 
-    def __init__(self, port: int, *, after: bool, alone: bool = False) -> None:
+    def __init__(self, port: int, *, after: bool, alone: bool = False, listen: int = 0) -> None:
         self._server_port = port
         self._after = after
         self._alone = alone
         self._armed = 0
         self.cuts = 0
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", listen))
         self._sockets: list[socket.socket] = []
 
     @property

@@ -14,7 +14,7 @@ from rayetl.connectors.formats.patterns import MONTHS, Pattern, compile_pattern
 from rayetl.errors import SourceError
 from rayetl.names import BAD
 from rayetl.sql.interop import polars_type
-from rayetl.sql.lower import texts
+from rayetl.sql.lower import moments, texts
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,
@@ -155,7 +155,7 @@ def _date(text: pl.Series, options: TextOptions) -> pl.Series:
             plain = text.str.to_date("%Y-%m-%d", strict=False, cache=False)
             if plain.null_count() == text.null_count():
                 return plain
-        return texts.parse_dates(texts_trimmed(text)).alias(text.name)
+        return moments.parse_dates(texts_trimmed(text)).alias(text.name)
     return by_pattern(text, compile_pattern(options.date_format), None).dt.date()
 
 
@@ -163,7 +163,7 @@ def _timestamp(text: pl.Series, kind: DataType, options: TextOptions) -> pl.Seri
     zone = options.time_zone if kind == TIMESTAMP else None
     pattern = options.timestamp_format if kind == TIMESTAMP else options.timestamp_ntz_format
     if pattern is None:
-        return texts.parse_timestamps(texts_trimmed(text), zone).alias(text.name)
+        return moments.parse_timestamps(texts_trimmed(text), zone).alias(text.name)
     return by_pattern(text, compile_pattern(pattern), zone)
 
 
@@ -179,12 +179,12 @@ def by_pattern(text: pl.Series, pattern: Pattern, zone: str | None) -> pl.Series
     if zone is None:
         return local
     if "zone" not in parts.columns:
-        return texts._with_zone(local, zone)
-    found = texts._with_zone(local, zone)
+        return moments.with_zone(local, zone)
+    found = moments.with_zone(local, zone)
     zones = parts["zone"]
     for name in zones.drop_nulls().unique():
         here = (zones == name).fill_null(False)
-        found = found.scatter(here.arg_true(), texts._with_zone(local.filter(here), name))
+        found = found.scatter(here.arg_true(), moments.with_zone(local.filter(here), name))
     return found
 
 

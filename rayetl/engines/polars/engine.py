@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl import sql
-from rayetl.connectors.base import BatchesTarget, BatchScan, FilesScan
+from rayetl.connectors.base import BatchesTarget, BatchScan, FilesScan, SpoolTarget
 from rayetl.connectors.formats import count_rows
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, TableFinding
@@ -21,7 +21,7 @@ from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
 from rayetl.engines.polars.frames import Frames, any_of, refusing
 from rayetl.engines.polars.gates import Gate
-from rayetl.engines.polars.pouring import Pouring
+from rayetl.engines.polars.pouring import Pouring, sink_spool
 from rayetl.engines.polars.proof import proved
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
@@ -135,6 +135,9 @@ class PolarsEngine:
             frame = query.frames.placed(load).map_batches(count, streamable=True)
             query.poured[load] = Pouring(load, target, job.rejects / load)
             query.sinks.append(query.poured[load].sink(frame))
+        elif isinstance(target, SpoolTarget):
+            frame = query.frames.placed(load).map_batches(count, streamable=True)
+            query.sinks.append(sink_spool(frame, target))
         else:
             frame = query.frames.add(load).map_batches(count, streamable=True)
             query.sinks.append(sink_files(frame, target))

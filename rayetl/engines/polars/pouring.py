@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from rayetl.connectors.base import BatchesTarget
+from rayetl.connectors.base import BatchesTarget, SpoolTarget
 from rayetl.engines.polars.gates import Gate
 from rayetl.errors import RayetlError, at_step
 
@@ -21,10 +22,7 @@ class Pouring:
 
     def sink(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """A lazy sink of `frame` for `polars.collect_all`."""
-        made = frame.sink_batches(self._write, lazy=True)
-        if made is None:
-            raise RayetlError("polars ran a sink at once that was asked to wait")
-        return made
+        return _lazy(frame.sink_batches(self.write, lazy=True))
 
     def finish(self) -> None:
         """Let the store judge to the end what it has got."""
@@ -32,10 +30,28 @@ class Pouring:
             self._keep(self._target.finish())
         self.gate.close()
 
-    def _write(self, rows: pl.DataFrame) -> None:
+    def write(self, rows: pl.DataFrame) -> None:
+        """Pour in some rows."""
         with at_step(self._load):
             self._keep(self._target.write(rows))
 
     def _keep(self, refused: pl.DataFrame | None) -> None:
         if refused is not None:
             self.gate.set_aside(refused)
+
+
+def sink_spool(frame: pl.LazyFrame, target: SpoolTarget) -> pl.LazyFrame:
+    """A lazy sink that sets rows down for another process to pour."""
+    place = Path(target.directory, "rows.arrow")
+    return _lazy(frame.sink_ipc(place, compression="lz4", mkdir=True, lazy=True))
+
+
+def spooled(directory: Path) -> Iterator[pl.DataFrame]:
+    """The rows that `sink_spool` set down there, a few at a time."""
+    yield from pl.scan_ipc(directory / "rows.arrow").collect_batches(maintain_order=True)
+
+
+def _lazy(sink: pl.LazyFrame | None) -> pl.LazyFrame:
+    if sink is None:
+        raise RayetlError("polars ran a sink at once that was asked to wait")
+    return sink

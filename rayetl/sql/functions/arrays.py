@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,21 @@ from rayetl.sql.functions.base import (
     takes,
     value_of,
 )
+from rayetl.sql.functions.strings import joined
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, FRACTIONAL, INT, LONG, NULL, STRING, ArrayType, DataType, MapType
+from rayetl.sql.types import (
+    BOOLEAN,
+    DOUBLE,
+    FLOAT,
+    FRACTIONAL,
+    INT,
+    LONG,
+    NULL,
+    STRING,
+    ArrayType,
+    DataType,
+    MapType,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,20 +149,36 @@ def _same_arrays(returns: Any = first_type) -> Callable[[tuple[Expr, ...]], Type
     return rule
 
 
-def _distinct(values: pl.Expr) -> pl.Expr:
-    return values.list.unique(maintain_order=True)
+def _distinct(ctx: Context, call: Call) -> pl.Expr:
+    return _told_apart(call, ctx.expr(call.args[0]))
 
 
-def _union(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    found = pl.concat_list([a, b]).list.unique(maintain_order=True)
-    return pl.when(a.is_not_null() & b.is_not_null()).then(found)
+def _union(ctx: Context, call: Call) -> pl.Expr:
+    a, b = (ctx.expr(arg) for arg in call.args)
+    return pl.when(a.is_not_null() & b.is_not_null()).then(_told_apart(call, pl.concat_list([a, b])))
+
+
+def _told_apart(call: Call, values: pl.Expr) -> pl.Expr:
+    """Each item once, in the order of their first places. Spark tells 0.0 and -0.0 apart here, so floats
+    are compared by their bits, which are the same for all NaN it makes."""
+    kind = element_type((call,))
+    bits = _BITS.get(kind)
+    if bits is None:
+        return values.list.unique(maintain_order=True)
+    from rayetl.sql.interop import polars_type
+
+    items = values.list.eval(pl.element().reinterpret(dtype=bits())).list.unique(maintain_order=True)
+    return items.list.eval(pl.element().reinterpret(dtype=polars_type(kind)))
+
+
+_BITS: dict[DataType, Callable[[], Any]] = {DOUBLE: lambda: pl.Int64, FLOAT: lambda: pl.Int32}
 
 
 def _joined(ctx: Context, call: Call) -> pl.Expr:
     values, mark = ctx.expr(call.args[0]), ctx.expr(call.args[1])
     if len(call.args) > 2:
         values = values.list.eval(pl.element().fill_null(pl.lit(value_of(call.args[2]))))
-    return values.list.join(mark, ignore_nulls=True)
+    return joined(values, mark)
 
 
 def _slice(values: pl.Expr, start: pl.Expr, length: pl.Expr) -> pl.Expr:
@@ -187,12 +217,13 @@ def _array_sort_rule(args: tuple[Expr, ...]) -> Typed:
 
 
 def _extreme(ctx: Context, call: Call) -> pl.Expr:
-    values = ctx.expr(call.args[0])
-    if call.function == "array_min":
-        return values.list.min()
+    values, item = ctx.expr(call.args[0]), pl.element()
     if call.type in FRACTIONAL:
-        return values.list.agg(pl.element().drop_nulls().sort().last())
-    return values.list.max()
+        # The first of equal ones, so that 0.0 and -0.0 are told apart; NaN is the largest.
+        found = item.drop_nulls().sort()
+        extreme = found.first() if call.function == "array_min" else found.last()
+        return values.list.agg(item.filter(item == extreme).first())
+    return values.list.min() if call.function == "array_min" else values.list.max()
 
 
 def _flatten_rule(args: tuple[Expr, ...]) -> Typed:
@@ -212,23 +243,40 @@ def _position(values: pl.Expr, item: pl.Expr) -> pl.Expr:
     from rayetl.sql.lower.texts import zipped
 
     def find(row: Any, wanted: Any) -> int:
-        return row.index(wanted) + 1 if wanted in row else 0
+        keys, key = [_key(item) for item in row], _key(wanted)
+        return keys.index(key) + 1 if key in keys else 0
 
     return zipped(values, item, find, pl.Int64)
 
 
-def _unique(row: list[Any]) -> list[Any]:
-    return [v for i, v in enumerate(row) if v not in row[:i]]
+def _key(value: Any, signed: bool = False) -> Any:
+    """Equal when Spark calls the values equal: NaN is NaN, and with `signed` -0.0 is not 0.0."""
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else (value, math.copysign(1, value)) if signed else value
+    if isinstance(value, dict):
+        return tuple(_key(item) for item in value.values())
+    return tuple(_key(item) for item in value) if isinstance(value, list) else value
 
 
-def _setwise(function: Callable[[list[Any], list[Any]], list[Any]]) -> Callable[[Context, Call], pl.Expr]:
-    """Polars' set operations give the items in another order than Spark."""
+def _setwise(kept: bool) -> Callable[[Context, Call], pl.Expr]:
+    """Items of the first array, each once, that are (or are not) in the second. Polars' set operations
+    give them in another order than Spark, and take no two NaN for the same."""
+
+    def run(row: list[Any], other: list[Any]) -> list[Any]:
+        seen = {_key(item, signed=True) for item in other}
+        found = []
+        for item in row:
+            key = _key(item, signed=True)
+            if (key in seen) is kept:
+                found.append(item)
+                (seen.discard if kept else seen.add)(key)
+        return found
 
     def lower(ctx: Context, call: Call) -> pl.Expr:
         from rayetl.sql.interop import polars_type
         from rayetl.sql.lower.texts import zipped
 
-        return zipped(ctx.expr(call.args[0]), ctx.expr(call.args[1]), function, polars_type(call.type))
+        return zipped(ctx.expr(call.args[0]), ctx.expr(call.args[1]), run, polars_type(call.type))
 
     return lower
 
@@ -348,20 +396,10 @@ TABLE.add("size", _size_rule, _size, raw=True, aliases="cardinality")
 TABLE.add("array_size", takes(array, returns=INT), _size, raw=True)
 TABLE.add("array_contains", _with_element(BOOLEAN), _contains)
 TABLE.add("element_at", _element_at, _lower_element_at, raw=True)
-TABLE.add("array_distinct", takes(array, returns=first_type), _distinct)
-TABLE.add("array_union", _same_arrays(), _union)
-TABLE.add(
-    "array_intersect",
-    _same_arrays(),
-    _setwise(lambda row, other: [v for v in _unique(row) if v in other]),
-    raw=True,
-)
-TABLE.add(
-    "array_except",
-    _same_arrays(),
-    _setwise(lambda row, other: [v for v in _unique(row) if v not in other]),
-    raw=True,
-)
+TABLE.add("array_distinct", takes(array, returns=first_type), _distinct, raw=True)
+TABLE.add("array_union", _same_arrays(), _union, raw=True)
+TABLE.add("array_intersect", _same_arrays(), _setwise(kept=True), raw=True)
+TABLE.add("array_except", _same_arrays(), _setwise(kept=False), raw=True)
 TABLE.add("array_position", _with_element(LONG), _position)
 TABLE.add(
     "array_join",

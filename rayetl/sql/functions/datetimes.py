@@ -20,7 +20,7 @@ from rayetl.sql.functions.base import (
     value_of,
 )
 from rayetl.sql.functions.operators import shift_months
-from rayetl.sql.functions.patterns import polars_format
+from rayetl.sql.functions.patterns import printing_format, reading_fields
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
@@ -233,35 +233,31 @@ def _formatted(args: tuple[Expr, ...], kind: DataType, first: Any) -> Typed:
     if len(args) == 1:
         return Typed((value,), kind, True)
     pattern = fit(_constant_text, args[1], 1)
-    polars_format(str(value_of(pattern)), parse=kind != STRING)
+    reading_fields(str(value_of(pattern)))
     return Typed((value, pattern), kind, True)
 
 
 def _date_format(ctx: Context, call: Call) -> pl.Expr:
-    return local(ctx, call.args[0]).dt.strftime(polars_format(str(value_of(call.args[1])), parse=False))
+    return local(ctx, call.args[0]).dt.strftime(printing_format(str(value_of(call.args[1]))))
 
 
 def _to_time(ctx: Context, call: Call) -> pl.Expr:
     """to_date, to_timestamp, unix_timestamp: with a pattern the text must match it as a whole."""
     from rayetl.sql.lower.casts import cast, convert, to_instant
+    from rayetl.sql.lower.moments import parse_fields
+    from rayetl.sql.lower.texts import elementwise
 
     node = call.args[0]
     kind = TIMESTAMP if call.type == LONG else call.type
     if len(call.args) == 1 or node.type != STRING:
         return cast(ctx, node, kind)
-    text, pattern = ctx.expr(node), str(value_of(call.args[1]))
-    parsed = text.str.to_datetime(polars_format(pattern, parse=True), strict=False, time_unit="us")
-    parsed = pl.when(text.str.len_chars() >= _least(pattern)).then(parsed)
+    regex, names = reading_fields(str(value_of(call.args[1])))
+    parsed = elementwise(ctx.expr(node), lambda s: parse_fields(s, regex, names), pl.Datetime("us"))
     if kind == DATE:
         return parsed.dt.date()
     return (
         parsed if kind == TIMESTAMP_NTZ else convert(ctx, to_instant(parsed, ctx.time_zone), TIMESTAMP, kind)
     )
-
-
-def _least(pattern: str) -> int:
-    """The fewest characters that can match: padded fields have their whole width."""
-    return len(pattern.replace("'", ""))
 
 
 def _unix(ctx: Context, call: Call) -> pl.Expr:
@@ -276,7 +272,7 @@ def _from_unixtime(ctx: Context, call: Call) -> pl.Expr:
     pattern = str(value_of(call.args[1])) if len(call.args) > 1 else "yyyy-MM-dd HH:mm:ss"
     seconds = ctx.expr(call.args[0])
     wall = (seconds * 1_000_000).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(ctx.time_zone)
-    return wall.dt.strftime(polars_format(pattern, parse=False))
+    return wall.dt.strftime(printing_format(pattern))
 
 
 def _from_unixtime_rule(args: tuple[Expr, ...]) -> Typed:
@@ -285,19 +281,16 @@ def _from_unixtime_rule(args: tuple[Expr, ...]) -> Typed:
     if len(args) == 1:
         return Typed((seconds,), STRING, True)
     pattern = fit(_constant_text, args[1], 1)
-    polars_format(str(value_of(pattern)), parse=False)
+    printing_format(str(value_of(pattern)))
     return Typed((seconds, pattern), STRING, True)
 
 
 def _make_date(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
-    good = year.is_between(1, 9999) & month.is_between(1, 12) & day.is_between(1, 31)
-    text = pl.concat_str(
-        year.cast(pl.String).str.zfill(4),
-        month.cast(pl.String).str.zfill(2),
-        day.cast(pl.String).str.zfill(2),
-        separator="-",
-    )
-    return pl.when(good).then(text).str.to_date("%Y-%m-%d", strict=False)
+    """NULL for a day that is none; the years run from before 0 to past 9999."""
+    good = year.is_between(-262_000, 262_000) & month.is_between(1, 12) & day.is_between(1, 31)
+    first = pl.date(pl.when(good).then(year), month.clip(1, 12), 1)
+    made = (first.to_physical() + day - 1).cast(pl.Date)
+    return pl.when(made.dt.month() == month).then(made)
 
 
 def _scaled_seconds(factor: int) -> Callable[[Context, Call], pl.Expr]:
@@ -310,8 +303,13 @@ def _scaled_seconds(factor: int) -> Callable[[Context, Call], pl.Expr]:
 def _other_zone(ctx: Context, call: Call) -> pl.Expr:
     """The wall clock of the one zone read as that of the other."""
     from rayetl.sql.lower.casts import to_instant
+    from rayetl.sql.lower.moments import fixed_offset, zone_of
 
-    zone, value = str(value_of(call.args[1])), ctx.expr(call.args[0])
+    zone, value = zone_of(str(value_of(call.args[1]))) or "Z", ctx.expr(call.args[0])
+    offset = fixed_offset(zone)
+    if offset is not None:
+        moved = pl.duration(microseconds=offset)
+        return value + moved if call.function == "from_utc_timestamp" else value - moved
     if call.function == "from_utc_timestamp":
         return value.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.replace_time_zone("UTC")
     return to_instant(value.dt.replace_time_zone(None), zone)
@@ -320,14 +318,10 @@ def _other_zone(ctx: Context, call: Call) -> pl.Expr:
 def _zone_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     value, zone = fit(_timestamp, args[0], 0), fit(_constant_text, args[1], 1)
-    from zoneinfo import ZoneInfo
+    from rayetl.sql.lower.moments import zone_of
 
-    try:
-        ZoneInfo(str(value_of(zone)))
-    except (KeyError, ValueError, OSError):
-        raise TypeFault(
-            f"{value_of(zone)} is not a time zone that the embedded engine knows", refused=True
-        ) from None
+    if zone_of(str(value_of(zone))) is None:
+        raise TypeFault(f"{value_of(zone)} is not a time zone")
     return Typed((value, zone), TIMESTAMP, value.nullable)
 
 
@@ -427,7 +421,7 @@ TABLE.add("next_day", takes(_date, _constant_text, returns=DATE, nullable=True),
 TABLE.add("trunc", takes(_date, _constant_text, returns=DATE, nullable=True), _trunc, raw=True)
 TABLE.add(
     "date_trunc",
-    takes(_constant_text, of(TIMESTAMP, TIMESTAMP_NTZ), returns=lambda a: a[1].type, nullable=True),
+    takes(_constant_text, _timestamp, returns=TIMESTAMP, nullable=True),
     _trunc,
     raw=True,
 )
@@ -456,7 +450,7 @@ def _date_format_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     value = args[0] if args[0].type == TIMESTAMP_NTZ else fit(_timestamp, args[0], 0)
     pattern = fit(_constant_text, args[1], 1)
-    polars_format(str(value_of(pattern)), parse=False)
+    printing_format(str(value_of(pattern)))
     return Typed((value, pattern), STRING, value.nullable)
 
 

@@ -98,4 +98,6 @@ TABLE.add("struct", _no_rule, _struct, raw=True)
 TABLE.add("named_struct", _named, _struct, raw=True)
 TABLE.add("map_keys", takes(mapping, returns=_keys), lambda m: m.map.keys())
 TABLE.add("map_values", takes(mapping, returns=_values), lambda m: m.map.values())
-TABLE.add("map_contains_key", _contains_key, lambda m, k: m.map.contains_key(k))
+TABLE.add(
+    "map_contains_key", _contains_key, lambda m, k: pl.when(k.is_not_null()).then(m.map.contains_key(k))
+)

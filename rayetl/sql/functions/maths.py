@@ -23,7 +23,7 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import DOUBLE, FLOAT, INT, INTEGRAL, LONG, STRING, DecimalType
+from rayetl.sql.types import BINARY, DOUBLE, FLOAT, INT, INTEGRAL, LONG, STRING, DecimalType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -180,7 +180,35 @@ def _hex(ctx: Context, call: Call) -> pl.Expr:
 
 
 def _hypot(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    return (a * a + b * b).sqrt()
+    """Without the overflow of the squares; an infinite side wins over a NaN."""
+    large, small = pl.max_horizontal(a.abs(), b.abs()), pl.min_horizontal(a.abs(), b.abs())
+    share = pl.when(large == 0).then(0.0).otherwise(small / large)
+    found = large * (1 + share * share).sqrt()
+    infinite = a.is_infinite() | b.is_infinite()
+    odd = pl.when(infinite).then(float("inf")).when(a.is_nan() | b.is_nan()).then(float("nan"))
+    return pl.when(a.is_not_null() & b.is_not_null()).then(
+        pl.when(infinite | a.is_nan() | b.is_nan()).then(odd).otherwise(found)
+    )
+
+
+def _pow(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+    """C makes 1 of 1 to the power of NaN, and of 1 or -1 to that of infinity; Java makes NaN of them."""
+    return (
+        pl.when(b.is_nan() | (b.is_infinite() & (a.abs() == 1)))
+        .then(float("nan") + b * 0)
+        .otherwise(a.pow(b))
+    )
+
+
+def _unsigned_zero(a: pl.Expr) -> pl.Expr:
+    """0.0 for -0.0; in Polars -0.0 + 0.0 is -0.0."""
+    return pl.when(a == 0).then(0.0).otherwise(a)
+
+
+def _expm1(a: pl.Expr) -> pl.Expr:
+    """exp(a) - 1 without the loss near 0."""
+    tiny = pl.when(a.abs() < 1e-7).then(a * (1 + a / 2))
+    return tiny.when(a.abs() < 1).then(2 * (a / 2).sinh() * (a / 2).exp()).otherwise(a.exp() - 1)
 
 
 TABLE.add("abs", takes(numeric, returns=first_type), _abs, raw=True)
@@ -188,9 +216,7 @@ TABLE.add("ceil", _floor_rule, _floor("ceil"), raw=True, aliases="ceiling", keep
 TABLE.add("floor", _floor_rule, _floor("floor"), raw=True)
 TABLE.add("round", _rounded, _round, raw=True)
 TABLE.add("bround", _rounded, _round, raw=True)
-TABLE.add(
-    "pow", takes(_double, _double, returns=DOUBLE), lambda a, b: a.pow(b), aliases="power", keeps_alias=True
-)
+TABLE.add("pow", takes(_double, _double, returns=DOUBLE), _pow, aliases="power", keeps_alias=True)
 TABLE.add("log", _log, _log_lower)
 TABLE.add("ln", takes(_double, returns=DOUBLE, nullable=True), lambda a: _positive(a).log())
 TABLE.add("log10", takes(_double, returns=DOUBLE, nullable=True), lambda a: _positive(a).log10())
@@ -200,14 +226,18 @@ TABLE.add("sign", _number_sign, lambda a: a.sign(), aliases="signum")
 TABLE.add("pi", takes(returns=DOUBLE), lambda: pl.lit(math.pi))
 TABLE.add("e", takes(returns=DOUBLE), lambda: pl.lit(math.e))
 TABLE.add("hypot", takes(_double, _double, returns=DOUBLE), _hypot)
-TABLE.add("atan2", takes(_double, _double, returns=DOUBLE), lambda a, b: pl.arctan2(a, b))
+TABLE.add(
+    "atan2",
+    takes(_double, _double, returns=DOUBLE),
+    lambda a, b: pl.arctan2(_unsigned_zero(a), _unsigned_zero(b)),
+)
 for shift in ("shiftleft", "shiftright", "shiftrightunsigned"):
     TABLE.add(shift, _shift_rule, _shift, raw=True)
-TABLE.add("hex", takes(of(LONG, STRING), returns=STRING), _hex, raw=True)
+TABLE.add("hex", takes(of(LONG, STRING, BINARY), returns=STRING), _hex, raw=True)
 _unary("sqrt", lambda a: a.sqrt())
 _unary("cbrt", lambda a: a.cbrt())
 _unary("exp", lambda a: a.exp())
-_unary("expm1", lambda a: 2 * (a / 2).sinh() * (a / 2).exp())
+_unary("expm1", _expm1)
 _unary("sin", lambda a: a.sin())
 _unary("cos", lambda a: a.cos())
 _unary("tan", lambda a: a.tan())

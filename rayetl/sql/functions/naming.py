@@ -25,6 +25,7 @@ from rayetl.sql.expr import (
     Subquery,
     WindowCall,
 )
+from rayetl.sql.java_floats import java_float
 from rayetl.sql.types import (
     BINARY,
     DATE,
@@ -139,8 +140,14 @@ _SPECIAL: dict[str, Callable[[list[str]], str]] = {
     "nullif": lambda args: f"nullif({', '.join(args[-2:])})",
     "extract": lambda args: f"extract({args[0]} FROM {args[1]})",
     "trim_from": lambda args: f"TRIM(BOTH {args[1]} FROM {args[0]})",
+    "ltrim": lambda args: _trim("LEADING", args) if args[1:] else f"ltrim({args[0]})",
+    "rtrim": lambda args: _trim("TRAILING", args) if args[1:] else f"rtrim({args[0]})",
     "if": lambda args: f"(IF({', '.join(args)}))",
 }
+
+
+def _trim(side: str, args: list[str]) -> str:
+    return f"TRIM({side} {args[0]} FROM {args[1]})"
 
 
 def _case(expr: Case) -> str:
@@ -244,15 +251,12 @@ def _literal(expr: Literal) -> str:
 
 def java_double(value: float) -> str:
     """A double as Java prints it: 1000.0, 1.0E10, 1.0E-5, Infinity, NaN."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    if value != value:
+        return "NaN"
     if value == 0 or 1e-3 <= abs(value) < 1e7:
         text = f"{Decimal(repr(value)):f}"
         return text if "." in text else f"{text}.0"
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    shown = "".join(map(str, digits))
-    power = int(exponent) + len(digits) - 1
-    return f"{'-' if sign else ''}{shown[0]}.{shown[1:] or '0'}E{power}"
+    return java_float(value, single=False)
 
 
 def _timestamp(micros: int, kind: DataType) -> str:

@@ -25,6 +25,7 @@ from rayetl.sql.functions.base import (
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
+    BYTE,
     CALENDAR_INTERVAL,
     DATE,
     DOUBLE,
@@ -32,6 +33,7 @@ from rayetl.sql.types import (
     INTEGRAL,
     LONG,
     NULL,
+    SHORT,
     STRING,
     TIMESTAMP,
     TIMESTAMP_NTZ,
@@ -39,6 +41,7 @@ from rayetl.sql.types import (
     AtomicType,
     DecimalType,
     MapType,
+    StructType,
 )
 
 if TYPE_CHECKING:
@@ -94,8 +97,7 @@ def _time_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
         left, right = right, left
     one, two = left.type, right.type
     if one == NULL or two == NULL:
-        known = two if one == NULL else one
-        return Typed((coerce.implicit_cast(left, known), coerce.implicit_cast(right, known)), known, True)
+        raise TypeFault("NULL beside a date, timestamp or interval is not supported here", refused=True)
     if coerce.is_interval(one) and coerce.is_interval(two):
         both = coerce.tightest(one, two)
         if both is None or both == CALENDAR_INTERVAL:
@@ -133,19 +135,16 @@ def _shifted(operator: str, left: Expr, right: Expr, nullable: bool) -> Typed:
         raise TypeFault(f"{one} and {two} do not go together")
     if one == DATE and coerce.is_day_time(two) and str(two) != "interval day":
         return Typed((coerce.implicit_cast(left, TIMESTAMP), right), TIMESTAMP, nullable)
-    if (
-        two == CALENDAR_INTERVAL
-        and one == DATE
-        and isinstance(right, Literal)
-        and isinstance(right.value, tuple)
-        and right.value[2]
-    ):
-        raise TypeFault("a date moved by hours is not supported in the embedded engine", refused=True)
     return Typed((left, right), one, nullable)
 
 
 def _comparison(args: tuple[Expr, ...]) -> Typed:
-    return _compared(args, lambda kind: coerce.is_orderable(kind))
+    typed = _compared(args, coerce.is_orderable)
+    if isinstance(typed.args[0].type, ArrayType | StructType):
+        raise TypeFault(
+            "the order of arrays and structs is not supported in the embedded engine", refused=True
+        )
+    return typed
 
 
 def _equality(nullable: bool | None = None) -> Callable[[tuple[Expr, ...]], Typed]:
@@ -231,17 +230,6 @@ def _move(ctx: Context, call: Call, sign: int) -> pl.Expr:
     if coerce.is_year_month(right.type) and coerce.is_datetime(left.type):
         months = ctx.expr(right)
         return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
-    if right.type == CALENDAR_INTERVAL:
-        assert isinstance(right, Literal)
-        assert isinstance(right.value, tuple)
-        step, days, micros = (sign * part for part in right.value)
-        moved = _local(
-            ctx,
-            value,
-            left,
-            lambda v: shift_months(v, pl.lit(step, dtype=pl.Int32)) + pl.duration(days=days),
-        )
-        return moved + pl.duration(microseconds=micros) if micros else moved
     other = ctx.expr(right)
     return value + other if sign > 0 else value - other
 
@@ -300,8 +288,11 @@ def _pmod(ctx: Context, call: Call) -> pl.Expr:
     above, below = (ctx.expr(arg) for arg in call.args)
     if call.args[0].type in INTEGRAL:
         rest = above - above.truncdiv(below) * below
+        if call.type in INTEGRAL[:2]:  # Java adds bytes and shorts as ints.
+            rest, below = rest.cast(pl.Int32), below.cast(pl.Int32)
         again = rest + below
-        return pl.when(rest < 0).then(again - again.truncdiv(below) * below).otherwise(rest)
+        found = pl.when(rest < 0).then(again - again.truncdiv(below) * below).otherwise(rest)
+        return found.cast({BYTE: pl.Int8, SHORT: pl.Int16}[call.type]) if call.type in INTEGRAL[:2] else found
     rest = _float_remainder(above, below)
     again = _float_remainder(rest + below, below)
     return pl.when(below != 0).then(pl.when(rest < 0).then(again).otherwise(rest))

@@ -6,6 +6,7 @@ Whatever has no exact counterpart is refused when the query is checked.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,35 +18,68 @@ if TYPE_CHECKING:
 else:
     pl = LazyModule("polars")
 
-_FIELDS = {
-    "yyyy": "%Y", "y": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S",
-    "hh": "%I", "a": "%p", "DDD": "%j", "SSS": "%3f", "SSSSSS": "%6f", "SSSSSSSSS": "%9f",
+_READ = {
+    "yyyy": ("year", r"\d{4}|\+\d{5,6}"), "y": ("year", r"\d{1,6}"), "MM": ("month", r"\d{2}"),
+    "dd": ("day", r"\d{2}"), "DDD": ("yearday", r"\d{3}"), "HH": ("hour", r"\d{2}"), "hh": ("half", r"\d{2}"),
+    "a": ("noon", "am|pm"), "mm": ("minute", r"\d{2}"), "ss": ("second", r"\d{2}"),
+    "SSS": ("fraction", r"\d{1,3}"), "SSSSSS": ("fraction", r"\d{1,6}"),
+    "SSSSSSSSS": ("fraction", r"\d{1,9}"), "M": ("month", r"\d{1,9}"), "d": ("day", r"\d{1,9}"),
+    "H": ("hour", r"\d{1,9}"), "h": ("half", r"\d{1,9}"), "m": ("minute", r"\d{1,9}"),
+    "s": ("second", r"\d{1,9}"),
 }  # fmt: skip
 _PRINTED = {
-    **_FIELDS, "yy": "%y", "M": "%-m", "d": "%-d", "H": "%-H", "m": "%-M", "s": "%-S", "h": "%-I", "D": "%-j",
-    "MMM": "%b", "MMMM": "%B", "E": "%a", "EEE": "%a", "EE": "%a", "EEEE": "%A", "u": "%Y",
+    "yyyy": "%Y", "y": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S",
+    "hh": "%I", "a": "%p", "DDD": "%j", "SSS": "%3f", "SSSSSS": "%6f", "SSSSSSSSS": "%9f",
+    "yy": "%y", "M": "%-m", "d": "%-d", "H": "%-H", "m": "%-M", "s": "%-S", "h": "%-I", "D": "%-j",
+    "MMM": "%b", "MMMM": "%B", "E": "%a", "EEE": "%a", "EE": "%a", "EEEE": "%A",
 }  # fmt: skip
 
 
 @cache
-def polars_format(pattern: str, parse: bool) -> str:
+def printing_format(pattern: str) -> str:
     """The strftime form of a Spark pattern. Raises TypeFault for letters without an exact counterpart."""
-    known = _FIELDS if parse else _PRINTED
     found = []
     for quoted, letters, other in _pieces(pattern):
-        if letters:
-            if letters not in known:
-                raise TypeFault(
-                    f"the date pattern letters {letters} are not supported in the embedded engine",
-                    refused=True,
-                )
-            found.append(known[letters])
-        else:
-            text = "'" if quoted == "''" else quoted[1:-1].replace("''", "'") if quoted else other
-            found.append(text.replace("%", "%%"))
-    if parse and not any(letters for _, letters, _ in _pieces(pattern)):
-        raise TypeFault(f"the date pattern {pattern!r} names no part of a date", refused=True)
+        _check_letters(letters, _PRINTED)
+        found.append(_PRINTED[letters] if letters else _literal(quoted, other).replace("%", "%%"))
     return "".join(found)
+
+
+@cache
+def reading_fields(pattern: str) -> tuple[str, tuple[str, ...]]:
+    """A Spark pattern as a regular expression for the whole text, and what its groups are. Raises
+    TypeFault for what Java would read in another way."""
+    parts, names = [], []
+    for quoted, letters, other in _pieces(pattern):
+        _check_letters(letters, _READ)
+        if letters:
+            names.append(_READ[letters][0])
+            parts.append(f"({_READ[letters][1]})")
+        else:
+            parts.append(re.escape(_literal(quoted, other)))
+    if re.search(r"\\d\{1,9\}\)\(|\)\(\\d\{1,9\}", "".join(parts)):
+        raise TypeFault(
+            f"in the date pattern {pattern!r} a field of any width has no mark beside it", refused=True
+        )
+    known = set(names)
+    if not known or len(known) < len(names):
+        raise TypeFault(f"the date pattern {pattern!r} names no part of a date, or one twice", refused=True)
+    if ("half" in known) != ("noon" in known) or {"half", "hour"} <= known:
+        raise TypeFault("in a date pattern hh goes with a, and HH without", refused=True)
+    if "yearday" in known and ("year" not in known or known & {"month", "day"}):
+        raise TypeFault("in a date pattern DDD goes with the year alone", refused=True)
+    return f"(?i)^{''.join(parts)}$", tuple(names)
+
+
+def _check_letters(letters: str, known: Mapping[str, object]) -> None:
+    if letters and letters not in known:
+        raise TypeFault(
+            f"the date pattern letters {letters} are not supported in the embedded engine", refused=True
+        )
+
+
+def _literal(quoted: str, other: str) -> str:
+    return "'" if quoted == "''" else quoted[1:-1].replace("''", "'") if quoted else other
 
 
 def _pieces(pattern: str) -> list[tuple[str, str, str]]:
@@ -110,7 +144,7 @@ def groups_of(pattern: str) -> int:
 
 
 def _ascii_classes(pattern: str) -> str:
-    """In Java \\d, \\w, \\s, \\b know ASCII only; in Rust they know Unicode."""
+    """In Java \\d, \\w, \\s know ASCII only; in Rust they know Unicode. (\\b knows it in both.)"""
     out, at, depth = [], 0, 0
     inner = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \\t\\n\\x0B\\f\\r"}
     while at < len(pattern):
@@ -124,8 +158,6 @@ def _ascii_classes(pattern: str) -> str:
                     out.append(inner[low])
                 else:
                     out.append(f"[{negated}{inner[low]}]")
-            elif low == "b" and not depth:
-                out.append(f"(?-u:\\{code})")
             else:
                 out.append(char + code)
             at += 2

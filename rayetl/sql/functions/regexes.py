@@ -125,7 +125,18 @@ def _replace_rule(args: tuple[Expr, ...]) -> Typed:
     typed = _replaces(args)
     if value_of(typed.args[1]) is not None and value_of(typed.args[2]) is not None:
         check_replacement(str(value_of(typed.args[2])), groups_of(str(value_of(typed.args[1]))))
+        if value_of(typed.args[2]) != "":
+            _refuse_nothing_after_something(str(value_of(typed.args[1])))
     return typed
+
+
+def _refuse_nothing_after_something(pattern: str) -> None:
+    """Java finds nothing once more right after it found something (`x*` three times in `ax`), Rust does
+    not. A pattern that begins with ^ is found once."""
+    if pattern.strip("^$") and _matches_nothing(pattern) and not re.match(r"\^[^|]*$", pattern):
+        raise TypeFault(
+            "a pattern that also matches nothing is not supported in the embedded engine", refused=True
+        )
 
 
 def _replace(ctx: Context, call: Call) -> pl.Expr:
@@ -154,14 +165,19 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
     )
     pattern = str(value_of(typed.args[1]))
     special = re.sub(r"\\.", "", pattern)
-    if pattern == "" or re.search(r"\\[bB]|[$^]", special) or _matches_nothing(pattern):
+    if (
+        pattern == ""
+        or re.search(r"\\[bB]", pattern)
+        or re.search("[$^]", special)
+        or _matches_nothing(pattern)
+    ):
         raise TypeFault(
             "a separator that matches nothing is not supported in the embedded engine", refused=True
         )
     if (
         len(typed.args) > 2
         and int(value_of(typed.args[2]) or 0) > 0
-        and re.search(r"[.|*+?^$()\[\]{}]", special)
+        and (re.search(r"[.|*+?^$()\[\]{}]", special) or re.search(r"\\[A-Za-z]", pattern))
     ):
         raise TypeFault(
             "a limit with a regular expression is not supported in the embedded engine", refused=True
@@ -171,6 +187,13 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
 
 def _matches_nothing(pattern: str) -> bool:
     return bool(pl.Series([""]).str.contains(f"^(?:{rust_regex(pattern)})$")[0])
+
+
+def _count_rule(args: tuple[Expr, ...]) -> Typed:
+    typed = _checked(_string, _constant_text, returns=INT, required=2)(args)
+    if value_of(typed.args[1]) is not None:
+        _refuse_nothing_after_something(str(value_of(typed.args[1])))
+    return typed
 
 
 def _count(ctx: Context, call: Call) -> pl.Expr:
@@ -183,5 +206,5 @@ TABLE.add("ilike", _like_rule, _like, raw=True)
 TABLE.add("rlike", _two, _rlike, raw=True, aliases="regexp_like regexp")
 TABLE.add("regexp_extract", _extract_rule, _extract, raw=True)
 TABLE.add("regexp_replace", _replace_rule, _replace, raw=True)
-TABLE.add("regexp_count", _checked(_string, _constant_text, returns=INT, required=2), _count, raw=True)
+TABLE.add("regexp_count", _count_rule, _count, raw=True)
 TABLE.add("split", _split_rule, _split, raw=True)

@@ -19,7 +19,7 @@ from rayetl.sql.functions.base import (
     value_of,
 )
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BINARY, BOOLEAN, INT, STRING, ArrayType
+from rayetl.sql.types import BINARY, BOOLEAN, INT, LONG, STRING, ArrayType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,7 +114,13 @@ def _lower_concat_ws(ctx: Context, call: Call) -> pl.Expr:
         for a in rest
     ]
     lists = [p.fill_null(pl.lit([], dtype=pl.List(pl.String))) for p in parts]
-    return pl.concat_list(lists).list.join(ctx.expr(separator), ignore_nulls=True)
+    return joined(pl.concat_list(lists), ctx.expr(separator))
+
+
+def joined(lists: pl.Expr, mark: pl.Expr) -> pl.Expr:
+    """The items that are not NULL with the mark between. Polars joins a list that is the same for all
+    rows by the first mark alone, so the list is made one of each row."""
+    return pl.when(mark.is_not_null()).then(lists).list.join(mark, ignore_nulls=True)
 
 
 def _trim(method: str) -> Any:
@@ -123,8 +129,10 @@ def _trim(method: str) -> Any:
             plain: pl.Expr = getattr(ctx.expr(call.args[0]).str, method)(" ")
             return plain
         chars, value = call.args if call.function != "trim_from" else (call.args[1], call.args[0])
-        found: pl.Expr = getattr(ctx.expr(value).str, method)(ctx.expr(chars))
-        return found
+        marks = ctx.expr(chars)
+        found: pl.Expr = getattr(ctx.expr(value).str, method)(marks)
+        # Polars takes a NULL for the blanks.
+        return pl.when(marks.is_not_null()).then(found) if chars.nullable else found
 
     return lower
 
@@ -140,7 +148,7 @@ def _pad(ctx: Context, call: Call) -> pl.Expr:
     filling = fill.repeat_by(times).list.join("").str.slice(0, missing)
     cut = value.str.slice(0, size)
     found = filling + cut if call.function == "lpad" else cut + filling
-    return pl.when(size.is_not_null()).then(found)
+    return pl.when(size.is_not_null() & fill.is_not_null()).then(found)
 
 
 def _pad_rule(args: tuple[Expr, ...]) -> Typed:
@@ -169,22 +177,41 @@ def _locate(ctx: Context, call: Call) -> pl.Expr:
         pl.Int64
     )
     found = pl.when((inside > 0) & (start >= 1)).then(inside + start - 1).otherwise(0)
+    found = pl.when((part == "") & (start >= 1)).then(1).otherwise(found)
     known = value.is_not_null() & part.is_not_null()
     return pl.when(start.is_null()).then(pl.lit(0, dtype=pl.Int32)).when(known).then(found.cast(pl.Int32))
 
 
 def _initcap(value: pl.Expr) -> pl.Expr:
-    """Upper case after a blank and at the start, lower case elsewhere."""
-    return (
-        value.str.to_lowercase()
-        .str.split(" ")
-        .list.eval(pl.element().str.slice(0, 1).str.to_uppercase() + pl.element().str.slice(1))
-        .list.join(" ")
-    )
+    """Upper case after a blank and at the start, lower case elsewhere. Java's title case is one character
+    for one, so the sharp s, whose upper case is two, stays."""
+    first = pl.element().str.slice(0, 1)
+    upper = first.str.to_uppercase()
+    title = pl.when(upper.str.len_chars() == 1).then(upper).otherwise(first)
+    words = value.str.to_lowercase().str.split(" ")
+    return words.list.eval(title + pl.element().str.slice(1)).list.join(" ")
+
+
+def _reverse_rule(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 1, 1)
+    if isinstance(args[0].type, ArrayType):
+        return Typed(args, args[0].type, args[0].nullable)
+    value = fit(_string, args[0], 0)
+    return Typed((value,), STRING, value.nullable)
+
+
+def _reverse(ctx: Context, call: Call) -> pl.Expr:
+    """Code point by code point; Polars' own keeps a letter and its accent together."""
+    value = ctx.expr(call.args[0])
+    if isinstance(call.type, ArrayType):
+        return value.list.reverse()
+    return value.str.extract_all("(?s).").list.reverse().list.join("")
 
 
 def _translate(ctx: Context, call: Call) -> pl.Expr:
-    source, target = str(value_of(call.args[1])), str(value_of(call.args[2]))
+    source, target = value_of(call.args[1]), value_of(call.args[2])
+    if source is None or target is None:
+        return pl.when(False).then(ctx.expr(call.args[0]))
     table: dict[str, str] = {}
     for i, char in enumerate(source):
         table.setdefault(char, target[i] if i < len(target) else "")
@@ -226,6 +253,10 @@ def _overlay(ctx: Context, call: Call) -> pl.Expr:
 
 def _split_part(ctx: Context, call: Call) -> pl.Expr:
     number = int(value_of(call.args[2]))
+    if value_of(call.args[1]) == "":
+        # Nothing splits nothing: the whole text is the one part.
+        value = ctx.expr(call.args[0])
+        return value if abs(number) == 1 else pl.when(value.is_not_null()).then(pl.lit(""))
     parts = ctx.expr(call.args[0]).str.split(ctx.expr(call.args[1]))
     found = parts.list.get(number - 1 if number > 0 else number, null_on_oob=True)
     return pl.when(parts.is_not_null()).then(found.fill_null(""))
@@ -255,7 +286,7 @@ def _chr(value: pl.Expr) -> pl.Expr:
     from rayetl.sql.lower.texts import elementwise
 
     def run(s: Any) -> Any:
-        return pl.Series([None if v is None else "" if v < 0 else chr(v % 256) for v in s], dtype=pl.String)
+        return pl.Series([None if v is None else "" if v < 0 else chr(v & 255) for v in s], dtype=pl.String)
 
     return elementwise(value, run, pl.String)
 
@@ -263,6 +294,36 @@ def _chr(value: pl.Expr) -> pl.Expr:
 def _length(ctx: Context, call: Call) -> pl.Expr:
     value = ctx.expr(call.args[0])
     return (value.bin.size() if call.args[0].type == BINARY else value.str.len_chars()).cast(pl.Int32)
+
+
+def _bytes(factor: int) -> Any:
+    def lower(ctx: Context, call: Call) -> pl.Expr:
+        value = ctx.expr(call.args[0])
+        size = value.bin.size() if call.args[0].type == BINARY else value.str.len_bytes()
+        return (size.cast(pl.Int32) * factor).cast(pl.Int32)
+
+    return lower
+
+
+def _btrim_rule(args: tuple[Expr, ...]) -> Typed:
+    """Without characters it trims blanks."""
+    check_count(args, 1, 2)
+    return _two_texts(args if len(args) == 2 else (*args, Literal(STRING, False, " ")))
+
+
+def _text_only(name: str, rule: Any) -> Any:
+    """Spark gives binary for binary here."""
+
+    def inner(args: tuple[Expr, ...]) -> Typed:
+        if args and args[0].type == BINARY:
+            raise TypeFault(f"{name} of binary is not supported in the embedded engine", refused=True)
+        typed: Typed = rule(args)
+        return typed
+
+    return inner
+
+
+_two_texts = takes(_string, _string, returns=STRING)
 
 
 _text = takes(_string, returns=STRING)
@@ -276,16 +337,14 @@ TABLE.add(
     raw=True,
     aliases="char_length character_length len",
 )
-TABLE.add("octet_length", takes(_string, returns=INT), lambda s: s.str.len_bytes().cast(pl.Int32))
-TABLE.add("bit_length", takes(_string, returns=INT), lambda s: (s.str.len_bytes() * 8).cast(pl.Int32))
+TABLE.add("octet_length", takes(of(STRING, BINARY), returns=INT), _bytes(1), raw=True)
+TABLE.add("bit_length", takes(of(STRING, BINARY), returns=INT), _bytes(8), raw=True)
 TABLE.add("concat", _concat, _lower_concat, raw=True)
 TABLE.add("concat_ws", _concat_ws, _lower_concat_ws, raw=True)
 TABLE.add("substring", _substring, _lower_substring, raw=True, aliases="substr")
 for trim, method in (("trim", "strip_chars"), ("ltrim", "strip_chars_start"), ("rtrim", "strip_chars_end")):
     TABLE.add(trim, takes(_string, _string, returns=STRING, required=1), _trim(method), raw=True)
-TABLE.add(
-    "trim_from", takes(_string, _string, returns=STRING), _trim("strip_chars"), raw=True, aliases="btrim"
-)
+TABLE.add("trim_from", _btrim_rule, _trim("strip_chars"), raw=True, aliases="btrim")
 TABLE.add("lpad", _pad_rule, _pad, raw=True)
 TABLE.add("rpad", _pad_rule, _pad, raw=True)
 TABLE.add("instr", takes(_string, _string, returns=INT), _position)
@@ -302,17 +361,24 @@ TABLE.add(
     lambda s, a, b=None: _replace(s, a, b),
 )
 TABLE.add("repeat", takes(_string, _int, returns=STRING), _repeat)
-TABLE.add("reverse", _text, lambda s: s.str.reverse())
-TABLE.add("left", takes(_string, _int, returns=STRING), _left)
+TABLE.add("reverse", _reverse_rule, _reverse, raw=True)
+TABLE.add("left", _text_only("left", takes(_string, _int, returns=STRING)), _left)
 TABLE.add("right", takes(_string, _int, returns=STRING), _right)
-TABLE.add("overlay", takes(_string, _string, _int, _int, returns=STRING, required=3), _overlay, raw=True)
+TABLE.add(
+    "overlay",
+    _text_only("overlay", takes(_string, _string, _int, _int, returns=STRING, required=3)),
+    _overlay,
+    raw=True,
+)
 TABLE.add("startswith", _test, _ends("starts_with"))
 TABLE.add("endswith", _test, _ends("ends_with"))
 TABLE.add("contains", _test, lambda s, p: s.str.contains(p, literal=True))
 TABLE.add("ascii", takes(_string, returns=INT), _ascii)
-TABLE.add("chr", takes(of(INT), returns=STRING), _chr, aliases="char")
+TABLE.add("chr", takes(of(LONG), returns=STRING), _chr, aliases="char")
 TABLE.add("space", takes(_int, returns=STRING), lambda n: _repeat(pl.lit(" "), n))
-TABLE.add("split_part", takes(_string, _string, constant(_int), returns=STRING), _split_part, raw=True)
+TABLE.add(
+    "split_part", takes(_string, constant(_string), constant(_int), returns=STRING), _split_part, raw=True
+)
 TABLE.add(
     "substring_index",
     takes(_string, constant(_string), constant(_int), returns=STRING),
@@ -323,5 +389,6 @@ TABLE.add(
 
 def _replace(value: pl.Expr, old: pl.Expr, new: pl.Expr | None) -> pl.Expr:
     by = pl.lit("") if new is None else new
-    found = value.str.replace_all(old, by, literal=True)
+    # One value for each replacement: Polars does not spread a single text.
+    found = pl.when(by.is_not_null()).then(value).str.replace_all(old, by, literal=True)
     return pl.when(old == "").then(value).when(by.is_not_null()).then(found)

@@ -10,7 +10,7 @@ from rayetl.sql.coerce import as_decimal
 from rayetl.sql.expr import Expr, Literal
 from rayetl.sql.functions.base import Context
 from rayetl.sql.interop import polars_type
-from rayetl.sql.lower import decimals, texts
+from rayetl.sql.lower import decimals, moments, texts
 from rayetl.sql.lower.floats import divided
 from rayetl.sql.types import (
     BINARY,
@@ -118,10 +118,11 @@ def _scaled(value: pl.Expr, source: DataType, target: DecimalType) -> pl.Expr:
     if bound is not None:
         return _rescaled(value.cast(pl.Int128), bound, target)
     if source == TIMESTAMP:
-        return _rescaled(value.to_physical().cast(pl.Int128), DecimalType(20, 6), target)
+        # Spark goes by way of a double here, and so loses digits far from 1970.
+        source, value = DOUBLE, _from_timestamp(value.to_physical(), DOUBLE)
     if source == DATE:
         return pl.lit(None, dtype=pl.Int128)
-    text = value.cast(pl.String) if source in FRACTIONAL else texts.trimmed(value)
+    text = value.cast(pl.String) if source in FRACTIONAL else texts.trimmed(value, delete=False)
     return texts.elementwise(
         text, lambda s: texts.parse_decimals(s, target.precision, target.scale), pl.Int128
     )
@@ -221,7 +222,7 @@ def to_string(ctx: Context, value: pl.Expr, source: DataType) -> pl.Expr:
 def _from_string(ctx: Context, value: pl.Expr, target: DataType) -> pl.Expr:
     if target == BINARY:
         return value.cast(pl.Binary)
-    text = texts.trimmed(value)
+    text = texts.trimmed(value, delete=target not in FRACTIONAL)
     if target == BOOLEAN:
         text = text.str.to_lowercase()
         yes, no = ["t", "true", "y", "yes", "1"], ["f", "false", "n", "no", "0"]
@@ -229,9 +230,9 @@ def _from_string(ctx: Context, value: pl.Expr, target: DataType) -> pl.Expr:
     dtype = polars_type(target)
     zone = ctx.time_zone
     parsers: dict[DataType, Callable[[pl.Series], pl.Series]] = {
-        DATE: texts.parse_dates,
-        TIMESTAMP: lambda s: texts.parse_timestamps(s, zone),
-        TIMESTAMP_NTZ: lambda s: texts.parse_timestamps(s, None),
+        DATE: moments.parse_dates,
+        TIMESTAMP: lambda s: moments.parse_timestamps(s, zone),
+        TIMESTAMP_NTZ: lambda s: moments.parse_timestamps(s, None),
     }
     if target in parsers:
         return texts.elementwise(text, parsers[target], dtype)
@@ -267,11 +268,7 @@ def _from_timestamp(micros: pl.Expr, target: DataType) -> pl.Expr:
         return divided(micros.cast(pl.Float64), float(_SECOND)).cast(polars_type(target))
     if target == BOOLEAN:
         return micros != 0
-    seconds = micros // _SECOND
-    if target == LONG:
-        return seconds
-    low, high = -(2 ** (_BITS[target] - 1)), 2 ** (_BITS[target] - 1) - 1  # type: ignore[index]
-    return pl.when((seconds >= low) & (seconds <= high)).then(seconds).cast(polars_type(target))
+    return (micros // _SECOND).cast(polars_type(target), wrap_numerical=True)
 
 
 def _to_timestamp(value: pl.Expr, source: DataType) -> pl.Expr:
@@ -280,7 +277,14 @@ def _to_timestamp(value: pl.Expr, source: DataType) -> pl.Expr:
         return _fraction_to_integer(pl.when(value.is_finite()).then(value * float(_SECOND)), LONG)
     if source == BOOLEAN:
         return value.cast(pl.Int64)
-    return value.cast(pl.Int64) * _SECOND
+    value, most = value.cast(pl.Int64), 2**63 // _SECOND
+    return (
+        pl.when(value > most)
+        .then(pl.lit(2**63 - 1, dtype=pl.Int64))
+        .when(value < -most)
+        .then(pl.lit(-(2**63), dtype=pl.Int64))
+        .otherwise(value * _SECOND)
+    )
 
 
 def to_instant(local: pl.Expr, zone: str) -> pl.Expr:

@@ -106,6 +106,12 @@ def half_up(above: int, below: int) -> int:
     return whole if (above < 0) == (below < 0) else -whole
 
 
+def remainder(above: int, below: int) -> int:
+    """With the sign of the dividend, as Java has it."""
+    rest = abs(above) % abs(below)
+    return -rest if above < 0 else rest
+
+
 def fitted(value: int, kind: DecimalType) -> int | None:
     return value if abs(value) < 10**kind.precision else None
 
@@ -244,18 +250,19 @@ def _truncated(operator: str) -> Callable[[Context, Call], pl.Expr]:
             y = pl.when(y != 0).then(y)
             whole = x.truncdiv(y)
             rest = x - whole * y
-            positive = pl.when(rest < 0).then((rest + y) - (rest + y).truncdiv(y) * y).otherwise(rest)
+            again = rest + y
+            positive = fit(
+                pl.when(rest < 0).then(again - again.truncdiv(y) * y).otherwise(rest), kind.precision
+            )
             return {"div": whole, "%": rest, "pmod": positive}[operator]
 
         def exact(x: int, y: int) -> int | None:
             x, y = x * up1, y * up2
             if not y:
                 return None
-            whole = abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
-            rest = x - whole * y
-            found = {"div": whole, "%": rest, "pmod": rest if rest >= 0 else int((rest + y) % abs(y))}[
-                operator
-            ]
+            rest = remainder(x, y)
+            positive = rest if rest >= 0 else remainder(rest + y, y)
+            found = {"div": (x - rest) // y, "%": rest, "pmod": positive}[operator]
             return found if operator == "div" else _round_to(found, scale, kind)
 
         left, right = scaled(ctx, call.args[0]), scaled(ctx, call.args[1])

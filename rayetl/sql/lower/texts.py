@@ -12,14 +12,12 @@ from typing import Any
 
 import polars as pl
 
+from rayetl.sql.java_floats import java_float
 from rayetl.sql.lower.floats import divided_series
 
-_BLANK = "".join(chr(code) for code in range(33)) + "\x7f"
-_TIMESTAMP = (
-    r"^([+-]?\d{4,6})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T](?:(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?"
-    r")?)?"
-    r"\s*(Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|[A-Z][A-Za-z_]+/[A-Za-z_/]+)?)?)?)?$"
-)
+_BLANK = "".join(chr(code) for code in range(33))
+_DELETE = "\x7f"
+_HEX_FLOAT = r"^([+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?\d+)[df]?$"
 
 
 def elementwise(value: pl.Expr, function: Callable[[pl.Series], pl.Series], dtype: Any) -> pl.Expr:
@@ -27,9 +25,10 @@ def elementwise(value: pl.Expr, function: Callable[[pl.Series], pl.Series], dtyp
     return value.map_batches(function, return_dtype=dtype, is_elementwise=True)
 
 
-def trimmed(value: pl.Expr) -> pl.Expr:
-    """Without the blanks and control characters that Spark's casts ignore."""
-    return value.str.strip_chars(_BLANK)
+def trimmed(value: pl.Expr, delete: bool = True) -> pl.Expr:
+    """Without the blanks and control characters that Spark's casts ignore; those to floats and decimals
+    do not ignore DELETE."""
+    return value.str.strip_chars(_BLANK + _DELETE if delete else _BLANK)
 
 
 def _patch(text: pl.Series, plain: pl.Series, slow: Callable[[pl.Series], pl.Series]) -> pl.Series:
@@ -38,7 +37,7 @@ def _patch(text: pl.Series, plain: pl.Series, slow: Callable[[pl.Series], pl.Ser
     if not missed.any():
         return plain
     found = slow(text.filter(missed))
-    return plain.scatter(missed.arg_true(), found)
+    return plain.scatter(missed.arg_true(), found.cast(plain.dtype))
 
 
 def parse_integers(text: pl.Series, dtype: Any) -> pl.Series:
@@ -55,15 +54,22 @@ def parse_integers(text: pl.Series, dtype: Any) -> pl.Series:
 
 
 def parse_floats(text: pl.Series, dtype: Any) -> pl.Series:
-    """Java's forms: also `Infinity`, `NaN` in any case, and a trailing d or f."""
+    """Java's forms: also `Infinity`, `NaN` in any case, a trailing d or f, and hexadecimal."""
 
     def slow(rest: pl.Series) -> pl.Series:
         low = rest.str.to_lowercase().str.replace(r"^([+-]?[0-9.]+(?:e[+-]?\d+)?)[df]$", "$1")
-        return low.replace({"+inf": "inf", "infinity": "inf", "+infinity": "inf", "-infinity": "-inf"}).cast(
-            dtype, strict=False
-        )
+        found = low.replace({"+inf": "inf", "infinity": "inf", "+infinity": "inf", "-infinity": "-inf"})
+        numbers = found.cast(dtype, strict=False)
+        return _patch(low.str.extract(_HEX_FLOAT), numbers, _from_hexadecimal)
 
-    return _patch(text, text.cast(dtype, strict=False), slow)
+    found = _patch(text, text.cast(dtype, strict=False), slow)
+    odd = found.is_nan() & text.str.contains(r"^[+-]") & ~text.str.ends_with("NaN")
+    # A signed NaN counts in Java's spelling alone.
+    return found if not odd.any() else found.scatter(odd.arg_true(), None)
+
+
+def _from_hexadecimal(text: pl.Series) -> pl.Series:
+    return pl.Series([float.fromhex(item) for item in text], dtype=pl.Float64)
 
 
 def parse_decimals(text: pl.Series, precision: int, scale: int) -> pl.Series:
@@ -91,7 +97,12 @@ def _exact_decimals(text: pl.Series, precision: int, scale: int) -> pl.Series:
             sign, digits, exponent = Decimal(item).as_tuple()
         except InvalidOperation:
             return None
-        if not isinstance(exponent, int) or "_" in item or exponent + scale > 38 + precision:
+        if (
+            not isinstance(exponent, int)
+            or "_" in item
+            or item.strip() != item
+            or exponent + scale > 38 + precision
+        ):
             return None
         value, move = int("".join(map(str, digits))), exponent + scale
         if move < -len(digits) - 1:
@@ -124,101 +135,9 @@ def format_floats(values: pl.Series) -> pl.Series:
     odd = (((size < 1e-3) & (size != 0)) | (size >= 1e7)) & values.is_not_nan()
     if not odd.any():
         return text
-    found = pl.Series([_java_float(item) for item in text.filter(odd)], dtype=pl.String)
+    single = values.dtype == pl.Float32
+    found = pl.Series([java_float(item, single) for item in values.filter(odd)], dtype=pl.String)
     return text.scatter(odd.arg_true(), found)
-
-
-def _java_float(text: str) -> str:
-    if "inf" in text:
-        return text.replace("inf", "Infinity")
-    sign, digits, exponent = Decimal(text).as_tuple()
-    assert isinstance(exponent, int)
-    body = "".join(map(str, digits))
-    power = exponent + len(body) - 1
-    rest = body[1:].rstrip("0") or "0"
-    return f"{'-' if sign else ''}{body[0]}.{rest}E{power}"
-
-
-def parse_dates(text: pl.Series) -> pl.Series:
-    """`2020-01-05`, `2020-1-5`, `2020-1`, `2020`, and any of them in full followed by T or a blank."""
-
-    def slow(rest: pl.Series) -> pl.Series:
-        fields = rest.str.extract_groups(
-            r"^([+-]?\d{4,7})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?$"
-        ).struct.unnest()
-        year, month, day = fields.columns
-        joined = pl.concat_str(
-            pl.col(year).str.replace(r"^\+", ""), pl.lit("-"),
-            pl.col(month).fill_null("01").str.zfill(2), pl.lit("-"), pl.col(day).fill_null("01").str.zfill(2),
-        )  # fmt: skip
-        return fields.select(joined.str.to_date("%Y-%m-%d", strict=False).alias("v"))["v"]
-
-    iso = text.str.len_bytes() == 10
-    plain = text.to_frame("t").select(
-        pl.when(pl.lit(iso)).then(pl.col("t")).str.to_date("%Y-%m-%d", strict=False)
-    )
-    return _patch(text, plain.to_series(), slow)
-
-
-def parse_timestamps(text: pl.Series, zone: str | None) -> pl.Series:
-    """Spark's timestamp forms; a text without a zone is in `zone`. None gives zone-less results."""
-    local = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
-    plain = _with_zone(local, zone)
-    return _patch(text, plain, lambda rest: _slow_timestamps(rest, zone))
-
-
-def _slow_timestamps(text: pl.Series, zone: str | None) -> pl.Series:
-    fields = text.str.extract_groups(_TIMESTAMP).struct.unnest()
-    names = fields.columns
-    padded = [
-        pl.col(n).fill_null(d).str.zfill(2)
-        for n, d in zip(names[1:6], ("01", "01", "00", "00", "00"), strict=True)
-    ]
-    micros = pl.col(names[6]).fill_null("").str.pad_end(6, "0").str.slice(0, 6)
-    joined = pl.concat_str(
-        pl.col(names[0]).str.replace(r"^\+", ""), pl.lit("-"), padded[0], pl.lit("-"), padded[1], pl.lit(" "),
-        padded[2], pl.lit(":"), padded[3], pl.lit(":"), padded[4], pl.lit("."), micros,
-    )  # fmt: skip
-    local = fields.select(
-        joined.str.to_datetime("%Y-%m-%d %H:%M:%S%.6f", strict=False, time_unit="us").alias("v")
-    )["v"]
-    zones = fields[names[7]]
-    if zone is None:
-        return local
-    found = _with_zone(local, zone)
-    for name in zones.drop_nulls().unique():
-        mask = (zones == name).fill_null(False)
-        found = found.scatter(mask.arg_true(), _with_zone(local.filter(mask), name))
-    return found
-
-
-def _with_zone(local: pl.Series, zone: str | None) -> pl.Series:
-    from rayetl.sql.lower.casts import to_instant
-
-    if zone is None:
-        return local
-    offset = fixed_offset(zone)
-    frame = local.to_frame("v")
-    if offset is not None:
-        moved = pl.col("v").dt.replace_time_zone("UTC") - pl.duration(microseconds=offset)
-        return frame.select(moved)["v"]
-    try:
-        return frame.select(to_instant(pl.col("v"), zone))["v"]
-    except pl.exceptions.PolarsError:
-        return pl.Series("v", [None] * len(local), dtype=pl.Datetime("us", "UTC"))
-
-
-def fixed_offset(zone: str) -> int | None:
-    """Microseconds east of UTC for `Z`, `+02:00`, `GMT-3`; None for a named zone."""
-    name = zone.removeprefix("UTC").removeprefix("GMT")
-    if name in ("", "Z"):
-        return 0
-    if name[0] not in "+-":
-        return None
-    digits = name[1:].replace(":", "")
-    hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "0")
-    micros = (int(hours) * 60 + int(minutes)) * 60_000_000
-    return -micros if name[0] == "-" else micros
 
 
 def round_floats(values: pl.Series, digits: int, even: bool) -> pl.Series:
@@ -231,6 +150,8 @@ def round_floats(values: pl.Series, digits: int, even: bool) -> pl.Series:
     found = pl.select(pl.when(values < 0).then(-rounded).otherwise(rounded).alias("v"))["v"]
     tie = ((size - size.floor()) - 0.5).abs() < 1e-4
     odd = (tie | (size >= 1e11) | values.is_infinite() | values.is_nan()) & values.is_not_null()
+    # Spark rounds by way of BigDecimal, which has no -0.
+    found = pl.select(pl.when(found == 0).then(0.0).otherwise(found).alias("v"))["v"]
     if not odd.any():
         return found.cast(values.dtype)
     slow = [
@@ -248,10 +169,11 @@ def _round_float(value: float, text: str, digits: int, even: bool) -> float:
     exact = Decimal(text)
     _, _, exponent = exact.as_tuple()
     if isinstance(exponent, int) and exponent >= -digits:
-        return value
+        return value or 0.0
     with localcontext() as context:
         context.prec = 800
-        return float(exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN if even else ROUND_HALF_UP))
+        rounded = exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN if even else ROUND_HALF_UP)
+        return float(rounded) or 0.0
 
 
 def zipped(left: pl.Expr, right: pl.Expr, function: Callable[[Any, Any], Any], dtype: Any) -> pl.Expr:

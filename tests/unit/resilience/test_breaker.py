@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rayetl.errors import CircuitOpen, LoadError, Retryable
-from rayetl.resilience.breaker import Breaker, BreakerPolicy, LocalCircuits, guarded
+from rayetl.resilience.breaker import MOST_LEASES, Breaker, BreakerPolicy, LocalCircuits, guarded
 
 POLICY = BreakerPolicy(failure_threshold=3, reset_timeout=timedelta(seconds=10))
 
@@ -113,6 +113,43 @@ def test_a_call_from_before_it_opened_does_not_decide_about_the_probe(breaker: B
     assert breaker.status().state == "half-open"
 
 
+def test_what_another_breaker_knew_goes_on(breaker: Breaker, clock: Clock) -> None:
+    breaker.allow("slow")
+    fail(breaker)
+    clock.now += 10
+    assert breaker.allow("probe") == 0
+    other = Breaker("db", POLICY, Clock())
+    other.recall(breaker.memory(), elapsed=3)
+    assert other.allow("probe") == 0, "a lease that was granted is still held"
+    assert other.allow("another") == pytest.approx(7)
+    other.report("slow", ok=True)
+    assert other.status().state == "half-open"
+    other.report("probe", ok=True)
+    other.report("probe", ok=False)
+    assert other.status().state == "closed"
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_off_for_longer(breaker: Breaker) -> None:
+    fail(breaker)
+    other = Breaker("db", POLICY, Clock())
+    other.recall(breaker.memory(), elapsed=-3600)
+    assert other.allow("late") == pytest.approx(10)
+
+
+def test_the_policy_asked_for_last_counts(breaker: Breaker, clock: Clock) -> None:
+    breaker.adopt(BreakerPolicy(failure_threshold=1, reset_timeout=timedelta(seconds=2)))
+    fail(breaker, 1)
+    assert breaker.allow("late") == pytest.approx(2)
+
+
+def test_leases_of_the_dead_are_forgotten_one_day(breaker: Breaker) -> None:
+    for each in range(3 * MOST_LEASES):
+        breaker.allow(f"dead{each}")
+    assert len(breaker.memory().leases) == MOST_LEASES
+    fail(breaker)
+    assert breaker.status().state == "open"
+
+
 class Machine(RuleBasedStateMachine):
     """Any order of asking, reporting, giving back and waiting."""
 
@@ -147,6 +184,16 @@ class Machine(RuleBasedStateMachine):
         self.held.remove(lease)
         self.breaker.give_back(lease)
 
+    @rule(elapsed=st.floats(0, 30))
+    def it_is_killed_and_another_goes_on(self, elapsed: float) -> None:
+        before, memory = self.breaker.status(), self.breaker.memory()
+        self.clock = Clock()
+        self.breaker = Breaker("db", POLICY, self.clock)
+        self.breaker.recall(memory, elapsed)
+        after = self.breaker.status()
+        assert (after.state, after.failures) == (before.state, before.failures)
+        assert after.retry_after == pytest.approx(max(before.retry_after - elapsed, 0))
+
     @rule(seconds=st.floats(0, 30))
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -161,7 +208,7 @@ TestMachine = Machine.TestCase
 
 
 def run(circuits: LocalCircuits, error: BaseException | None) -> None:
-    with guarded(circuits, ["db", "s3"], POLICY):
+    with guarded(circuits, ["db", "s3"], POLICY, "lease"):
         if error is not None:
             raise error
 
