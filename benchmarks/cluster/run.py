@@ -24,7 +24,6 @@ import ray
 
 from rayetl import Pipeline
 from rayetl.cluster.session import connect
-from rayetl.errors import CommitConflict
 from rayetl.observability.report import RunReport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +92,8 @@ def restart() -> None:
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     killed = time.perf_counter()
-    report, before = again(config)
+    before = finished()
+    report = Pipeline.load(config).run(runtime="ray", split_size=1)
     waited = time.perf_counter() - killed
     assert report.splits is not None
     rows = pl.scan_parquet(OUT / "restarted" / "*.parquet").select(pl.len()).collect().item()
@@ -109,19 +109,6 @@ def restart() -> None:
 
 def finished() -> int:
     return len(list((OUT / "state" / "parked").glob("*/*/*.json")))
-
-
-def again(config: Path) -> tuple[RunReport, int]:
-    """The run of which the first driver was killed, begun as soon as the cluster has ended that one."""
-    until = time.monotonic() + 30
-    while True:
-        before = finished()
-        try:
-            return Pipeline.load(config).run(runtime="ray", split_size=1), before
-        except CommitConflict:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 def main() -> None:

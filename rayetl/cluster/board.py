@@ -135,12 +135,17 @@ class Retold:
 
 
 class Reporter:
-    """The listener inside a task: passes row counts on, but not more often than every `INTERVAL`."""
+    """The listener inside a task: passes row counts on, but not more often than every `INTERVAL`; `each` is
+    told of every batch."""
 
     def __init__(
-        self, send: Callable[[Mapping[str, int]], None], clock: Callable[[], float] = time.monotonic
+        self,
+        send: Callable[[Mapping[str, int]], None],
+        clock: Callable[[], float] = time.monotonic,
+        each: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._send = send
+        self._each = each
         self._clock = clock
         self._rows: dict[str, int] = {}
         self._last = clock()
@@ -154,6 +159,7 @@ class Reporter:
 
     def rows(self, name: str, rows: int, total: int | None = None) -> None:
         del total
+        self._each(name)
         with self._lock:
             self._rows[name] = rows
             now = self._clock()

@@ -17,6 +17,7 @@ import ray
 from ray import exceptions as faults
 from ray.experimental import internal_kv as store
 
+from rayetl.cluster.metrics import show_breaker
 from rayetl.cluster.names import NAMESPACE, breaker_name
 from rayetl.errors import Retryable
 from rayetl.observability.logs import get_logger
@@ -60,6 +61,7 @@ class LastingBreaker:
     def _write(self) -> None:
         written = pickle.dumps((self._breaker.policy, self._breaker.memory(), time.time()))
         store._internal_kv_put(self._key, written, overwrite=True, namespace=NAMESPACE)
+        show_breaker(self._breaker.status())
 
 
 @dataclass(slots=True)

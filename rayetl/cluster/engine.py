@@ -11,7 +11,8 @@ import cloudpickle
 import ray
 from ray import exceptions as faults
 
-from rayetl.cluster.board import INTERVAL, Board
+from rayetl.cluster.board import INTERVAL
+from rayetl.cluster.metered import MeteredBoard
 from rayetl.cluster.pouring import Pours, spools_of
 from rayetl.cluster.tasks import Site, run_split, run_whole
 from rayetl.connectors.base import SpoolTarget
@@ -45,7 +46,7 @@ class OnCluster:
     """Runs jobs by tasks that report to the supervisor `me`: split by split where the plan streams, else by
     one. `records` is where the finished splits of the run are noted, `split_size` is in bytes."""
 
-    board: Board
+    board: MeteredBoard
     me: Any
     site: Site
     records: Path
@@ -67,7 +68,7 @@ class OnCluster:
         self._parking = parking = Parking.of(self.records, job, splits)
         kept = parking.kept()
         self.board.begin(len(splits.parts), len(kept))
-        pours = Pours(job)
+        pours = Pours(job, self.board.meters)
         for record in kept.values():
             self.board.note(record.number, record.measured.staged)
             pours.offer(record.number, parking.spooled(record))
@@ -96,20 +97,20 @@ class OnCluster:
             raise
 
     def _finished(self, references: list[Any], at_once: bool) -> list[Any]:
-        self._go_on()
+        self.go_on()
         if not references:
             return []
         done: list[Any] = ray.wait(references, num_returns=1, timeout=0 if at_once else INTERVAL / 4)[0]
         return done
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Raise where the driver wants the run to end."""
         if self.board.stopping.is_set():
             raise Stopped
 
     def _whole(self, job: Job) -> Measured:
         self.board.begin(1, 0)
-        pours, spools = Pours(job), spools_of(job, job.rejects / ".spools")
+        pours, spools = Pours(job, self.board.meters), spools_of(job, job.rejects / ".spools")
         packed = ray.put(cloudpickle.dumps(replace(job, targets=spools, progress=Silent())))
         threads = _threads()
         task = ray.remote(run_whole).options(num_cpus=1, max_retries=ATTEMPTS, name=f"run {job.plan.name}")
@@ -121,7 +122,7 @@ class OnCluster:
             {load: Path(spool.directory) for load, spool in spools.items() if isinstance(spool, SpoolTarget)},
         )
         while pours.ready:
-            self._go_on()
+            self.go_on()
             pours.step()
         return pours.finished(measured)
 

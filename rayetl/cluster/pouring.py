@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from rayetl.cluster.metrics import Meters
 from rayetl.connectors.base import BatchesTarget, SpoolTarget, Target
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars.pouring import Pouring, spooled
@@ -17,7 +18,8 @@ class Pours:
     """The pouring of a job. Parts are poured in the order of their numbers, whichever is finished first:
     where rows have the same key, the store gets them in the order of the source."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, meters: Meters) -> None:
+        self._meters = meters
         self._pourings = {
             load: Pouring(load, target, job.rejects / load)
             for load, target in job.targets.items()
@@ -62,6 +64,8 @@ class Pours:
         for pouring in self._pourings.values():
             pouring.finish()
         gates = {load: pouring.gate for load, pouring in self._pourings.items()}
+        for load, gate in gates.items():
+            self._meters.refused(load, gate.refused)
         return replace(
             measured,
             refused={**measured.refused, **{load: gate.refused for load, gate in gates.items()}},

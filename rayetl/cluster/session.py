@@ -8,7 +8,8 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ _LOG = get_logger(__name__)
 
 PATIENCE = 3.0
 """Seconds that a cluster may take to answer before it counts as not there."""
+
+HEAD_PATIENCE = 4.0
+"""Seconds that the head of a cluster may be away while a run is under way."""
 
 _START = "start one with `ray start --head`, or leave --address out to have one started for this run"
 
@@ -132,6 +136,38 @@ def _speaks_grpc(place: str) -> bool:
         except grpc.FutureTimeoutError:
             return False
     return True
+
+
+class HeadGone(RunError):
+    """The head of the cluster, without which nothing can be started any more, does not answer."""
+
+
+class Head:
+    """Watches the head of the cluster: Ray itself gives it up after a minute, and then ends the process."""
+
+    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+        host, _, port = address.rpartition(":")
+        self._place = (host, int(port))
+        self._clock = clock
+        self._seen = self._looked = clock()
+
+    def look(self) -> None:
+        """Raise `HeadGone` where it has not answered for `HEAD_PATIENCE` seconds."""
+        now = self._clock()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        try:
+            socket.create_connection(self._place, 1).close()
+        except OSError as error:
+            if now - self._seen > HEAD_PATIENCE:
+                raise HeadGone(
+                    f"the head of the Ray cluster at {':'.join(map(str, self._place))} is gone",
+                    hint="start a cluster and run again: what is committed is recognised, what is finished "
+                    "is kept",
+                ) from error
+        else:
+            self._seen = now
 
 
 @contextlib.contextmanager

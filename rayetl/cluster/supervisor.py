@@ -20,30 +20,35 @@ import cloudpickle
 import ray
 from ray import exceptions as faults
 
-from rayetl.cluster.board import INTERVAL, Board, Retold, Status, Work
+from rayetl.cluster.board import INTERVAL, Retold, Status, Work
 from rayetl.cluster.circuits import SharedCircuits
 from rayetl.cluster.engine import OnCluster, Stopped, outcome
+from rayetl.cluster.metered import MeteredBoard
+from rayetl.cluster.metrics import Meters
 from rayetl.cluster.names import NAMESPACE, run_name
+from rayetl.cluster.orphans import let_orphans_end
+from rayetl.cluster.session import Head, HeadGone
 from rayetl.cluster.tasks import Site, settled
-from rayetl.errors import QualityAbort, RunError, Terminal
+from rayetl.errors import QualityAbort, RayetlError, RunError, Terminal
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.runs.execute import Run
 
 RESTARTS = 3
-GRACE = 1.8
+GRACE = 1.5
 """Seconds that a run has to roll back or complete a commit once it is told to stop; Ray kills a job that
-was stopped after 3."""
+was stopped after 3, and a signal may have to wait for an answer that is asked for."""
 
 
 class Supervisor:
     """Owns one run. Every method may be called again after a restart."""
 
     def __init__(self, site: Site, split_size: int) -> None:
-        self._board = Board(site.run)
+        self._board = MeteredBoard(Meters(site.pipeline, site.run))
         self._site = site
         self._split_size = split_size
         self._running = threading.Lock()
+        self._asked = 0
 
     def run(self, packed: bytes) -> RunReport | None:
         """Do the pickled run; `None` if it was stopped. Raises what the run raises."""
@@ -53,6 +58,10 @@ class Supervisor:
                 return self._execute(make)
             except Stopped:
                 return None
+            except RayetlError as error:
+                if error.report is not None:
+                    self._board.meters.ended(error.report)
+                raise
             finally:
                 self._board.close()
 
@@ -62,12 +71,14 @@ class Supervisor:
         epoch = hashlib.sha256(f"{run.plan.name}\0{run.key}".encode()).hexdigest()[:16]
         me, records = ray.get_runtime_context().current_actor, run.state / "parked" / epoch
         run.engine = engine = OnCluster(self._board, me, self._site, records, self._split_size)
+        let_orphans_end(self._site, engine.go_on)
         try:
             report = run.execute()
         except QualityAbort:
             engine.forget()
             raise
         engine.forget()
+        self._board.meters.ended(report)
         return report
 
     def note(self, part: int, rows: Mapping[str, int], work: Work | None = None) -> None:
@@ -77,6 +88,15 @@ class Supervisor:
     def status(self) -> Status:
         """The run as it stands."""
         return self._board.status()
+
+    def ask(self) -> Status:
+        """The run as it stands, for its driver."""
+        self._asked += 1
+        return self.status()
+
+    def beat(self) -> tuple[str, int]:
+        """The pipeline, and how often the driver has asked: while that grows, there is a driver."""
+        return self._site.pipeline, self._asked
 
     def stop(self) -> None:
         """End the run: a commit under way is completed, everything else rolled back."""
@@ -97,7 +117,7 @@ def supervise(
         num_cpus=0,
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
-        max_concurrency=4,
+        max_concurrency=5,
     )
     supervisor = actor.remote(site, split_size)
     try:
@@ -107,11 +127,11 @@ def supervise(
 
 
 def _done(supervisor: Any, packed: bytes, listener: ProgressListener) -> RunReport:
-    reference = supervisor.run.remote(packed)
+    reference, head = supervisor.run.remote(packed), Head(ray.get_runtime_context().gcs_address)
     try:
-        _follow(supervisor, reference, Retold(listener))
+        _follow(supervisor, reference, Retold(listener), head)
         report: RunReport | None = _reported(reference)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, HeadGone):
         # Stop in time, cleanly if that can be: killed, it leaves what the next run clears away.
         supervisor.stop.remote()
         ray.wait([reference], timeout=GRACE)
@@ -162,15 +182,16 @@ def _packed(make: Callable[..., Run]) -> Any:
         ) from error
 
 
-def _follow(supervisor: Any, reference: Any, retold: Retold) -> None:
+def _follow(supervisor: Any, reference: Any, retold: Retold, head: Head) -> None:
     while not ray.wait([reference], timeout=INTERVAL)[0]:
         _look(supervisor, retold)
+        head.look()
     _look(supervisor, retold)
 
 
 def _look(supervisor: Any, retold: Retold) -> None:
     try:
-        retold.tell(ray.get(supervisor.status.remote(), timeout=5 * INTERVAL))
+        retold.tell(ray.get(supervisor.ask.remote(), timeout=2 * INTERVAL))
     except (faults.GetTimeoutError, faults.RayActorError):
         # It is being started again; the call that it serves decides whether the run goes on.
         time.sleep(INTERVAL)

@@ -18,7 +18,9 @@ from rayetl.errors import Terminal
 from rayetl.observability.logs import bound, configure
 
 if TYPE_CHECKING:
+    from rayetl.cluster.metrics import Meters
     from rayetl.engines.base import Measured
+    from rayetl.plan.nodes import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +64,35 @@ def here(part: int) -> Work:
 def run_split(parking: bytes, number: int, site: Site, supervisor: Any) -> Mapping[str, int]:
     """Do one split of a pickled `Parking` in this worker, with one thread: splits share the processors."""
     with settled(site, 1):
+        from rayetl.cluster.metrics import Meters
         from rayetl.engines.polars import PolarsEngine
 
-        found: Mapping[str, int] = pickle.loads(parking).do(
-            number, PolarsEngine(), _reporter(number, supervisor)
-        )
-        return found
+        meters, parked = Meters(site.pipeline, site.run), pickle.loads(parking)
+        measured = parked.do(number, PolarsEngine(), _reporter(number, supervisor, meters))
+        meters.worked(measured, parked.splits.parts[number].bytes)
+        rows: Mapping[str, int] = measured.staged
+        return rows
 
 
 def run_whole(job: bytes, site: Site, threads: int, supervisor: Any) -> Measured:
     """Run a pickled `Job` in this worker."""
     with settled(site, threads):
+        from rayetl.cluster.metrics import Meters
         from rayetl.engines.polars import PolarsEngine
 
-        return PolarsEngine().run(replace(pickle.loads(job), progress=_reporter(0, supervisor)))
+        meters, whole = Meters(site.pipeline, site.run), pickle.loads(job)
+        measured = PolarsEngine().run(replace(whole, progress=_reporter(0, supervisor, meters)))
+        meters.worked(measured, input_bytes(whole.plan))
+        return measured
 
 
-def _reporter(part: int, supervisor: Any) -> Reporter:
+def _reporter(part: int, supervisor: Any, meters: Meters) -> Reporter:
     """Tells the supervisor that this process works at a part, and then how far it is."""
     supervisor.note.remote(part, {}, here(part))
-    return Reporter(lambda rows: supervisor.note.remote(part, rows))
+    return Reporter(lambda rows: supervisor.note.remote(part, rows), each=meters.batch)
+
+
+def input_bytes(plan: Plan) -> int:
+    """Bytes of the files that a plan reads."""
+    files = (file for node in plan.sources for file in getattr(node.scan, "files", ()))
+    return sum(file.size for file in files)

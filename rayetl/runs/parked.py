@@ -101,8 +101,8 @@ class Parking:
         """A split that is finished."""
         return self._read(self._own / f"{number:06d}.json")
 
-    def do(self, number: int, engine: Engine, listener: ProgressListener) -> Mapping[str, int]:
-        """Put a split through the plan and record it; gives the rows that each load got of it."""
+    def do(self, number: int, engine: Engine, listener: ProgressListener) -> Measured:
+        """Put a split through the plan and record it; gives what was counted."""
         split, name = self.splits.parts[number], f"{number:06d}-{secrets.token_hex(4)}"
         for place in self._places():
             (place / name).mkdir()
@@ -118,7 +118,7 @@ class Parking:
         _made_durable(self._own / name)
         self._write(Record(number, name, measured, files))
         failpoint("split.recorded")
-        return measured.staged
+        return measured
 
     def spooled(self, record: Record) -> Mapping[str, Path]:
         """Where the rows of a finished split wait to be poured, by load."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -38,16 +39,22 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def dashboard(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    """The dashboard of a head node of its own, ended with everything that it started."""
+    """The dashboard of a head node that is started as `deploy/local.yaml` says, in front and on ports of the
+    test's own; it is ended with everything that it started."""
+    (command,) = YAML(typ="safe").load((ROOT / "deploy/local.yaml").read_text())["head_start_ray_commands"]
     head, web, agent, metrics = free_ports(4)
     words = [
-        *("start", "--head", "--block", "--num-cpus=2", "--object-store-memory=100000000"),
-        *(f"--port={head}", "--dashboard-host=127.0.0.1", f"--dashboard-port={web}"),
-        *(f"--dashboard-agent-listen-port={agent}", f"--metrics-export-port={metrics}"),
+        *("--block", "--num-cpus=2", "--object-store-memory=100000000", f"--port={head}"),
+        *(f"--dashboard-port={web}", f"--dashboard-agent-listen-port={agent}"),
+        f"--metrics-export-port={metrics}",
     ]
     with (tmp_path / "head.log").open("w") as log:
         started = subprocess.Popen(
-            [RAY, *words], env=environment, stdout=log, stderr=log, start_new_session=True
+            ["bash", "-c", f"{' '.join(['exec env', command, *words])}"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             yield f"http://127.0.0.1:{web}"

@@ -27,7 +27,7 @@ from rayetl.cluster.engine import Window
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.engines.base import Job
 from rayetl.engines.polars import PolarsEngine
-from rayetl.errors import LoadError, QualityAbort, RunError
+from rayetl.errors import CommitConflict, LoadError, QualityAbort, RunError
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
 from rayetl.runs.parked import Parking
@@ -380,25 +380,11 @@ def test_a_killed_driver_is_followed_by_the_rest_only(cluster: str, slow: Path) 
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not Path("out").exists() or not list(Path("out").glob("*.parquet"))
-    report = until_free()
+    report = Pipeline.load("c.yaml").run(runtime="ray", split_size=1)
     assert report.splits is not None
     assert report.splits.total == 40
     assert 5 <= report.splits.kept < 40
     whole_and_once()
-
-
-def until_free() -> Any:
-    """Run again; Ray takes a moment to end what a killed driver had started."""
-    from rayetl.errors import CommitConflict
-
-    until = time.monotonic() + 20
-    while True:
-        try:
-            Path("c.yaml").write_text(CONFIG)
-            return Pipeline.load("c.yaml").run(runtime="ray", split_size=1)
-        except CommitConflict:
-            assert time.monotonic() < until
-            time.sleep(0.2)
 
 
 def running() -> tuple[Any, Status]:
@@ -451,3 +437,44 @@ def test_positions_of_a_cut_file_are_those_of_the_whole(inputs: Path) -> None:
     found = scan_files(replace(scan, files=(piece,), first_file=3), position=True).collect()
     assert found["id"].to_list() == list(range(N // 8, 3 * N // 8))
     assert found[ROW].to_list() == [(3 << 40) + row for row in range(N // 8, 3 * N // 8)]
+
+
+def test_two_runs_of_a_pipeline_at_once_are_told_apart_from_one_without_a_driver(
+    cluster: str, slow: Path
+) -> None:
+    """The second is refused by the lock of the first, whose driver lives, and does not wait for it."""
+    process = start(cluster)
+    _, status = running()
+    os.kill(status.work[0].pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(CommitConflict, match="is loading into"):
+            Pipeline.load("c.yaml").run(runtime="ray", split_size=1)
+        assert process.poll() is None
+    finally:
+        os.kill(status.work[0].pid, signal.SIGCONT)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    whole_and_once()
+
+
+def test_a_supervisor_that_is_killed_at_every_commit_stores_letters_and_rows_once(inputs: Path) -> None:
+    """It dies when the letters are committed, is started again, dies when the rows are, is started again, and
+    finds that all is done. The cluster is the run's own, so that its processes know of the failpoint."""
+    Path("c.yaml").write_text(CONFIG)
+    log = inputs / "passed"
+    done = subprocess.run(
+        [sys.executable, "-m", "rayetl", "run", "c.yaml", "--runtime", "ray", "--split-size", "1", "--json"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "RAYETL_FAILPOINT": "commit.cleared:kill9",
+            "RAYETL_FAILPOINT_LOG": str(log),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert log.read_text().split().count("commit.cleared") == 2
+    whole_and_once()
+    assert len(list(Path("rejects/split/rejects/_rayetl/epochs").glob("*.json"))) == 1
