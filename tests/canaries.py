@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -33,7 +34,14 @@ class Canary:
         """How it may be written down, by the name of the form."""
         text = self.text
         raw = text.encode()
+        core = re.match("[A-Za-z0-9_-]*", text)
+        assert core is not None
+        # What no escaping touches, however often one is put around the other.
+        plain = core.group().encode() if len(core.group()) >= 12 else raw
         return {
+            "core": plain,
+            **{f"base64 of the core at {offset}": form for offset, form in enumerate(_base64(plain))},
+            "hex of the core": plain.hex().encode(),
             "plain": raw,
             "url": quote(text).encode(),
             "url whole": quote(text, safe="").encode(),
@@ -84,7 +92,7 @@ class Watch:
         over = threading.Event()
         watcher = threading.Thread(target=self._processes, args=(process.pid, over))
         watcher.start()
-        out, err = process.communicate(stdin.encode(), timeout=120)
+        out, err = process.communicate(stdin.encode(), timeout=240)
         over.set()
         watcher.join()
         number = len(self.seen)

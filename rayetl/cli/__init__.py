@@ -28,5 +28,5 @@ def _quicken() -> None:
     import gc
     import os
 
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(300_000, 50, 50)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from rayetl.connectors.delta.load import DeltaLoad
+from rayetl.connectors.delta.source import DeltaSource
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
 from rayetl.connectors.postgres.load import PostgresLoad
 from rayetl.connectors.postgres.source import PostgresSource
 
-SOURCES = (FilesSource, PostgresSource)
+SOURCES = (FilesSource, PostgresSource, DeltaSource)
 """The sources a config can name by `type`."""
 
-LOADS = (FilesLoad, PostgresLoad)
+LOADS = (FilesLoad, PostgresLoad, DeltaLoad)
 """The loads a config can name by `type`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_
 
 from rayetl.connectors.base import FilesScan, Scan, Source
 from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
-from rayetl.connectors.listing import Listing, format_of, list_files
+from rayetl.connectors.listing import Listing, fingerprint, format_of, list_files
 from rayetl.contracts import ContractConfig, ExtraFields
 from rayetl.errors import SourceError, SqlError
 from rayetl.model import Model, OneOrMany
@@ -105,12 +104,7 @@ class FilesSource(Source):
     def identity(self, scan: Scan) -> str | None:
         """A fingerprint of path, size and modification time of every file."""
         assert isinstance(scan, FilesScan)
-        digest = hashlib.sha256()
-        for file in scan.files:
-            digest.update(
-                f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape")
-            )
-        return digest.hexdigest()
+        return fingerprint(scan.files)
 
     def _format_found(self, listing: Listing) -> str:
         name = _settled_format(self.format, self.path)

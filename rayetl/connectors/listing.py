@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -137,6 +138,14 @@ def _kept(
     except OSError as error:
         raise SourceError(f"the file {path} cannot be read: {error.strerror}") from error
     yield InputFile(path, status.st_size, status.st_mtime_ns, partition)
+
+
+def fingerprint(files: Iterable[InputFile]) -> str:
+    """What names exactly these files: path, size and modification time of each."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def assert_unchanged(files: Iterable[InputFile]) -> None:

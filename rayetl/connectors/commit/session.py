@@ -26,6 +26,7 @@ from rayetl.connectors.commit.publish import (
     settle_exchange,
     write_manifest,
 )
+from rayetl.connectors.commit.writeback import Writeback
 from rayetl.errors import BooksError, CommitConflict, LoadError
 from rayetl.failpoints import failpoint
 
@@ -66,6 +67,7 @@ class DirectorySession(LoadSession):
     _ledger: Ledger = field(init=False, default=Ledger((), 0))
     _made: list[Path] = field(init=False, default_factory=list)
     _started: float = field(init=False, default=0.0)
+    _writeback: Writeback | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._layout = Layout.of(self.path)
@@ -123,11 +125,13 @@ class DirectorySession(LoadSession):
         failpoint("stage.attempt_made")
         parking = self._layout.parking(self.epoch.pipeline, self.epoch.load, self.epoch.key)
         self.target = replace(self.target, directory=str(self._attempt.data), parking=str(parking))
+        self._writeback = Writeback(self._attempt.data)
         return self.target
 
     def commit(self, rows: int) -> LoadResult:
         if self._attempt is None:
             raise RuntimeError("commit was called before begin")
+        self._stop_writeback()
         with _told(self.path):
             try:
                 manifest = self._manifest(self._attempt, rows)
@@ -138,6 +142,7 @@ class DirectorySession(LoadSession):
         return manifest.result(self._layout.root, skipped=False)
 
     def abort(self) -> None:
+        self._stop_writeback()
         if self._attempt is not None:
             remove_tree(self._attempt.directory)
             self._attempt = None
@@ -145,6 +150,11 @@ class DirectorySession(LoadSession):
         if self._lock is not None:
             self._remove_made()
         self._release()
+
+    def _stop_writeback(self) -> None:
+        if self._writeback is not None:
+            self._writeback.stop()
+            self._writeback = None
 
     def _read_ledger(self) -> Ledger:
         self._assert_directory()

@@ -52,23 +52,23 @@ class CsvReader:
         headed = options.header
         for chunk in source:
             if headed:
-                chunk = self._without_header(chunk)
-                headed = len(chunk) == 0
+                chunk, headed = self._without_header(chunk)
             if chunk:
                 yield chunk
 
-    def _without_header(self, chunk: bytes) -> bytes:
-        """`chunk` after its first record that is neither blank nor a comment."""
+    def _without_header(self, chunk: bytes) -> tuple[bytes, bool]:
+        """`chunk` after its first record that is neither blank nor a comment, and whether the header is
+        still to come. A chunk may hold the header and nothing else."""
         if self.options.multi_line:
             text = chunk.decode("utf-8", "surrogateescape")
-            used = next((end for _, end in self._parsed(text)), len(text))
-            return chunk[len(text[:used].encode("utf-8", "surrogateescape")) :]
+            used = next((end for _, end in self._parsed(text)), None)
+            return chunk[len(text[:used].encode("utf-8", "surrogateescape")) :], used is None
         at = 0
         while at < len(chunk):
             start, at = at, chunk.index(b"\n", at) + 1
             if self.counts(chunk[start:at].decode("utf-8", "replace")):
-                break
-        return chunk[at:]
+                return chunk[at:], False
+        return b"", True
 
     def first(self, chunk: bytes) -> list[str | None] | None:
         """The fields of the first record of a chunk."""

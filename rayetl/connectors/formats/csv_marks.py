@@ -40,15 +40,24 @@ class Marks:
     @cached_property
     def lines(self) -> int:
         """How many line feeds there are."""
-        return self._count(_LINE_FEED)
+        return self._chunk.count(_LINE_FEED) if self._small else int(self._line_feeds.sum())
 
     @cached_property
     def separators(self) -> int:
         """How many separators there are, those inside quotes too."""
-        return self._count(self._sep)
+        return self._chunk.count(self._sep) if self._small else int(self._seps.sum())
 
-    def _count(self, byte: int) -> int:
-        return self._chunk.count(byte) if self._small else int((self._codes == byte).sum())
+    @cached_property
+    def _line_feeds(self) -> pl.Series:
+        return self._codes == _LINE_FEED
+
+    @cached_property
+    def _seps(self) -> pl.Series:
+        return self._codes == self._sep
+
+    @cached_property
+    def _quotes(self) -> pl.Series:
+        return self._codes == self._quote
 
     @property
     def _small(self) -> bool:
@@ -56,46 +65,42 @@ class Marks:
         return len(self._chunk) < _SMALL
 
     def well_quoted(self) -> bool:
-        """Whether every quote is one of a pair around a whole field that lies on one line.
+        """Whether every quote is one of a pair around a whole field, if no such field spans lines.
 
-        Read from the left: the first quote of a line opens a field if a field begins there; the next one
-        closes it if the field ends there; so on for those that follow.
+        Read from the left: a quote opens a field if a field begins there; the next one closes it if the field
+        ends there; so on for those that follow. A field that spans lines makes fewer rows than lines.
         """
-        quotes, ends = self._codes == self._quote, self._field_ends
-        seen = quotes | (self._codes == _LINE_FEED)
-        places = quotes.filter(seen).arg_true()
-        opening, closing = places.gather_every(2), places.gather_every(2, 1)
-        if len(opening) != len(closing) or (closing - opening != 1).any():
-            return False
-        begins = ends.shift(1, fill_value=True).filter(seen).gather(opening)
-        return bool(begins.all() and ends.shift(-1, fill_value=True).filter(seen).gather(closing).all())
+        quotes, ends = self._quotes, self._field_ends
+        before = ends.shift(1, fill_value=True).filter(quotes)
+        after = ends.shift(-1, fill_value=True).filter(quotes)
+        return len(before) % 2 == 0 and bool(before.gather_every(2).all() and after.gather_every(2, 1).all())
 
     def quotes_nothing(self) -> bool:
         """Whether two quotes stand side by side, in a well quoted chunk around an empty field."""
-        quotes = self._codes == self._quote
+        quotes = self._quotes
         return bool((quotes.slice(1) & quotes.slice(0, len(quotes) - 1)).any())
 
     @cached_property
     def _field_ends(self) -> pl.Series:
         """Whether a byte ends a field that is not quoted."""
-        return (self._codes == self._sep) | (self._codes == _LINE_FEED)
+        return self._seps | self._line_feeds
 
     def blanks_before_numbers(self) -> int:
         """How many fields of a well quoted chunk begin with a blank that a number or nothing may follow.
         Java's integers refuse it, those of Polars do not."""
         if self._small and not self._blank_begins_field():
             return int(self._blank_begins_chunk())
+        begins = self._field_ends if self._quote is None else self._field_ends | self._quotes
         # A blank is never last: the line feed is.
         room = max(len(self._codes) - 2, 0)
-        here, after = self._codes.slice(1, room), self._codes.slice(2)
-        starts = self._field_ends.slice(0, room)
+        found = begins.slice(0, room) & self._blanks.slice(1, room)
+        after = self._codes.slice(2).filter(found)
+        number = (after <= _LAST) | (after == self._sep)
         if self._quote is not None:
             # Between a separator and a quote a blank is within a text: fields are quoted as a whole.
-            starts = (starts & (after != self._quote)) | (self._codes.slice(0, room) == self._quote)
-        number = after <= _LAST
-        if self._sep > _LAST:
-            number = number | (after == self._sep)
-        return int((starts & self._blank(here) & number).sum()) + self._blank_begins_chunk()
+            first = self._codes.slice(0, room).filter(found)
+            number &= (first == self._quote) | (after != self._quote)
+        return int(number.sum()) + self._blank_begins_chunk()
 
     def _blank_begins_chunk(self) -> bool:
         first, second = self._chunk[0], self._chunk[1]
@@ -115,9 +120,11 @@ class Marks:
         before = {self._sep, _LINE_FEED, *(() if self._quote is None else (self._quote,))}
         return any(bytes((mark, blank)) in self._chunk for mark in before for blank in _BLANKS)
 
-    def _blank(self, codes: pl.Series) -> pl.Series:
+    @property
+    def _blanks(self) -> pl.Series:
+        """Whether a byte is a blank that is no separator."""
         kinds = [blank for blank in _BLANKS if blank != self._sep and blank in self._chunk]
         if not kinds:
-            return pl.Series([False]).new_from_index(0, len(codes))
-        found = codes == kinds[0]
-        return found | (codes == kinds[1]) if len(kinds) > 1 else found
+            return pl.Series([False]).new_from_index(0, len(self._codes))
+        found = self._codes == kinds[0]
+        return found | (self._codes == kinds[1]) if len(kinds) > 1 else found

@@ -84,10 +84,9 @@ class JsonReader:
 
     def _elements(self, text: str) -> list[str]:
         try:
-            value = read_json(text, self.options)
-        except JsonFault:
+            return [write_json(item) for item in read_json(text, self.options)]
+        except (JsonFault, RecursionError):
             return [text]
-        return [write_json(item) for item in value]
 
     def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The typed rows of a chunk, and for each why it is malformed or NULL."""

@@ -16,6 +16,7 @@ from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.json_text import JsonFault, Number, read_json
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import reading
+from rayetl.errors import SourceError
 from rayetl.sql.types import (
     BOOLEAN,
     DOUBLE,
@@ -38,11 +39,28 @@ def json_schema(scan: FilesScan, options: JsonOptions, promised: Schema | None =
     With `promised`: its columns, then those that it does not name.
     """
     if promised is None:
-        return _inferred(scan, options)
+        found = _inferred(scan, options)
+        if not len(found):
+            _refuse_records(scan, options)
+        return found
     if not _has_others(scan, options, promised):
         return promised
     others = (field for field in _inferred(scan, options) if promised.get(field.name) is None)
     return Schema((*promised.fields, *others))
+
+
+def _refuse_records(scan: FilesScan, options: JsonOptions) -> None:
+    """Raises SourceError if there is a record: of rows without columns nothing would be left, not even
+    their rejects."""
+    reader = JsonReader(Schema(), options)
+    for file in scan.files:
+        with reading(file.path):
+            for chunk in reader.chunks(file.path):
+                if len(reader.records(chunk)):
+                    raise SourceError(
+                        f"no record of the file {file.path} is a JSON object with a field",
+                        hint="give a `schema` to have such records among the rejects",
+                    )
 
 
 def _has_others(scan: FilesScan, options: JsonOptions, promised: Schema) -> bool:

@@ -40,6 +40,20 @@ MAX_DEPTH = 300
 
 def read_json(text: str, options: JsonOptions) -> Any:
     """The first value of `text`; what follows it is not looked at, as Spark does. Raises JsonFault."""
+    value = _read(text, options)
+    return _whole_characters(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def _whole_characters(value: Any) -> Any:
+    """Half a surrogate pair is no character; Java writes a question mark for it."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(item) for name, item in value.items()}
+    return [_whole_characters(item) for item in value] if isinstance(value, list) else value
+
+
+def _read(text: str, options: JsonOptions) -> Any:
     start = len(text) - len(text.lstrip())
     try:
         value, _ = _DECODER.raw_decode(text, start)

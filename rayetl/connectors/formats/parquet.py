@@ -19,7 +19,18 @@ from rayetl.errors import SourceError, SqlError
 from rayetl.lazy import lazily
 from rayetl.names import ROW, ROW_BITS
 from rayetl.sql.interop import from_arrow, polars_type, to_polars
-from rayetl.sql.types import DATE, STRING, TIMESTAMP, ArrayType, DataType, Field, MapType, Schema, StructType
+from rayetl.sql.types import (
+    DATE,
+    NULL,
+    STRING,
+    TIMESTAMP,
+    ArrayType,
+    DataType,
+    Field,
+    MapType,
+    Schema,
+    StructType,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +63,7 @@ def guarded(path: str) -> Iterator[None]:
         OSError,
         ValueError,
         OverflowError,
+        TypeError,
         MemoryError,
         RecursionError,
     ) as error:
@@ -89,6 +101,13 @@ def _footer(file: InputFile) -> _Footer:
         metadata = opened.metadata
         calendar = _calendar(opened)
         arrow = opened.schema_arrow
+        groups = sum(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups))
+        if groups != metadata.num_rows:
+            # One reader goes by the one number, another by the other.
+            raise SourceError(
+                f"the file {file.path} is damaged: its footer counts {metadata.num_rows} rows in all, but "
+                f"{groups} in its row groups"
+            )
         return _Footer(metadata.num_rows, str(metadata.created_by), calendar, arrow, _spark_schema(opened))
 
 
@@ -111,6 +130,8 @@ def _by_leaves(kind: DataType, leaves: Iterator[Any]) -> DataType:
         case ArrayType(element):
             return ArrayType(_by_leaves(element, leaves))
         case MapType(key, value):
+            if key == NULL:
+                raise ValueError("it has a map whose keys have no type")
             return MapType(_by_leaves(key, leaves), _by_leaves(value, leaves))
     leaf = next(leaves)
     if leaf.physical_type == "INT96":

@@ -35,9 +35,17 @@ if TYPE_CHECKING:
 
 Take = Callable[[pl.DataFrame], None]
 
-# One row group ahead for each core keeps the cores busy; with Polars' own number the memory of a run grows
-# with the number of files. A setting of the user's own stands.
-os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", str(max(2, os.cpu_count() or 1)))
+# How many batches may wait between two parts of a query. With Polars' own numbers more than twice as many
+# pile up before a sink when cores are busy, and one ahead for each core keeps them busy too. The settings
+# hold for the process; those that a user made stand.
+_CORES = max(2, os.cpu_count() or 1)
+for _setting, _most in {
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": _CORES,
+    "POLARS_DEFAULT_DISTRIBUTOR_BUFFER_SIZE": 1,
+    "POLARS_DEFAULT_LINEARIZER_BUFFER_SIZE": 1,
+    "POLARS_INFLIGHT_SINK_MORSEL_LIMIT": _CORES + 1,
+}.items():
+    os.environ.setdefault(_setting, str(_most))
 
 
 @dataclass(slots=True)

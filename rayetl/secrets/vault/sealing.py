@@ -50,8 +50,8 @@ def _cipher(key: bytes) -> AESGCM:
 
 
 def missing_extra() -> CredentialError:
-    """What is said where the packages of the encrypted file are not installed."""
+    """What is said where the packages that encrypt are not installed."""
     return CredentialError(
-        "the encrypted file of credentials needs packages that are not installed",
+        "encryption needs packages that are not installed",
         hint="pip install 'rayetl[vault]'",
     )

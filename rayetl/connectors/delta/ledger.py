@@ -1,0 +1,94 @@
+"""Which epochs a table holds: transaction identifiers in its log, written in the commit of the rows.
+
+Each commit of a load sets two of them, as Delta's protocol has them for writers that repeat themselves:
+one of the load, whose version counts its epochs, and one of the epoch, whose version is the number it got.
+They stay when the log is cleaned. What else there is to know of an epoch (run, rows, seconds) is in the
+commit's own information, which is cleaned with the log after `delta.logRetentionDuration`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import orjson
+
+from rayetl.connectors.base import Epoch
+from rayetl.connectors.delta.table import DeltaVersion
+
+if TYPE_CHECKING:
+    import deltalake
+
+INFORMATION = "rayetl"
+"""The key of the commit information that is ours."""
+
+LOOK_BACK = 1_000
+"""So many commits are looked through for what is known of an epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A committed epoch: its number, and the run and attempt that committed it. `bytes` on disk."""
+
+    number: int
+    epoch: str
+    run: str = ""
+    attempt: str = ""
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The epochs of one load in a table."""
+
+    epoch: Epoch
+
+    @property
+    def _load(self) -> str:
+        return f"rayetl:{quote(self.epoch.pipeline, safe='')}:{quote(self.epoch.load, safe='')}"
+
+    @property
+    def _token(self) -> str:
+        return f"{self._load}:{self.epoch.key}"
+
+    def number(self, found: DeltaVersion | None) -> int:
+        """How many epochs of the load were committed up to this version."""
+        return 0 if found is None else found.table.transaction_version(self._load) or 0
+
+    def find(self, found: DeltaVersion | None, *, standing: bool) -> Entry | None:
+        """This epoch, if it is committed; with `standing`, only if no later epoch of the load replaced it."""
+        number = None if found is None else found.table.transaction_version(self._token)
+        if found is None or number is None or (standing and number < self.number(found)):
+            return None
+        for commit in found.table.history(LOOK_BACK):
+            if INFORMATION in commit:
+                entry = Entry(**orjson.loads(commit[INFORMATION]))
+                if (entry.number, entry.epoch) == (number, self._token):
+                    return replace(entry, rows=_merged(commit, entry.rows))
+        return Entry(number, self._token)
+
+    def entered(self, entry: Entry) -> deltalake.CommitProperties:
+        """What makes a commit the one of this epoch. It is tried once: whoever commits in between has to be
+        looked at first."""
+        from deltalake import CommitProperties, Transaction
+
+        entry = replace(entry, epoch=self._token)
+        return CommitProperties(
+            custom_metadata={INFORMATION: orjson.dumps(asdict(entry)).decode()},
+            max_commit_retries=0,
+            app_transactions=[
+                Transaction(app_id=name, version=entry.number) for name in (self._load, self._token)
+            ],
+        )
+
+
+def _merged(commit: dict[str, Any], sent: int) -> int:
+    """The rows that a commit brought into the table: where it was a merge, what its metrics say."""
+    metrics = commit.get("operationMetrics") or {}
+    if "num_target_rows_inserted" not in metrics:
+        return sent
+    return int(metrics["num_target_rows_inserted"]) + int(metrics["num_target_rows_updated"])

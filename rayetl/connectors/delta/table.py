@@ -1,0 +1,170 @@
+"""A Delta table as it is at one version: opened, judged, and described in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from rayetl.connectors.formats.schemas import nullable
+from rayetl.errors import LoadError, SourceError, Terminal
+from rayetl.lazy import lazily
+from rayetl.sql.interop import from_arrow
+from rayetl.sql.types import Field, Schema
+
+if TYPE_CHECKING:
+    import deltalake
+    import pyarrow as pa
+else:
+    pa = lazily("pyarrow")
+
+READABLE = frozenset(("timestampNtz", "deletionVectors", "v2Checkpoint", "vacuumProtocolCheck"))
+"""The reader features of Delta's protocol that change nothing, or whose use is looked for file by file."""
+
+WRITABLE = READABLE | {"appendOnly", "invariants", "checkConstraints", "generatedColumns", "changeDataFeed"}
+"""The writer features under which files can be added; constraints and generated columns in use are refused
+where the columns say so."""
+
+_RULES = ("delta.invariants", "delta.generationExpression", "delta.identity.start")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A data file of a version: its path on this machine, its name in the table, and its partition."""
+
+    path: str
+    named: str
+    size: int
+    partition: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaVersion:
+    """One version of a table below the directory `root`."""
+
+    root: str
+    table: deltalake.DeltaTable
+
+    @classmethod
+    def open(cls, root: str, fault: type[Terminal], at: int | datetime | None = None) -> DeltaVersion | None:
+        """The version `at` (by default the newest) of the table, `None` where there is no table.
+
+        Raises `fault` for a table that is damaged, or has no such version.
+        """
+        lake = _deltalake(fault)
+        # Where there is nothing, the library would make a directory before it says so.
+        if not Path(root).is_dir():
+            return None
+        with told(root, fault):
+            try:
+                table = lake.DeltaTable(root)
+            except lake.exceptions.TableNotFoundError:
+                return None
+            if at is not None:
+                table.load_as_version(at)
+            return cls(root, table)
+
+    @property
+    def version(self) -> int:
+        """The number of this version, from 0."""
+        return int(self.table.version())
+
+    @property
+    def schema(self) -> Schema:
+        """The columns in the table's order, NULL allowed everywhere: files do not keep promises."""
+        found = from_arrow(pa.schema(self.table.schema().to_arrow()))
+        return Schema(tuple(Field(field.name, nullable(field.type)) for field in found))
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The columns that may not be NULL."""
+        return frozenset(field.name for field in self.table.schema().fields if not field.nullable)
+
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        """The partition columns, in order."""
+        return tuple(self.table.metadata().partition_columns)
+
+    def files(self) -> list[DataFile]:
+        """The data files of this version, in an order that depends on their names alone."""
+        actions = pa.table(self.table.get_add_actions(flatten=False))
+        partitions = actions["partition"].to_pylist() if "partition" in actions.column_names else None
+        return sorted(
+            (
+                DataFile(
+                    _local(self.root, name),
+                    unquote(name),
+                    size,
+                    _values(self.partition_by, partitions, place),
+                )
+                for place, (name, size) in enumerate(
+                    zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
+                )
+            ),
+            key=lambda file: file.path,
+        )
+
+    def unreadable(self) -> str | None:
+        """What of this table rayetl cannot read, in words; `None` if it can."""
+        protocol, settings = self.table.protocol(), self.table.metadata().configuration
+        if settings.get("delta.columnMapping.mode", "none") != "none":
+            return "maps its columns to other names (delta.columnMapping.mode)"
+        if unknown := sorted(set(protocol.reader_features or ()) - READABLE - {"columnMapping"}):
+            return f"uses the feature {unknown[0]}"
+        if pa.RecordBatchReader.from_stream(self.table.deletion_vectors()).read_all().num_rows:
+            return "has deletion vectors (rows that are deleted only on paper)"
+        return None
+
+    def unwritable(self) -> str | None:
+        """Why no files can be added to this table, in words; `None` if they can."""
+        protocol, settings = self.table.protocol(), self.table.metadata().configuration
+        known = WRITABLE | {"columnMapping"}
+        if unknown := sorted(set(protocol.writer_features or ()) - known):
+            return f"uses the feature {unknown[0]}"
+        if constraint := next((name for name in settings if name.startswith("delta.constraints.")), None):
+            return f"has the constraint {constraint.removeprefix('delta.constraints.')}, to be checked by SQL"
+        for field in self.table.schema().fields:
+            if any(rule in field.metadata for rule in _RULES):
+                return f"makes or checks the values of its column {field.name!r} itself"
+        return self.unreadable()
+
+
+def _local(root: str, name: str) -> str:
+    """The path of a file that the log names: relative and percent-encoded, or a `file:` address."""
+    return str(Path(root, unquote(name.removeprefix("file://"))))
+
+
+def _values(
+    names: tuple[str, ...], partitions: list[dict[str, Any]] | None, place: int
+) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, partitions[place][name]) for name in names) if partitions is not None else ()
+
+
+def _deltalake(fault: type[Terminal]) -> Any:
+    try:
+        import deltalake
+    except ImportError as error:
+        raise fault(
+            "Delta tables need a library that is not installed", hint="pip install 'rayetl[delta]'"
+        ) from error
+    return deltalake
+
+
+@contextmanager
+def told(root: str, fault: type[Terminal] = SourceError) -> Iterator[None]:
+    """Turns what the library raises into `fault` with one sentence that names the table."""
+    lake = _deltalake(fault)
+    try:
+        yield
+    except (lake.exceptions.DeltaError, ValueError, OSError) as error:
+        doing = "loaded into" if fault is LoadError else "read"
+        raise fault(f"the Delta table {root} cannot be {doing}: {_sentence(error)}") from error
+
+
+def _sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".")[:300] if lines else type(error).__name__

@@ -1,0 +1,73 @@
+"""Files that public corpora taught: the last record, records that are none, footers that contradict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rayetl.connectors.files_source import FilesSource
+from rayetl.connectors.formats import scan_files
+from rayetl.connectors.formats.json_text import read_json
+from rayetl.connectors.formats.options import JsonOptions
+from rayetl.errors import SourceError
+
+
+def read(path: Path, **config: Any) -> list[tuple[Any, ...]]:
+    scan = FilesSource.model_validate({"type": "files", "path": str(path), **config}).describe(None)
+    return scan_files(scan).collect().rows()
+
+
+@pytest.mark.parametrize("multi_line", [False, True])
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("a,b\n1,2", [("1", "2")]),
+        ('a,b\n1,"x, y"', [("1", "x, y")]),
+        ("a,b\n1,2\n3,4", [("1", "2"), ("3", "4")]),
+        ("\n\na,b\n1,2", [("1", "2")]),
+        ("a,b\n", []),
+        ("a,b", []),
+    ],
+)
+def test_a_lone_record_without_a_line_end_is_no_header(
+    tmp_path: Path, text: str, rows: list[Any], multi_line: bool
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    assert read(path, options={"header": True, "multi_line": multi_line}) == rows
+
+
+@pytest.mark.parametrize("text", ["{bad\n", "[1, 2]", '["\\ud800"]', "[" * 500 + "]" * 500, "7\n"])
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_json_without_any_field_is_refused(tmp_path: Path, text: str, multi_line: bool) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=r"no record of the file .*t\.json is a JSON object"):
+        read(path, options={"multi_line": multi_line})
+
+
+@pytest.mark.parametrize("text", ["", "\n", "[]"])
+def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    assert read(path) == []
+
+
+def test_half_a_surrogate_pair_is_a_question_mark() -> None:
+    found = read_json('{"a": "x\\ud800y", "\\udfaa": ["\\uD834\\uDD1E", "\\\\ud800"]}', JsonOptions())
+    assert found == {"a": "x?y", "?": ["\U0001d11e", "\\ud800"]}
+
+
+def test_a_footer_that_contradicts_its_row_groups_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": range(7)}), path)
+    whole = path.read_bytes()
+    seven, none = b"\x16\x0e\x19", b"\x16\x00\x19"  # the field of all rows, before the list of row groups
+    assert whole.count(seven) == 1
+    path.write_bytes(whole.replace(seven, none))
+    with pytest.raises(SourceError, match=r"t\.parquet is damaged: its footer counts 0 rows in all, but 7"):
+        read(path)
