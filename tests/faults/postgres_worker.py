@@ -14,9 +14,13 @@ import polars as pl
 
 from rayetl import failpoints
 from rayetl.connectors.base import Epoch
-from rayetl.connectors.postgres import session, tracker, writing
-from rayetl.connectors.postgres.connection import Connection
+from rayetl.connectors.databases import session
+from rayetl.connectors.databases.connection import Connection
+from rayetl.connectors.postgres import tracker, writing
 from rayetl.connectors.postgres.load import PostgresLoad
+from rayetl.connectors.postgres.merging import PostgresMerger
+from rayetl.connectors.postgres.session import PostgresSession
+from rayetl.connectors.postgres.tracker import PostgresTracker
 from rayetl.errors import CommitConflict, LoadError, Retryable
 from rayetl.names import ROW
 from rayetl.sql.types import LONG, STRING, Field, Schema
@@ -102,7 +106,7 @@ def _rows(work: Load, chunk: int) -> pl.DataFrame:
 
 def _token_after_the_rows() -> None:
     """The epoch is entered in a transaction of its own, once the rows are committed."""
-    add, execute = tracker.Tracker.add, Connection.execute
+    add, execute = PostgresTracker.add, Connection.execute
     waiting: list[Any] = []
 
     def later(self: Any, *given: Any) -> None:
@@ -111,12 +115,12 @@ def _token_after_the_rows() -> None:
     def then(self: Connection, statement: str, doing: str) -> int:
         done = execute(self, statement, doing)
         if doing == "committing":
-            failpoints.failpoint("postgres.between")
+            failpoints.failpoint("database.between")
             for each, given in waiting:
                 add(each, *given)
         return done
 
-    tracker.Tracker.add, Connection.execute = later, then
+    PostgresTracker.add, Connection.execute = later, then
 
 
 def _no_transaction() -> None:
@@ -132,55 +136,55 @@ def _no_transaction() -> None:
 
 def _no_token() -> None:
     """Committed epochs are neither found nor protected by the tracker's key."""
-    tracker.Tracker.find = lambda self, connection: None
-    tracker.Tracker.add = lambda self, connection, mode, entry: None
+    PostgresTracker.find = lambda self, connection: None
+    PostgresTracker.add = lambda self, connection, mode, entry: None
 
 
 def _delete_first() -> None:
     """`overwrite` empties the table before its transaction."""
-    may_load = session.PostgresSession._may_load
+    may_load = PostgresSession._may_load
 
     def early(self: Any, connection: Connection, table: Any) -> bool:
         with self.load.connect(LoadError) as other:
             other.execute(f"DELETE FROM {table.sql}", "emptying")
         return may_load(self, connection, table)
 
-    session.PostgresSession._may_load = early
+    PostgresSession._may_load = early
 
 
 def _delete_nothing() -> None:
     """`overwrite` adds."""
-    session.PostgresSession._may_load = lambda self, connection, table: True
+    PostgresSession._may_load = lambda self, connection, table: True
 
 
 def _lost_is_done() -> None:
     """A COMMIT whose answer is lost is taken for one that was done."""
-    session.PostgresSession._settle = lambda self, lost: None
+    PostgresSession._settle = lambda self, lost: None
 
 
 def _no_fence() -> None:
     """Runs do not wait for one another, and the tracker takes an epoch twice."""
-    tracker.Tracker.fence = lambda self, connection: None
+    PostgresTracker.fence = lambda self, connection: None
     create = tracker._CREATE
     tracker._CREATE = create[: create.index(",\n  PRIMARY KEY")] + "\n)"
 
 
 def _dropped_chunk() -> None:
     """A chunk is counted and not sent."""
-    copy = writing.Copier.copy
+    take = writing.Copier.take
 
     def some(self: writing.Copier, rows: pl.DataFrame) -> None:
         if self.copied == CHUNK:
             self.copied += rows.height
         else:
-            copy(self, rows)
+            take(self, rows)
 
-    writing.Copier.copy = some
+    writing.Copier.take = some
 
 
 def _old_rows_stay() -> None:
     """An upsert touches rows whose key is there, and changes nothing but the key."""
-    session.Merger._conflict = lambda self: ' ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id"'
+    PostgresMerger._conflict = lambda self: ' ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id"'
 
 
 BUGS = {

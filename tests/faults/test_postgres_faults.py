@@ -106,10 +106,11 @@ def test_every_failpoint_of_the_load_is_one_that_is_fired(
     execute: Execute, database: Database, tmp_path: Path
 ) -> None:
     """The test above kills at every point that it finds passed; no point is passed in none of the modes."""
-    sources = (Path(__file__).parents[2] / "rayetl/connectors/postgres").glob("*.py")
+    connectors = Path(__file__).parents[2] / "rayetl/connectors"
+    sources = [*connectors.glob("databases/*.py"), *connectors.glob("postgres/*.py")]
     names = {name for path in sources for name in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())}
-    wanted = {(name, mode) for name in names for mode in MODES if name != "postgres.merged"}
-    wanted.add(("postgres.merged", "upsert"))
+    wanted = {(name, mode) for name in names for mode in MODES if name != "database.merged"}
+    wanted.add(("database.merged", "upsert"))
     fired = set()
     for mode in MODES:
         seed(database, mode)
@@ -133,7 +134,7 @@ def test_a_crash_of_the_server_at_any_point_is_recovered_from(
         postgres_server.start()
         connection.close()
         stopped.join(30)
-        assert stopped.exitcode == (COMMITTED if name == "postgres.committed" else LOST), name
+        assert stopped.exitcode == (COMMITTED if name == "database.committed" else LOST), name
         assert_whole(database, before, after(work, before))
         assert_recovers(execute, database, work, before)
 
@@ -174,7 +175,7 @@ def test_runs_of_different_epochs_all_win_one_after_the_other(start, database: D
 def test_a_zombie_cannot_commit(start, execute: Execute, controller: Controller, database: Database) -> None:
     before = seed(database, "append")
     work = Load(database.config, "k1")
-    zombie = start(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
+    zombie = start(replace(work, arm="database.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
     database.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
@@ -300,10 +301,10 @@ def once(execute: Execute, database: Database, work: Load) -> None:
 
 
 REVEALED = {
-    "token_after_the_rows": ("append", kill_at("postgres.between")),
-    "no_transaction": ("append", kill_at("postgres.copied")),
-    "no_token": ("append", kill_at("postgres.committed")),
-    "delete_first": ("overwrite", kill_at("postgres.prepared")),
+    "token_after_the_rows": ("append", kill_at("database.between")),
+    "no_transaction": ("append", kill_at("database.sent")),
+    "no_token": ("append", kill_at("database.committed")),
+    "delete_first": ("overwrite", kill_at("database.prepared")),
     "delete_nothing": ("overwrite", once),
     "lost_is_done": ("append", lose_the_answer),
     "dropped_chunk": ("append", once),
@@ -325,7 +326,7 @@ def test_no_fence_is_seen_when_two_run_at_once(
 ) -> None:
     before = seed(database, "append")
     work = Load(database.config, "k1", bug="no_fence")
-    racer = start(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
+    racer = start(replace(work, arm="database.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
     assert execute(work) == COMMITTED
     connection.close()
