@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
 from services.spark_host import SparkHost
 
@@ -35,6 +36,23 @@ def database(postgres_server: Postgres) -> Iterator[Database]:
     made = postgres_server.create()
     yield made
     postgres_server.drop(made)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Mariadb]:
+    """The MariaDB server of this process: with pytest-xdist, one for each worker."""
+    server = Mariadb()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
+    """A fresh MariaDB database of the test's own."""
+    made = mariadb_server.create()
+    yield made
+    mariadb_server.drop(made)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.base import Service
+from services.mariadb import Mariadb
 from services.postgres import Postgres
 
-SERVICES: dict[str, type[Service]] = {service.name: service for service in (Postgres,)}
+SERVICES: dict[str, type[Service]] = {service.name: service for service in (Postgres, Mariadb)}
 """The services by name: a new one is one file and its name here."""
