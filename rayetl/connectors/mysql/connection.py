@@ -115,12 +115,11 @@ class MysqlConnection(Connection):
             )
 
     @property
-    def errors(self) -> type[Exception]:
+    def errors(self) -> Any:
         """The base of what the driver raises."""
         from pymysql import MySQLError
 
-        kind: type[Exception] = MySQLError
-        return kind
+        return MySQLError
 
     @property
     def is_mariadb(self) -> bool:
@@ -185,16 +184,14 @@ class MysqlConnection(Connection):
         cursor.execute("SHOW WARNINGS")
         for level, number, said in cursor.fetchall():
             if level != "Note":
-                error = self.errors(number, said)
-                error.sqlstate = "01000"  # type: ignore[attr-defined]
-                raise error
+                raise self.errors(number, said, sqlstate="01000")
 
     @contextmanager
     def cursor(self, doing: str, seen: Callable[[Exception], None] = lambda _: None) -> Iterator[Any]:
         try:
             with self._wire.cursor() as cursor:
                 yield cursor
-        except (self.errors, OSError) as error:
+        except (self.errors, OSError, RuntimeError) as error:
             seen(error)
             raise self._scrubbed(statement_fault(error, self.server, doing, self._terminal)) from None
 

@@ -35,9 +35,9 @@ def client(server: Server) -> str:
 
 
 def code(error: Exception) -> int:
-    """The server's or driver's number of an error; 0 where there is none."""
-    first = error.args[0] if error.args else 0
-    return first if isinstance(first, int) else 0
+    """The server's or driver's number of an error; -1 where there is none."""
+    first = error.args[0] if error.args else -1
+    return first if isinstance(first, int) else -1
 
 
 def sqlstate(error: Exception) -> str | None:
@@ -90,7 +90,7 @@ def statement_fault(error: Exception, server: Server, doing: str, terminal: type
             hint=f"it is tried again; if it stays so, see the server's log, or try: {client(server)}",
             endpoint=server.endpoint,
         )
-    told = f" (error {number}, SQLSTATE {state})" if state else f" (error {number})"
+    told = f" (error {number}, SQLSTATE {state})" if state else ""
     if number in _PASSING:
         return Retryable(
             f"MySQL at {server} could not go on while {doing}: {said}{told}",

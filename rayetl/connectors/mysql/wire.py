@@ -46,23 +46,8 @@ class Sent:
     warnings: int
 
 
-class _Packet(MysqlPacket):  # type: ignore[misc]
-    """Keeps the SQLSTATE of an error, which the driver drops."""
-
-    def raise_for_error(self) -> None:
-        data = self.get_all_data()
-        try:
-            super().raise_for_error()
-        except MySQLError as error:
-            error.sqlstate = data[4:9].decode("ascii", "replace") if data[3:4] == b"#" else None
-            raise
-
-
 class Wire(Connection):  # type: ignore[misc]
     """A connection of the driver with what it lacks."""
-
-    def _read_packet(self, packet_type: Any = MysqlPacket) -> Any:
-        return super()._read_packet(_Packet if packet_type is MysqlPacket else packet_type)
 
     def columns(self, query: str) -> list[Any]:
         """The columns of a query as the protocol describes them; it is not run."""
@@ -107,9 +92,7 @@ class Wire(Connection):  # type: ignore[misc]
             self._read_packet()
         if parameters:
             self._forget(number)
-            error = err.ProgrammingError(1210, f"the query has {parameters} `?` outside of quotes")
-            error.sqlstate = "HY000"
-            raise error
+            raise err.ProgrammingError(1210, f"the query has {parameters} `?` outside of quotes")
         return number, fields
 
     def _skip(self, columns: int) -> None:
@@ -153,7 +136,7 @@ class Wire(Connection):  # type: ignore[misc]
             if after > end:
                 break
             if data[at + 4]:
-                packet = _Packet(bytes(data[at + 4 : after]), self.encoding)
+                packet = MysqlPacket(bytes(data[at + 4 : after]), self.encoding)
                 if packet.is_error_packet():
                     packet.raise_for_error()
                 return at, True
