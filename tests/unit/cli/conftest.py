@@ -82,15 +82,6 @@ def fake(monkeypatch):
     return kind
 
 
-@pytest.fixture(autouse=True)
-def logging_restored():
-    root = logging.getLogger("rayetl")
-    before = root.handlers[:], root.propagate, root.level
-    yield
-    root.handlers[:], root.propagate = before[0], before[1]
-    root.setLevel(before[2])
-
-
 @dataclass(frozen=True)
 class Outcome:
     code: int
