@@ -1,9 +1,9 @@
 """The dataclasses of the standard library, made when they are used instead of when they are imported.
 
-`dataclasses` compiles six methods from text for every frozen class. That was a seventh of the time in which
-`rayetl run` starts, most of it for classes that the run never makes one of. Here a class gets its methods from
-a few closures, and the one that has to be compiled, `__init__`, when the first instance is made. `fields`,
-`replace`, `asdict` and pattern matching work as ever; `InitVar` and `order` are left out.
+`dataclasses` compiles six methods from text for every frozen class. That was a sixth of what starting
+`rayetl run` takes, most of it for classes of which the run never makes an instance. Here a class gets its
+methods from a few closures, and the one that has to be compiled, `__init__`, when its first instance is made.
+`fields`, `replace`, `asdict` and pattern matching work as ever; `InitVar` and `order` are left out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ _put = object.__setattr__
 
 
 def _dataclass(
-    *, frozen: bool = False, slots: bool = False, eq: bool = True, repr: bool = True, kw_only: bool = False
+    *,
+    frozen: bool = False,
+    slots: bool = False,
+    eq: bool = True,
+    repr: bool = True,  # noqa: A002 - the standard library's name
+    kw_only: bool = False,
 ) -> Callable[[type], type]:
     """As `dataclasses.dataclass`, with these of its parameters."""
 
     def made(plain: type) -> type:
         own = set(vars(plain))
-        standard: Any = dataclasses.dataclass(
-            init=False, repr=False, eq=False, slots=slots, kw_only=kw_only
-        )
+        standard: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)
         cls: type = standard(plain)
         members: dict[str, object] = {"__init__": _init(cls, frozen, slots)}
         if repr:
@@ -55,12 +58,12 @@ def _dataclass(
 
 
 def _init(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
-    def __init__(self: Any, *args: Any, **given: Any) -> None:
+    def first(self: Any, *args: Any, **given: Any) -> None:
         compiled = _compiled(cls, frozen, slots)
         cls.__init__ = compiled  # type: ignore[misc]
         compiled(self, *args, **given)
 
-    return __init__
+    return first
 
 
 def _compiled(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
@@ -109,21 +112,21 @@ def _values(cls: type) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def _eq(values: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any, object], bool]:
-    def __eq__(self: Any, other: object) -> bool:
+    def equal(self: Any, other: object) -> bool:
         return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
 
-    return __eq__
+    return equal
 
 
 def _repr(cls: type) -> Callable[[Any], str]:
     names = [field.name for field in dataclasses.fields(cls) if field.repr]  # type: ignore[arg-type]
 
     @reprlib.recursive_repr()
-    def __repr__(self: Any) -> str:
+    def shown(self: Any) -> str:
         inside = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{self.__class__.__qualname__}({inside})"
 
-    return __repr__
+    return shown
 
 
 def _refuse_to_set(_: object, name: str, __: object) -> None:
