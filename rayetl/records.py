@@ -67,7 +67,7 @@ def _init(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
 
 
 def _compiled(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)
     names: dict[str, Any] = {"_put": _put, "_DEFAULT": _DEFAULT}
     parameters = ["self", *(_parameter(field) for field in fields if field.init and not field.kw_only)]
     named = [_parameter(field) for field in fields if field.init and field.kw_only]
@@ -105,7 +105,7 @@ def _value(field: Field[Any], slots: bool) -> str | None:
 
 
 def _values(cls: type) -> Callable[[Any], tuple[Any, ...]]:
-    names = [field.name for field in dataclasses.fields(cls) if field.compare]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cls) if field.compare]
     if len(names) > 1:
         return attrgetter(*names)
     return lambda record: tuple(getattr(record, name) for name in names)
@@ -119,7 +119,7 @@ def _eq(values: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any, object], boo
 
 
 def _repr(cls: type) -> Callable[[Any], str]:
-    names = [field.name for field in dataclasses.fields(cls) if field.repr]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cls) if field.repr]
 
     @reprlib.recursive_repr()
     def shown(self: Any) -> str:
