@@ -35,7 +35,7 @@ def _dataclass(
         own = set(vars(plain))
         standard: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)
         cls: type = standard(plain)
-        members: dict[str, object] = {"__init__": _init(cls, frozen, slots)}
+        members: dict[str, object] = {"__init__": _Init(cls, frozen, slots)}
         if repr:
             members["__repr__"] = _repr(cls)
         if eq:
@@ -57,13 +57,17 @@ def _dataclass(
     return made
 
 
-def _init(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
-    def first(self: Any, *args: Any, **given: Any) -> None:
-        compiled = _compiled(cls, frozen, slots)
-        cls.__init__ = compiled  # type: ignore[misc]
-        compiled(self, *args, **given)
+class _Init:
+    """Stands where `__init__` will be, and puts it there for whoever asks for it first."""
 
-    return first
+    def __init__(self, cls: type, frozen: bool, slots: bool) -> None:
+        self._of = cls, frozen, slots
+
+    def __get__(self, instance: object, owner: type) -> Callable[..., None]:
+        compiled = _compiled(*self._of)
+        self._of[0].__init__ = compiled  # type: ignore[misc]
+        bound: Callable[..., None] = compiled.__get__(instance, owner)
+        return bound
 
 
 def _compiled(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:

@@ -1,6 +1,5 @@
 """A pipeline that does no work, in place of the real one, and a way to call the command."""
 
-import logging
 import sys
 import types
 from dataclasses import dataclass, replace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from dataclasses import FrozenInstanceError, field, replace
 from typing import Any, ClassVar
@@ -110,6 +111,12 @@ def test_the_same_refusal(name: str, args: tuple[Any, ...], given: dict[str, Any
     for made in (OURS[name], THEIRS[name], OURS[name]):
         with pytest.raises(TypeError, match="argument"):
             made(*args, **given)
+
+
+@pytest.mark.parametrize("name", ["Point", "Counter", "Named", "Empty"])
+def test_the_same_signature(name: str) -> None:
+    fresh = declared(records.dataclass)[name]
+    assert list(inspect.signature(fresh).parameters) == list(inspect.signature(THEIRS[name]).parameters)
 
 
 def test_equal_by_values_that_compare() -> None:
