@@ -75,7 +75,12 @@ def _roots(path: str) -> list[str]:
     expanded = os.path.expanduser(path)
     if os.path.exists(expanded):
         return [expanded]
-    found = sorted(item for pattern in _braces(expanded) for item in glob.glob(pattern, recursive=True))
+    found = sorted(
+        item
+        for pattern in _braces(expanded)
+        for item in glob.glob(pattern, recursive=True)
+        if not _hidden(os.path.basename(item)) or _hidden(os.path.basename(pattern))
+    )
     if not found:
         what = (
             "no file fits the pattern"
