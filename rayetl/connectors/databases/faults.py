@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rayetl.errors import CredentialError, Retryable, RunError
+from rayetl.records import dataclass
 
 
 class Refused(CredentialError):

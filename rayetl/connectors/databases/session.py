@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.base import BatchesTarget, Epoch, LoadResult, LoadSession
@@ -23,6 +23,7 @@ from rayetl.connectors.databases.writing import Writer
 from rayetl.errors import BooksError, CommitConflict, LoadError, Retryable
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from rayetl.connectors.databases.naming import QualifiedName
 from rayetl.errors import LoadError
+from rayetl.records import dataclass
 from rayetl.sql.types import DataType, Field, Schema
 
 

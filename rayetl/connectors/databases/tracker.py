@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.databases.connection import Connection
 from rayetl.connectors.databases.naming import QualifiedName
 from rayetl.errors import CommitConflict, LoadError
+from rayetl.records import dataclass
 
 TRACKER = "rayetl_epochs"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.databases.faults import Fault
@@ -12,6 +12,7 @@ from rayetl.connectors.databases.naming import QualifiedName
 from rayetl.errors import LoadError
 from rayetl.lazy import lazily
 from rayetl.names import BAD, FIELD, PREFIX, ROW, RULE
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rayetl.connectors.databases.naming import QualifiedName, Spelling
+from rayetl.records import dataclass
 
 SPELLING = Spelling("MySQL", "`", longest=64, counted="characters", folds=False)
 

@@ -6,7 +6,7 @@ the lock that stands for pipeline, load and table: it belongs to the connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from rayetl.connectors.databases.connection import Connection
@@ -25,6 +25,7 @@ from rayetl.connectors.mysql.ways import way
 from rayetl.connectors.mysql.writing import MysqlMerger, Stage, Staged, Straight
 from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 
 _STRICT = (
     "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"

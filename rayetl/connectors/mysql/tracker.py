@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rayetl.connectors.databases import tracker
 from rayetl.connectors.databases.connection import Connection
 from rayetl.connectors.databases.tracker import Entry, Tracker, digest
 from rayetl.connectors.mysql.naming import literal
+from rayetl.records import dataclass
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (

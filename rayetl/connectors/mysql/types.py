@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rayetl.connectors.mysql.naming import identifier
 from rayetl.errors import SourceError
+from rayetl.records import dataclass
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.mysql.naming import identifier
 from rayetl.errors import LoadError
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from pymysql import MySQLError, err
 from pymysql.connections import Connection
 from pymysql.constants import COMMAND
 from pymysql.protocol import FieldDescriptorPacket, MysqlPacket, OKPacketWrapper
+
+from rayetl.records import dataclass
 
 _LONGEST = 0xFFFFFF
 """Bytes of a packet; what is longer goes on in the next one."""

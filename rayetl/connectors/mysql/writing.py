@@ -8,7 +8,7 @@ SELECT under a strict `sql_mode` moves them or says which one it refuses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.databases.faults import Fault
@@ -24,6 +24,7 @@ from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.names import ROW
+from rayetl.records import dataclass
 from rayetl.sql.interop import polars_type
 from rayetl.sql.types import DATE, LONG, TIMESTAMP, TIMESTAMP_NTZ, DataType
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.databases.faults import Fault
@@ -16,6 +16,7 @@ from rayetl.connectors.postgres.ways import Way, stage_type
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.names import ROW
+from rayetl.records import dataclass
 from rayetl.sql.interop import to_polars
 from rayetl.sql.types import LONG, Schema
 from rayetl.sql.types import Field as Column

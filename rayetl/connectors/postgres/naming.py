@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rayetl.connectors.databases.naming import QualifiedName, Spelling
+from rayetl.records import dataclass
 
 SPELLING = Spelling("PostgreSQL", '"', longest=63, counted="bytes", folds=True)
 """The server cuts longer names off without a word."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rayetl.connectors.databases.connection import Connection
 from rayetl.connectors.databases.load import KEYED
@@ -21,6 +21,7 @@ from rayetl.connectors.postgres.ways import Way, way
 from rayetl.connectors.postgres.writing import Copier, Staged
 from rayetl.failpoints import failpoint
 from rayetl.names import ROW
+from rayetl.records import dataclass
 from rayetl.sql.types import LONG
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rayetl.connectors.base import BatchScan, Reading
@@ -13,6 +12,7 @@ from rayetl.connectors.databases.source import DatabaseSource
 from rayetl.connectors.postgres.connection import PostgresConnection, UsesPostgres
 from rayetl.connectors.postgres.naming import TableName, identifier, literal
 from rayetl.connectors.postgres.types import ServerColumn, server_columns
+from rayetl.records import dataclass
 from rayetl.sql.types import Field as Column
 from rayetl.sql.types import Schema
 

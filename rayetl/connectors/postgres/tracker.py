@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rayetl.connectors.databases import tracker
 from rayetl.connectors.databases.connection import Connection
 from rayetl.connectors.databases.tracker import TRACKER, Entry, Tracker, digest
 from rayetl.connectors.postgres.naming import literal
 from rayetl.errors import Retryable
+from rayetl.records import dataclass
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.databases.faults import Fault
@@ -13,6 +13,7 @@ from rayetl.connectors.postgres.connection import PostgresConnection
 from rayetl.connectors.postgres.merging import PostgresMerger
 from rayetl.connectors.postgres.ways import Way, encode
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import polars as pl
