@@ -37,7 +37,7 @@ CHUNK_BYTES = 32 << 20
 is refused."""
 
 
-@dataclass
+@dataclass()
 class DatabaseSession(LoadSession, BatchesTarget):
     """See `LoadSession`. The target of the rows is the session itself."""
 

@@ -34,7 +34,7 @@ _STRICT = (
 """A value that does not fit is refused; a 0 stays a 0 in a column that counts by itself."""
 
 
-@dataclass
+@dataclass()
 class MysqlSession(DatabaseSession):
     """See `DatabaseSession`."""
 

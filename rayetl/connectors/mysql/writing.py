@@ -40,7 +40,7 @@ _FORMATS: dict[DataType, str] = {
 }
 
 
-@dataclass
+@dataclass()
 class Stage:
     """A temporary table of the connection beside the target, made when it is first needed."""
 
@@ -103,7 +103,7 @@ def _as(sent: pl.Series, kind: DataType) -> pl.Series:
     return sent.cast(polars_type(kind))
 
 
-@dataclass
+@dataclass()
 class MysqlMerger(Merger):
     """See `Merger`."""
 
@@ -161,7 +161,7 @@ class MysqlMerger(Merger):
         self._refuse_repeated(*self.stage.connection.rows(query, "looking for repeated keys")[0])
 
 
-@dataclass
+@dataclass()
 class Straight(Writer):
     """Loads rows into the target; where the server has something against one, over a stage."""
 
@@ -191,7 +191,7 @@ class Straight(Writer):
         return self.loaded + self.merger.merged
 
 
-@dataclass
+@dataclass()
 class Staged(Writer):
     """Loads rows into a stage, and has them moved from there in the end."""
 

@@ -29,7 +29,7 @@ else:
 _STAGE = TableName(None, STAGE)
 
 
-@dataclass
+@dataclass()
 class PostgresMerger(Merger):
     """See `Merger`."""
 

@@ -25,7 +25,7 @@ from rayetl.records import dataclass
 from rayetl.sql.types import LONG
 
 
-@dataclass
+@dataclass()
 class PostgresSession(DatabaseSession):
     """See `DatabaseSession`."""
 
