@@ -693,3 +693,21 @@ def test_a_password_that_changes_while_a_run_is_under_way_costs_no_row(
     assert [type(error) for error in refusals] == [Refused], "asked once more, not more often"
     owner = MariaDatabase(maria.host, maria.port, maria.database, maria.user, "another")
     assert owner.rows("SELECT count(*), count(DISTINCT id) FROM b") == [(1000, 1000)]
+
+
+def test_the_example_config_holds(maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    for field, value in maria.config.items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_WAREHOUSE__{field.upper()}", str(value))
+    maria.execute(
+        "CREATE TABLE orders (id int PRIMARY KEY, shop varchar(20), amount decimal(10,2), paid bool, "
+        "ordered_at datetime)",
+        "INSERT INTO orders SELECT seq, if(seq % 2, 'north', 'south'), seq, seq > 10, "
+        "'2024-01-01' + INTERVAL seq HOUR FROM seq_1_to_100",
+    )
+    run = Pipeline.load(Path(__file__).parents[2] / "configs/shop_mysql.yaml")
+    assert [case.passed for case in run.test().cases] == [True]
+    for key in ("one", "two"):
+        assert run.run(run_key=key).rows_read == 90
+        assert maria.rows("SELECT count(*), sum(turnover), sum(orders) FROM daily") == [
+            (10, Decimal(5050 - 55), 90)
+        ]
