@@ -113,7 +113,8 @@ class DeltaVersion(LakeVersion):
     def has_rows(self) -> bool:
         return bool(self.files())
 
-    def objections(self, load: LakeLoad) -> Iterator[str]:
+    def objections(self, load: LakeLoad, rows: Schema) -> Iterator[str]:
+        del rows
         if load.mode == "overwrite" and self.table.metadata().configuration.get("delta.appendOnly") == "true":
             yield "it is append-only (delta.appendOnly)"
 

@@ -63,9 +63,13 @@ def _body(target: FilesTarget) -> list[tuple[str, pl.Expr]]:
 
 def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     compression = options.compression or "zstd"
+    if target.columns is not None:
+        kinds = pl.DataFrame(target.columns.empty_table()).schema
+        rows = rows.cast(dict(kinds))
     sink = rows.sink_parquet(  # type: ignore[call-overload]
         _place(target, ".parquet"),
         compression=compression,
+        arrow_schema=target.columns,
         mkdir=True,
         lazy=True,
     )

@@ -53,7 +53,7 @@ def _faults(load: LakeLoad, found: LakeVersion, rows: Schema) -> Iterator[str]:
         yield f"it is partitioned by {shown}, not by {', '.join(wanted)}"
     if load.replace == "partitions" and not own_partitions:
         yield "it has no partitions that could be replaced"
-    yield from found.objections(load)
+    yield from found.objections(load, rows)
 
 
 def assert_complete(load: LakeLoad, found: LakeVersion, files: Sequence[StagedFile]) -> None:

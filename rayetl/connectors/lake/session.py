@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
@@ -42,15 +43,15 @@ class LakeSession(LoadSession, Generic[V, C]):
     load: LakeLoad
     epoch: Epoch
     schema: Schema
-    _staging: Staging = field(init=False)
     _lock: Lock | None = field(init=False, default=None)
     _attempt: Attempt | None = field(init=False, default=None)
     _linked: bool = field(init=False, default=False)
     _cut: tuple[str, ...] = field(init=False, default=())
     _started: float = field(init=False, default=0.0)
 
-    def __post_init__(self) -> None:
-        self._staging = self._place()
+    @cached_property
+    def _staging(self) -> Staging:
+        return self._place()
 
     # What each kind of table does in its own way
 

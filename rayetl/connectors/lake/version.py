@@ -54,5 +54,5 @@ class LakeVersion(ABC):
         """Why no files can be added to this table, in words; `None` if they can."""
 
     @abstractmethod
-    def objections(self, load: LakeLoad) -> Iterator[str]:
-        """What else of this table keeps a load out, each in words."""
+    def objections(self, load: LakeLoad, rows: Schema) -> Iterator[str]:
+        """What else of this table keeps the rows of a load out, each in words."""

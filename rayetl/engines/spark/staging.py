@@ -37,11 +37,12 @@ def stage(frame: DataFrame, target: FilesTarget, work: Path) -> int:
 
 
 def _is_sparks(target: FilesTarget) -> bool:
-    """Whether Spark's writer makes files of the very same kind. It knows no size of files and no columns that
-    are derived here, and spells the times in names of directories in the session's time zone."""
+    """Whether Spark's writer makes files of the very same kind. It knows no size of files, no columns that
+    are derived here and no field ids, and spells the times in names of directories in the session's time
+    zone."""
     times = (TIMESTAMP, TIMESTAMP_NTZ)
     by_time = any(field.name in target.partition_by and field.type in times for field in target.schema)
-    own = bool(target.derived) or target.max_bytes is not None or by_time
+    own = bool(target.derived) or target.columns is not None or target.max_bytes is not None or by_time
     return target.format == "parquet" and not own and codec(target) is not None
 
 
