@@ -65,7 +65,7 @@ def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> 
     compression = options.compression or "zstd"
     if target.columns is not None:
         kinds = pl.DataFrame(target.columns.empty_table()).schema
-        rows = rows.cast(dict(kinds))
+        rows = rows.cast(kinds)
     sink = rows.sink_parquet(  # type: ignore[call-overload]
         _place(target, ".parquet"),
         compression=compression,

@@ -30,6 +30,9 @@ else:
     pl, pa, pq = lazily("polars"), lazily("pyarrow"), lazily("pyarrow.parquet")
 
 
+_TURNS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What one commit does: files that it adds, data files that it takes out, and how many rows it brings
@@ -65,13 +68,15 @@ def _ensure_namespace(opened: Opened) -> None:
     if not isinstance(opened.catalog, SqlCatalog):
         opened.catalog.create_namespace_if_not_exists(namespace)
         return
-    try:
-        opened.catalog.create_tables()
-        opened.catalog.create_namespace_if_not_exists(namespace)
-    except SQLAlchemyError:
-        # Another run has just made them, or they cannot be made.
-        opened.catalog.create_tables()
-        opened.catalog.create_namespace_if_not_exists(namespace)
+    for turn in range(_TURNS):
+        try:
+            opened.catalog.create_tables()
+            opened.catalog.create_namespace_if_not_exists(namespace)
+            return
+        except SQLAlchemyError:
+            # Another run has just made them, or they cannot be made.
+            if turn == _TURNS - 1:
+                raise
 
 
 def widening(load: IcebergLoad, found: IcebergVersion, schema: Schema) -> Transaction:

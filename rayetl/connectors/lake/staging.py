@@ -90,7 +90,10 @@ class Staging:
         """Take the right to commit from attempts before. The load's lock is held; where nothing can be locked
         one of them may still be alive: the renaming is its fence, it finds nothing any more."""
         for directory in self._attempts.glob("[0-9]*-*"):
-            directory.rename(directory.with_name(f"{_DEAD}{directory.name}"))
+            # An engine that is still at work makes its directory again, so an attempt may die twice.
+            dead = directory.with_name(f"{_DEAD}{secrets.token_hex(4)}-{directory.name}")
+            with contextlib.suppress(FileNotFoundError):
+                directory.rename(dead)
         failpoint("lake.fenced")
 
     def clear(self, number: int, holder: Callable[[int], str | None]) -> None:
@@ -104,9 +107,11 @@ class Staging:
             dead = Attempt(self.root, directory, self.data)
             if dead.number >= number:
                 continue
-            if holder(dead.number + 1) not in (None, dead.token):
-                dead.unlink()
-            remove_tree(directory)
+            # Where nothing can be locked, another run may clear it at the same time.
+            with contextlib.suppress(FileNotFoundError):
+                if holder(dead.number + 1) not in (None, dead.token):
+                    dead.unlink()
+                remove_tree(directory)
             failpoint("lake.cleared")
         for parking in self._attempts.glob("parked-*"):
             if time.time() - parking.stat().st_mtime > FORGOTTEN:
@@ -135,12 +140,12 @@ class Attempt:
     @property
     def token(self) -> str:
         """What no other attempt is called."""
-        return self.directory.name.rpartition("-")[2]
+        return self.directory.name.split("-")[-1]
 
     @property
     def number(self) -> int:
         """The newest epoch of the load when the attempt began."""
-        return int(self.directory.name.removeprefix(_DEAD).partition("-")[0])
+        return int(self.directory.name.split("-")[-2])
 
     @property
     def is_fenced(self) -> bool:
