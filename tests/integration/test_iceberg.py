@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from iceberg_deletes import delete_rows
 from lakes import IcebergLake, numbers
+from services.iceberg_rest import IcebergRest
 from services.postgres import Database
 
 from rayetl import Pipeline
-from rayetl.errors import ConfigError, CredentialError, LoadError, SourceError
+from rayetl.errors import ConfigError, CredentialError, LoadError, RayetlError, SourceError
 
 LAKE = IcebergLake()
 load, read, seen, source = LAKE.load, LAKE.read, LAKE.seen, LAKE.source
@@ -293,3 +295,50 @@ def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigError, match="belong into `credential`") as told:
         load(numbers(1), catalog={"type": "sql", "uri": uri, "warehouse": "lake"})
     assert "canary" not in str(told.value)
+
+
+@pytest.fixture
+def rest(tmp_path: Path) -> Iterator[IcebergRest]:
+    """A catalog service that wants a token."""
+    service = IcebergRest(tmp_path / "service", token="canary-7f3a")
+    yield service
+    service.stop()
+
+
+def through(service: IcebergRest) -> dict[str, Any]:
+    return {"catalog": {"type": "rest", "uri": service.uri}, "credential": "service"}
+
+
+def test_a_catalog_service(rest: IcebergRest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYETL_CREDENTIAL_SERVICE__TOKEN", "canary-7f3a")
+    with pytest.raises(ConfigError, match=r"there is no Iceberg table shop\.daily in the catalog"):
+        read(**through(rest))
+    load(numbers(1, 2), mode="append", key="a", partition_by="bucket(2, id)", **through(rest))
+    load(numbers(2, 3).with_columns(w=pl.lit(1)), mode="upsert", keys="id", add_columns=True, **through(rest))
+    assert load(numbers(1, 2), mode="append", key="a", **through(rest)).loads[0].status == "skipped"
+    assert sorted(read(**through(rest)).rows()) == [(1, "v1", None), (2, "v2", 1), (3, "v3", 1)]
+    assert rest.commits == 2
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_commit_whose_answer_a_service_loses_is_looked_up(
+    rest: IcebergRest, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    monkeypatch.setenv("RAYETL_CREDENTIAL_SERVICE__TOKEN", "canary-7f3a")
+    if not first:
+        load(numbers(1), mode="append", **through(rest))
+    rest.lost = 1
+    assert load(numbers(2), mode="append", **through(rest)).loads[0].status == "committed"
+    assert rest.commits == (1 if first else 2)
+    assert sorted(read(**through(rest))["id"]) == ([2] if first else [1, 2])
+
+
+def test_a_service_refuses_and_is_away(rest: IcebergRest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYETL_CREDENTIAL_SERVICE__TOKEN", "canary-0000")
+    with pytest.raises(CredentialError, match="the catalog refuses the login") as told:
+        load(numbers(1), **through(rest))
+    assert "canary" not in str(told.value)
+    gone = {**through(rest), "catalog": {"type": "rest", "uri": "http://127.0.0.1:1"}}
+    with pytest.raises(RayetlError, match="cannot be loaded into") as away:
+        load(numbers(1), **gone)
+    assert "canary" not in str(away.value)

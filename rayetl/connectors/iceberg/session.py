@@ -92,7 +92,7 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
 
     def _cuts(self, found: IcebergVersion | None) -> tuple[str, ...]:
         metadata = self._transaction(found).table_metadata
-        return (str(metadata.spec()), str(metadata.schema()))
+        return (metadata.location, str(metadata.spec()), str(metadata.schema()))
 
     @property
     def _merges(self) -> bool:

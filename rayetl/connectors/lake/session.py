@@ -192,6 +192,8 @@ class LakeSession(LoadSession, Generic[V, C]):
 
     def _commit(self, attempt: Attempt, rows: int) -> Entry:
         failpoint("lake.staged")
+        if attempt.is_fenced:
+            raise self._conflict()
         files = attempt.staged()
         if (counted := sum(file.stats.rows for file in files)) != rows:
             raise BooksError(

@@ -80,6 +80,7 @@ class Staging:
         directory = self._attempts / f"{number:08d}-{secrets.token_hex(4)}"
         made = Attempt(self.root, directory, self.data)
         made.staging.mkdir(parents=True)
+        made.mark.touch()
         return made
 
     def has_attempts(self) -> bool:
@@ -148,9 +149,14 @@ class Attempt:
         return int(self.directory.name.split("-")[-2])
 
     @property
+    def mark(self) -> Path:
+        """A file that is there as long as the attempt may commit."""
+        return self.directory / "alive"
+
+    @property
     def is_fenced(self) -> bool:
-        """Whether a later attempt has taken over."""
-        return not self.staging.is_dir()
+        """Whether a later attempt has taken over. An engine may have made the directory again."""
+        return not self.mark.exists()
 
     def aside(self) -> Path:
         """A fresh directory for files that the commit itself writes."""
