@@ -9,7 +9,7 @@ commit's own information, which is cleaned with the log after `delta.logRetentio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ import orjson
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.delta.table import DeltaVersion
 from rayetl.connectors.lake.version import Entry
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import deltalake

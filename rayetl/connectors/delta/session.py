@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.delta.ledger import Ledger
@@ -16,9 +16,10 @@ from rayetl.connectors.lake.session import LakeSession
 from rayetl.connectors.lake.staging import Attempt, StagedFile, Staging
 from rayetl.connectors.lake.version import Entry
 from rayetl.errors import LoadError
+from rayetl.records import dataclass
 
 
-@dataclass
+@dataclass()
 class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
     """See `LakeSession`."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import Field, field_validator
 from rayetl.connectors.iceberg.catalogs import AnyCatalog, RestCatalog, SqlCatalog
 from rayetl.connectors.postgres.connection import is_here
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, SqlError, Terminal
+from rayetl.records import dataclass
 from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import UsesCredential
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.lake.load import is_nested
 from rayetl.connectors.lake.staging import DERIVED
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from rayetl.connectors.base import Epoch
 from rayetl.connectors.iceberg.table import IcebergVersion, ancestors
 from rayetl.connectors.lake.staging import scope_of
 from rayetl.connectors.lake.version import Entry
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

@@ -6,7 +6,7 @@ Only the keys of the new rows and one file of the table are in memory at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from functools import reduce
 from pathlib import Path
@@ -23,6 +23,7 @@ from rayetl.connectors.lake.fitting import missing
 from rayetl.connectors.lake.staging import Attempt, StagedFile
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.interop import to_polars
 from rayetl.sql.types import Field, Schema
 

@@ -4,12 +4,12 @@ file can be read without it, by the names of its columns."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.iceberg.catalogs import local
 from rayetl.connectors.iceberg.table import schema_of
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.interop import polars_type
 from rayetl.sql.types import Schema
 

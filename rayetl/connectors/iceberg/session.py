@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from rayetl.connectors.lake.staging import Attempt, StagedFile, Staging
 from rayetl.connectors.lake.version import Entry
 from rayetl.errors import LoadError
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,7 +39,7 @@ else:
     pl = lazily("polars")
 
 
-@dataclass
+@dataclass()
 class IcebergSession(LakeSession[IcebergVersion, Change]):
     """See `LakeSession`."""
 

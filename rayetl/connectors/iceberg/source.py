@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -20,6 +19,7 @@ from rayetl.connectors.iceberg.table import IcebergVersion
 from rayetl.connectors.listing import fingerprint
 from rayetl.contracts import ContractConfig
 from rayetl.errors import SourceError
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

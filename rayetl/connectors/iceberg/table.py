@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from rayetl.connectors.iceberg.cutting import Cut, cuts_of, unfit_cuts
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.version import LakeVersion
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.interop import from_arrow
 from rayetl.sql.types import Field, Schema
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.iceberg.connection import Opened
@@ -14,6 +13,7 @@ from rayetl.connectors.lake.fitting import missing
 from rayetl.connectors.lake.staging import StagedFile
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.interop import to_arrow
 from rayetl.sql.types import Field, Schema
 

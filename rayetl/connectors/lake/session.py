@@ -12,7 +12,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -27,6 +27,7 @@ from rayetl.connectors.lake.staging import Attempt, StagedFile, Staging
 from rayetl.connectors.lake.version import Entry, LakeVersion
 from rayetl.errors import BooksError, CommitConflict, LoadError, Retryable
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 TRIES = 50
@@ -36,7 +37,7 @@ V = TypeVar("V", bound=LakeVersion)
 C = TypeVar("C")
 
 
-@dataclass
+@dataclass()
 class LakeSession(LoadSession, Generic[V, C]):
     """See `LoadSession`. `V` is a version of the table, `C` what one commit changes in it."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:
