@@ -248,27 +248,10 @@ class Pipeline:
         return SparkEngine(SparkOnRay(settings, address))
 
     def _build(self, found: Any) -> Plan:
-        problems = self._beyond_spark() if self.config.engine.type == "spark" else []
         try:
-            plan = build_plan(self.config, found=found)
+            return build_plan(self.config, found=found)
         except ConfigError as error:
-            raise ConfigError(self._placed([*error.problems, *problems])) from None
-        if problems:
-            raise ConfigError(self._placed(problems))
-        return plan
-
-    def _beyond_spark(self) -> list[Problem]:
-        """The loads that Spark cannot do: a transaction that takes rows lives in one process."""
-        return [
-            Problem(
-                "load.type",
-                f"a load of type {load.type} cannot be run by Spark: its transaction lives in one process",
-                ("load", place, "type"),
-                "leave out `engine: spark`, or load into files",
-            )
-            for place, load in enumerate(self.config.load)
-            if load.takes_batches
-        ]
+            raise ConfigError(self._placed(error.problems)) from None
 
     def _placed(self, problems: Sequence[Problem]) -> list[Problem]:
         placed = [self._loaded.place(problem) for problem in problems]
