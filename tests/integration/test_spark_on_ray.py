@@ -13,10 +13,18 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
-from services.spark_host import CANARY, SparkHost
+from canaries import Canary
+from services.postgres import Database, Postgres
+from services.spark_host import CANARY, LAKE, PLANTED, SparkHost
 
 ROWS = 4_000
-SPARK = {"type": "spark", "executors": 1, "cores": 1, "memory": "600m"}
+SPARK = {
+    "type": "spark",
+    "executors": 1,
+    "cores": 1,
+    "memory": "600m",
+    "conf": {"spark.hadoop.planted": PLANTED.text},
+}
 
 
 @pytest.fixture
@@ -83,13 +91,60 @@ def test_one_session_serves_all_runs(here: Path, spark_host: SparkHost) -> None:
     assert {each.pid for each in spark_host.processes() if "java" in each.name()} == before
 
 
-def test_no_secret_reaches_another_process(here: Path, spark_host: SparkHost) -> None:
-    spark_host.run(config())
-    below = spark_host.processes()
-    assert any("java" in each.name() for each in below)
-    held = [each for each in below if CANARY in " ".join([*command(each), *environment(each).values()])]
-    assert held == []
-    assert environment(psutil.Process(spark_host.pid))["RAYETL_CREDENTIAL_C__PASSWORD"] == CANARY
+def places(host: SparkHost) -> dict[str, bytes]:
+    """All that Spark and Ray show or keep: settings, command lines and environments, files of the session."""
+    told = host.settings()
+    found = {name: text.encode() for name, text in told.items()}
+    for each in host.processes():
+        kind = "java" if "java" in each.name() else "other"
+        found[f"command line of {kind} {each.pid}"] = " ".join(command(each)).encode()
+        found[f"environment of {kind} {each.pid}"] = "\n".join(environment(each).values()).encode()
+    for path in Path(told["session"]).rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            found[f"session file {path}"] = path.read_bytes()
+    return found
+
+
+def holders(canary: Canary, found: dict[str, bytes]) -> list[str]:
+    forms = canary.forms().values()
+    return [place for place, data in found.items() if any(form in data for form in forms)]
+
+
+def test_no_secret_is_where_others_may_look(
+    here: Path, spark_host: SparkHost, postgres_server: Postgres, database: Database
+) -> None:
+    """While rows come of a database and go into it, with a password that this machine's processes can see."""
+    database.execute("CREATE TABLE s AS SELECT g AS n, 's' || g AS s FROM generate_series(1, 20) g")
+    password = CANARY.text.replace("'", "''")
+    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{password}'")
+    server = {name: value for name, value in database.config.items() if name != "password"}
+    postgres = {"type": "postgres", "credential": "c", **server}
+    report = spark_host.run(
+        config(
+            extract={"rows": {**postgres, "table": "s"}},
+            load={"id": "into", **postgres, "table": "t", "mode": "append"},
+        )
+    )
+    assert report.get("status") == "done", report
+    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{database.password}'")
+    assert database.value("SELECT count(*) FROM t") == 18
+    planted = Path(spark_host.settings()["session"], "planted.log")
+    planted.write_text(PLANTED.text)
+    found = places(spark_host) | {"log": Path(report["engine_log"]).read_bytes()}
+    planted.unlink()
+    assert holders(CANARY, found) == holders(LAKE, found) == []
+    own = "\n".join(environment(psutil.Process(spark_host.pid)).values()).encode()
+    assert holders(CANARY, {"own": own}) == holders(LAKE, {"own": own}) == ["own"]
+    seen = " ".join(holders(PLANTED, found))
+    for place in (
+        "Spark's conf",
+        "Hadoop's conf",
+        "environment of the driver JVM",
+        "properties of the driver",
+    ):
+        assert place in seen
+    for place in ("command line of java", "environment of java", "environment of other", "session file"):
+        assert place in seen
 
 
 def command(process: psutil.Process) -> list[str]:
