@@ -11,7 +11,8 @@ print(report.rows_loaded)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -163,10 +164,11 @@ class Pipeline:
         listener, size = progress or Silent(), self._cut_by(split_size)
         if runtime == "local" or self.config.engine.type == "spark":
             # Spark is on Ray of its own accord.
-            make = self._prepared(new_id(), run_key, force, listener)
-            return make(
-                engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
-            ).execute()
+            with self._ending_spark():
+                make = self._prepared(new_id(), run_key, force, listener)
+                return make(
+                    engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
+                ).execute()
         from rayetl.cluster.handover import offered
         from rayetl.cluster.session import connected
 
@@ -191,6 +193,18 @@ class Pipeline:
             )
             raise ConfigError(self._placed([problem]))
         return SPLIT_BYTES if split_size is None else split_size
+
+    @contextmanager
+    def _ending_spark(self) -> Iterator[None]:
+        """A signal ends the Spark session at once, whatever is under way: a query, rows poured, a commit."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.config.engine.type == "spark":
+                from rayetl.cluster.spark_session import stop_spark
+
+                stop_spark(at_once=True)
+            raise
 
     def _places(self) -> dict[str, str]:
         """The paths that a run writes to, by what goes there."""

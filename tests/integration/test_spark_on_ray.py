@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +18,7 @@ import psutil
 import pytest
 from canaries import Canary
 from services.postgres import Database, Postgres
-from services.spark_host import CANARY, LAKE, PLANTED, SparkHost
+from services.spark_host import CANARY, LAKE, PLANTED, ROOT, SparkHost
 
 ROWS = 4_000
 SPARK = {
@@ -198,6 +201,40 @@ def test_a_death_costs_time_and_no_row(here: Path, spark_host: SparkHost, what: 
     assert all(each.status() == psutil.STATUS_ZOMBIE for each in alive)
     after = spark_host.run(config(name="after", load={"type": "files", "path": "after"}))
     assert after["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("until", "number", "code"),
+    [
+        ("starting Spark on Ray", signal.SIGINT, 130),
+        ("source-rows.parquet", signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_rolls_back_in_time_and_leaves_no_process(
+    here: Path, until: str, number: int, code: int
+) -> None:
+    Path("c.json").write_text(json.dumps(config(slow(60))))
+    with Path("said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rayetl", "run", "c.json"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=said,
+            stderr=said,
+        )
+    while until not in Path("said").read_text() and not list(Path(".rayetl").rglob(until)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(3)
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert len(below) > 5
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait() == code
+    assert time.monotonic() - began < 2.5
+    assert f"stopped by {signal.Signals(number).name}" in Path("said").read_text()
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+    assert not list(here.rglob("*.parquet")), "nothing is staged or handed over any more"
 
 
 def test_a_fault_of_a_query_is_one_sentence(here: Path, spark_host: SparkHost) -> None:
