@@ -20,13 +20,15 @@ from canaries import Canary
 from services.postgres import Database, Postgres
 from services.spark_host import CANARY, LAKE, PLANTED, ROOT, SparkHost
 
+import tests.conformance.whole.test_parity as parity
+
 ROWS = 4_000
 SPARK = {
     "type": "spark",
     "executors": 1,
     "cores": 1,
     "memory": "600m",
-    "conf": {"spark.hadoop.planted": PLANTED.text},
+    "conf": {"spark.hadoop.planted": PLANTED.text, "spark.sql.shuffle.partitions": 2},
 }
 
 
@@ -83,6 +85,24 @@ def test_the_same_as_on_polars_and_recognised_by_it(here: Path, spark_host: Spar
     assert (again["status"], again["engine"]) == ("skipped", "polars")
     report = spark_host.run(config(slow(0), engine=SPARK), parity=True)
     assert report["diffs"] == []
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_files_are_read_alike(here: Path, spark_host: SparkHost, form: str) -> None:
+    report = spark_host.run(parity.of_format(form) | {"engine": SPARK}, parity=True)
+    assert report["diffs"] == []
+    assert report["rejects"] > 49
+
+
+def test_verbs_rules_and_contracts_give_the_same(here: Path, spark_host: SparkHost) -> None:
+    parity.write_tables(parity.TABLES)
+    one_of_each = {name.split("_")[0]: name for name in parity.CASES}.values()
+    assert len(one_of_each) > 12
+    report = spark_host.run(parity.verbs(*one_of_each) | {"engine": SPARK}, parity=True)
+    assert report["diffs"] == []
+    report = spark_host.run(parity.judging(parity.JUDGED[::4]) | {"engine": SPARK}, parity=True)
+    assert report["diffs"] == []
+    assert report["rejects"] > 0
 
 
 def test_one_session_serves_all_runs(here: Path, spark_host: SparkHost) -> None:
