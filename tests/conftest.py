@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -62,3 +63,15 @@ def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))
     yield host
     assert not host.stop(), "processes of Spark or Ray outlived the program that started them"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_imported() -> Iterator[None]:
+    """What a program configured in one test is gone in the next, wherever it did so."""
+    yield
+    root = logging.getLogger("rayetl")
+    root.handlers[:] = [logging.NullHandler()]
+    root.propagate = True
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "rayetl"]
+    for name in names:
+        logging.getLogger(name).setLevel(logging.NOTSET)

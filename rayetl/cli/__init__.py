@@ -22,11 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_memory_private()
     code = execute(sys.argv[1:])
     if code in (130, 143):
-        _end(code)
+        _end_at_once(code)
+    _end_quickly()
     return code
 
 
-def _end(code: int) -> None:
+def _end_at_once(code: int) -> None:
     """End the process now: all is rolled back, and whoever sent the signal waits. To take Ray and Spark down
     in good order costs seconds."""
     import os
@@ -39,6 +40,13 @@ def _end(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _end_quickly() -> None:
+    """Spare the process a last collection of everything it holds; the system takes it back at once."""
+    import gc
+
+    gc.freeze()
 
 
 def _quicken() -> None:

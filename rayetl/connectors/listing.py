@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from urllib.parse import unquote
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.options import ListingOptions
 from rayetl.errors import SourceError
+from rayetl.records import dataclass
 from rayetl.sql.types import DATE, DOUBLE, INT, LONG, STRING, TIMESTAMP, DataType, DecimalType, Field
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -75,7 +75,12 @@ def _roots(path: str) -> list[str]:
     expanded = os.path.expanduser(path)
     if os.path.exists(expanded):
         return [expanded]
-    found = sorted(item for pattern in _braces(expanded) for item in glob.glob(pattern, recursive=True))
+    found = sorted(
+        item
+        for pattern in _braces(expanded)
+        for item in glob.glob(pattern, recursive=True)
+        if not _hidden(os.path.basename(item)) or _hidden(os.path.basename(pattern))
+    )
     if not found:
         what = (
             "no file fits the pattern"

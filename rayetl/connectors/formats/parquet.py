@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from rayetl.connectors.formats.values import partition_value
 from rayetl.errors import SourceError, SqlError
 from rayetl.lazy import lazily
 from rayetl.names import ROW, ROW_BITS
+from rayetl.records import dataclass
 from rayetl.sql.interop import from_arrow, polars_type, to_polars
 from rayetl.sql.types import (
     DATE,
@@ -257,7 +257,13 @@ def _fits(footer: _Footer, schema: Schema) -> bool:
 def _same(arrow: Any, kind: DataType) -> bool:
     if pa.types.is_dictionary(arrow):
         return False
-    return bool(pl.Series(pa.nulls(0, arrow)).dtype == polars_type(kind))
+    return bool(_dtype(arrow) == polars_type(kind))
+
+
+@lru_cache(maxsize=1024)
+def _dtype(arrow: Any) -> pl.DataType:
+    """What Polars makes of a type of Arrow; asked for each column of each file."""
+    return pl.Series(pa.nulls(0, arrow)).dtype
 
 
 def _calendar(opened: Any) -> Calendar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars.pouring import Pouring, without_refused
 from rayetl.engines.spark.exchange import from_file, hand_back
 from rayetl.names import ROW
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
