@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from rayetl.connectors.base import Epoch, FilesTarget, Load
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
+from rayetl.connectors.places import LocalPath
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, Model, OneOrMany, Size
@@ -85,7 +86,7 @@ class FilesLoad(Load):
     """Writes Parquet, CSV, JSON lines or Avro files into a local directory."""
 
     type: Literal["files"]
-    path: str = Field(
+    path: LocalPath = Field(
         min_length=1, description="The directory; it is made if it does not exist.", examples=["out/daily"]
     )
     format: FileFormat = Field(default="parquet", description="Format of the files.")

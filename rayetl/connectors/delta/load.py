@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from rayetl.connectors.base import Epoch, Load, LoadSession
+from rayetl.connectors.places import LocalPath
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany, Size
@@ -40,7 +41,7 @@ class DeltaLoad(Load):
     visible in one commit of the table's log."""
 
     type: Literal["delta"]
-    path: str = Field(
+    path: LocalPath = Field(
         min_length=1,
         description="The directory of the table. It is made from the columns of the rows if there is none.",
         examples=["lake/daily"],
