@@ -24,8 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     from rayetl.observability.report import RunReport

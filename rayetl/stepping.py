@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from sqlglot import exp
 
 from rayetl.errors import ConfigPath
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -68,3 +69,15 @@ def bucket(s3_account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Buc
         monkeypatch.setenv(f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value)
     yield s3_account.bucket()
     s3_account.server.mend()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_imported() -> Iterator[None]:
+    """What a program configured in one test is gone in the next, wherever it did so."""
+    yield
+    root = logging.getLogger("rayetl")
+    root.handlers[:] = [logging.NullHandler()]
+    root.propagate = True
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "rayetl"]
+    for name in names:
+        logging.getLogger(name).setLevel(logging.NOTSET)

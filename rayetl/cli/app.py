@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 
-from rayetl.cli import (
-    check,
-    dlq,
-    doctor,
-    explain,
-    faults,
-    init,
-    parity,
-    preview,
-    report,
-    run,
-    schema,
-    settings,
-    test,
-    vault,
-)
+from rayetl.cli import faults, settings
 from rayetl.cli.settings import Settings
 from rayetl.cli.signals import Interrupts
 from rayetl.observability import logs
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    "init": init.init,
-    "check": check.check,
-    "explain": explain.explain,
-    "preview": preview.preview,
-    "test": test.run_tests,
-    "parity": parity.parity,
-    "run": run.run,
-    "report": report.report,
-    "schema": schema.schema,
-    "doctor": doctor.doctor,
+COMMANDS = {
+    "init": "init",
+    "check": "check",
+    "explain": "explain",
+    "preview": "preview",
+    "test": "run_tests",
+    "parity": "parity",
+    "run": "run",
+    "report": "report",
+    "schema": "schema",
+    "doctor": "doctor",
 }
+"""The function of each command, in the module of the command's name."""
+
+GROUPS = ("dlq", "vault")
+"""Commands with commands of their own, each the `app` of its module."""
 
 
 def _version(wanted: bool) -> None:
@@ -83,26 +73,33 @@ def _common(
         raise typer.BadParameter(str(error), param_hint="--log-level") from error
 
 
-def build() -> typer.Typer:
-    """The whole command tree."""
+def build(only: str | None = None) -> typer.Typer:
+    """The whole command tree; where `only` names a command, that one alone, so that it does not pay for the
+    imports of the others."""
     app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=True)
     app.callback()(_common)
+    known = only in COMMANDS or only in GROUPS
     for name, function in COMMANDS.items():
-        app.command(name, epilog=settings.EPILOG)(function)
-    app.add_typer(dlq.app, name="dlq")
-    app.add_typer(vault.app, name="vault")
+        if name == only or not known:
+            app.command(name, epilog=settings.EPILOG)(getattr(_module(name), function))
+    for name in GROUPS:
+        if name == only or not known:
+            app.add_typer(_module(name).app, name=name)
     return app
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"rayetl.cli.{command}")
 
 
 def execute(argv: list[str]) -> int:
     """Parse and run one command; every exception becomes a message on stderr and an exit code."""
-    command: Any = typer.main.get_command(build())
+    arguments = settings.hoist(argv)
+    command: Any = typer.main.get_command(build(arguments[0] if arguments else None))
     chosen = Settings()
     with Interrupts() as interrupts:
         try:
-            code = command.main(
-                args=settings.hoist(argv), prog_name="rayetl", standalone_mode=False, obj=chosen
-            )
+            code = command.main(args=arguments, prog_name="rayetl", standalone_mode=False, obj=chosen)
         except typer.TyperException as error:
             code = faults.usage(error)
         except SystemExit:

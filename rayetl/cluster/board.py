@@ -6,10 +6,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from rayetl.observability.progress import ProgressListener
+from rayetl.records import dataclass
 
 INTERVAL = 0.2
 """Seconds between two reports of a task, and between two looks of the driver."""

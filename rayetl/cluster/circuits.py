@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import ray
@@ -21,6 +21,7 @@ from rayetl.cluster.metrics import show_breaker
 from rayetl.cluster.names import NAMESPACE, breaker_name
 from rayetl.errors import Retryable
 from rayetl.observability.logs import get_logger
+from rayetl.records import dataclass
 from rayetl.resilience.breaker import Breaker, BreakerPolicy, BreakerStatus
 
 _LOG = get_logger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rayetl.engines.polars import PolarsEngine
 from rayetl.errors import RayetlError, RunError
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
+from rayetl.records import dataclass
 from rayetl.runs.parked import Parking
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ Counters stay with a node after the process that counted has ended; gauges are s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,6 +12,7 @@ from ray.util import metrics
 
 from rayetl.engines.base import Measured
 from rayetl.observability.report import RunReport
+from rayetl.records import dataclass
 from rayetl.resilience.breaker import BreakerStatus
 
 _OF_A_RUN = ("pipeline", "run")

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from rayetl.cluster.spark_watch import Pulse, Stall, Watchdog
 from rayetl.config.engines import SparkSettings
 from rayetl.errors import Retryable, RunError, Terminal
 from rayetl.observability.logs import get_logger
+from rayetl.records import dataclass
 from rayetl.secrets.environment import withdraw
 
 if TYPE_CHECKING:

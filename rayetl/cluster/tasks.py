@@ -7,7 +7,7 @@ import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -16,6 +16,7 @@ from rayetl.cluster.board import Reporter, Work
 from rayetl.cluster.handover import adopt
 from rayetl.errors import Terminal
 from rayetl.observability.logs import bound, configure
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     from rayetl.cluster.metrics import Meters

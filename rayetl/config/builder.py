@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rayetl.config.document import MAX_DEPTH, MAX_NODES, Entry, Mapping, Node, Scalar, Sequence
 from rayetl.config.faults import FormError
+from rayetl.records import dataclass
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,7 @@ from rayetl.config.shape import trace
 from rayetl.config.translate import translate
 from rayetl.config.yaml_reader import read_yaml
 from rayetl.errors import ConfigError, ConfigPath, Problem
+from rayetl.records import dataclass
 
 M = TypeVar("M", bound=BaseModel)
 

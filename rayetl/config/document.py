@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
 from pydantic.alias_generators import to_camel, to_snake
 
 from rayetl.config.offsets import Piece, source_index
 from rayetl.errors import ConfigPath, Problem
+from rayetl.records import dataclass
 
 ONLY_SOURCE = "source"
 """The id of a source that is given without one."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping as Names
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from rayetl.config.document import MAX_BYTES, Document, Entry, Mapping, Node, Scalar, Sequence
 from rayetl.config.faults import nearest, quoted
 from rayetl.config.offsets import Piece, source_index
 from rayetl.config.resolve import resolve
 from rayetl.errors import Problem
+from rayetl.records import dataclass
 
 _MOST_PROBLEMS = 100
 _MOST = {"too_large": 1}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,6 +21,7 @@ from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath
 from rayetl.model import OneOrMany
 from rayetl.quality import ValidateStep
+from rayetl.records import dataclass
 from rayetl.steps.base import Step
 
 Metadata = tuple[Any, ...]

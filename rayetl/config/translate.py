@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -24,6 +24,7 @@ from rayetl.config.shape import (
     type_tags,
 )
 from rayetl.errors import ConfigPath, Problem
+from rayetl.records import dataclass
 
 MAX_FAULTS = 200
 """How many faults of one document are put into words."""

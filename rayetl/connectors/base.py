@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,6 +13,7 @@ from pydantic import Field
 from rayetl.errors import Problem
 from rayetl.model import Identifier, Model
 from rayetl.names import ROW_BITS
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:

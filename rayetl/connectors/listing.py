@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from urllib.parse import unquote
 from rayetl.connectors.base import FileStore, InputFile
 from rayetl.connectors.formats.options import ListingOptions
 from rayetl.errors import SourceError
+from rayetl.records import dataclass
 from rayetl.sql.types import DATE, DOUBLE, INT, LONG, STRING, TIMESTAMP, DataType, DecimalType, Field
 
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rayetl.errors import LoadError
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import SplitsReport
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

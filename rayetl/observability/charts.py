@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from rayetl.observability.report import RunReport, StepReport
 from rayetl.observability.text import clean, count, duration, share
+from rayetl.records import dataclass
 
 WIDTH = 1000
 LABEL = 230

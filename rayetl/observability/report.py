@@ -6,11 +6,11 @@ Nothing here computes rows or touches files. `rayetl.observability.store` keeps 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
 from rayetl.observability.codec import from_json, to_json
+from rayetl.records import dataclass
 
 Status = Literal["done", "skipped", "failed", "aborted", "rejects_over_share", "stopped"]
 LoadStatus = Literal["committed", "skipped", "ignored", "not_committed"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from rayetl.errors import RayetlError
 from rayetl.observability.html import to_html
 from rayetl.observability.report import RunReport
+from rayetl.records import dataclass
 
 STATE = Path(".rayetl")
 """Where state lives unless the config says otherwise, relative to the working directory."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 from rayetl.observability.report import (
@@ -17,6 +16,7 @@ from rayetl.observability.report import (
     TableDiff,
     TestReport,
 )
+from rayetl.records import dataclass
 
 TOP_REASONS = 10
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -22,6 +22,7 @@ from rayetl.plan.warnings import warnings_of
 from rayetl.quality.base import Checked
 from rayetl.quality.contract import check_contract, promised_schema
 from rayetl.quality.validate import ValidateStep
+from rayetl.records import dataclass
 from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.types import Schema
 from rayetl.stepping import Input, RowEffect, StepContext

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath, Problem
 from rayetl.plan.checks import PlanStep
+from rayetl.records import dataclass
 from rayetl.steps.fragments import nearest
 
 RESERVED = frozenset({"rejects"})

@@ -21,12 +21,12 @@ How an engine reads it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayetl.errors import ConfigPath, Problem
 from rayetl.names import ROW
+from rayetl.records import dataclass
 from rayetl.sql.types import LONG, Field, Schema
 from rayetl.stepping import RowEffect
 

@@ -9,11 +9,12 @@ of them at once. Whether a step streams is read off its analyzed query, not off 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats import row_groups
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.records import dataclass
 from rayetl.sql import relations
 
 SPLIT_BYTES = 64 * 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
@@ -16,6 +16,7 @@ from rayetl.errors import ConfigPath, Problem, SqlError
 from rayetl.names import PREFIX
 from rayetl.quality.compile import text
 from rayetl.quality.fitting import EXACT_BITS, TIMES, WHOLE
+from rayetl.records import dataclass
 from rayetl.sql import types as t
 from rayetl.stepping import StepContext
 

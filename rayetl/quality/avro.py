@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rayetl.errors import Problem, SqlError
 from rayetl.quality.avro_reader import AvroReader
 from rayetl.quality.canonical import fingerprint
 from rayetl.quality.shapes import Promise, schema_of
+from rayetl.records import dataclass
 from rayetl.sql import types as t
 
 

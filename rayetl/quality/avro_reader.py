@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeGuard
 
 from rayetl.errors import ConfigPath, Problem
 from rayetl.quality.defaults import default_sql
 from rayetl.quality.shapes import Promise, Shape, schema_of
+from rayetl.records import dataclass
 from rayetl.sql import types as t
 
 PRIMITIVES: dict[str, t.DataType] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlglot import exp
+
+from rayetl.records import dataclass
 
 
 class OnFailure(StrEnum):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sqlglot import exp
 
 from rayetl import sql
 from rayetl.names import PREFIX
 from rayetl.quality.base import Checked, OnFailure, RowCheck, TableCheck
+from rayetl.records import dataclass
 from rayetl.sql import types as t
 
 

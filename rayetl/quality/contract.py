@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sqlglot import exp
 
@@ -17,6 +17,7 @@ from rayetl.quality.compile import Flags, quoted, text
 from rayetl.quality.defaults import UUID, default_sql
 from rayetl.quality.fitting import fitted
 from rayetl.quality.shapes import Promise, Shape
+from rayetl.records import dataclass
 from rayetl.sql import types as t
 from rayetl.stepping import StepContext
 

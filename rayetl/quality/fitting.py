@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rayetl.quality.compile import ddl, text
+from rayetl.records import dataclass
 from rayetl.sql import types as t
 
 WHOLE: dict[t.DataType, int] = {t.BYTE: 8, t.SHORT: 16, t.INT: 32, t.LONG: 64}

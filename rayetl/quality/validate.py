@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +17,7 @@ from rayetl.quality.compile import Flags, never_null, quoted, select_all
 from rayetl.quality.row_rules import ROW_RULES
 from rayetl.quality.rules import Rule
 from rayetl.quality.table_rules import TABLE_RULES
+from rayetl.records import dataclass
 from rayetl.stepping import RowEffect, StepContext
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Literal, Protocol
 
@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 
 from rayetl.errors import CircuitOpen, Retryable
 from rayetl.model import Duration, Model
+from rayetl.records import dataclass
 
 State = Literal["closed", "open", "half-open"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self, TypeVar
 
@@ -13,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rayetl.errors import Retryable
 from rayetl.model import Duration, Model
+from rayetl.records import dataclass
 
 T = TypeVar("T")
 OnRetry = Callable[[Retryable, int, float], None]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from rayetl.connectors.base import BatchScan, InputFile
 from rayetl.engines.base import Measured
 from rayetl.errors import BooksError
 from rayetl.observability.report import BookLine, Column, SourceReport, StepReport
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 from rayetl.steps.base import RowEffect
 

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,7 @@ from rayetl.observability.report import (
 )
 from rayetl.observability.store import save_report
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode
+from rayetl.records import dataclass
 from rayetl.resilience.breaker import BreakerPolicy, Circuits, LocalCircuits, guarded
 from rayetl.resilience.retry import Retrier, RetryPolicy
 from rayetl.runs import books, rejects, verdict

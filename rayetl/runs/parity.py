@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rayetl.engines.base import Engine, Job, Measured
 from rayetl.observability.diff import SHOWN, diff_rows
 from rayetl.observability.report import ParityReport, TableDiff
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode
+from rayetl.records import dataclass
 from rayetl.runs import books
 from rayetl.runs.rejects import reasons_of
 from rayetl.sql.interop import from_polars

@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -34,6 +34,7 @@ from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import SplitsReport
 from rayetl.plan.nodes import Plan
 from rayetl.plan.splits import Splits
+from rayetl.records import dataclass
 
 Files = Mapping[str, Sequence[tuple[str, int]]]
 

@@ -9,7 +9,6 @@ say) is kept as the step saw it, as JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from rayetl.plan.nodes import LoadNode, Node, Plan, SourceNode, StepNode
 from rayetl.plan.origins import held_columns
 from rayetl.quality.avro import Contract
 from rayetl.quality.base import RowCheck
+from rayetl.records import dataclass
 
 REFUSED = "refused"
 """The kind of reason of a row that the store of a load refused."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from rayetl.errors import CredentialError, CredentialUnavailable
+from rayetl.records import dataclass
 from rayetl.secrets.provider import Fields, Provider, texts_of
 
 ABSENT = "AWS Secrets Manager (RAYETL_AWS_SECRETS is not set)"

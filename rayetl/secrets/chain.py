@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 from rayetl.secrets import aws, environment, hashicorp
 from rayetl.secrets.environment import EnvironmentProvider
 from rayetl.secrets.provider import Provider

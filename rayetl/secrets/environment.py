@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 from rayetl.secrets.provider import Fields, Provider
 from rayetl.secrets.secret import Secret
 

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rayetl.errors import CredentialError, CredentialUnavailable
+from rayetl.records import dataclass
 from rayetl.secrets.provider import Fields, Provider, texts_of
 from rayetl.secrets.secret import Secret
 

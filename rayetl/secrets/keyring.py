@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 from rayetl.secrets.chain import Credentials
 from rayetl.secrets.provider import Fields
 from rayetl.secrets.secret import Credential, Secret

@@ -6,11 +6,11 @@ import hmac
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, final
 from urllib.parse import quote, quote_plus
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 
 MASK = "***"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sqlglot import exp
 
 from rayetl.errors import Problem, SqlError
+from rayetl.records import dataclass
 from rayetl.sql.analyze.query import analyze as analyze_query
 from rayetl.sql.analyze.scope import Context, Names
 from rayetl.sql.parse import as_expression, parse_query

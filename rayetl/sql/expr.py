@@ -12,10 +12,11 @@ day-time intervals microseconds and year-month intervals months (int); `interval
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 from typing import Literal as OneOf
 
+from rayetl.records import dataclass
 from rayetl.sql.types import BOOLEAN, DataType, Field, StructType
 
 LiteralValue = bool | int | float | str | bytes | tuple[int, int, int] | None

@@ -7,9 +7,10 @@ in the whole query, so that joins never clash. Expressions inside a relation ref
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Literal as OneOf
 
+from rayetl.records import dataclass
 from rayetl.sql.expr import AggregateCall, Column, Expr, GeneratorCall, SortKey, WindowCall
 
 JoinKind = OneOf["inner", "left", "right", "full", "semi", "anti"]

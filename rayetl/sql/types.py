@@ -8,7 +8,8 @@ and Polars are in `rayetl.sql.interop`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from rayetl.records import dataclass
 
 MAX_PRECISION = 38
 

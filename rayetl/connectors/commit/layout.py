@@ -18,9 +18,10 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
+
+from rayetl.records import dataclass
 
 CONTROL = "_rayetl"
 DEAD = "dead-"

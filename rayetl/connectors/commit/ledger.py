@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rayetl.connectors.base import Epoch, LoadResult
 from rayetl.errors import LoadError
+from rayetl.records import dataclass
 
 _FORMAT = 1
 

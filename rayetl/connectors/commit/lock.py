@@ -8,10 +8,10 @@ import fcntl
 import json
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from rayetl.errors import CommitConflict
+from rayetl.records import dataclass
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,7 @@ from rayetl.connectors.commit.publish import (
 from rayetl.connectors.commit.writeback import Writeback
 from rayetl.errors import BooksError, CommitConflict, LoadError
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 
 
 class SaveMode(StrEnum):

@@ -8,7 +8,7 @@ commit's own information, which is cleaned with the log after `delta.logRetentio
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ import orjson
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.delta.table import DeltaVersion
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import deltalake

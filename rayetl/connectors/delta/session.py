@@ -9,7 +9,7 @@ moment of the commit. A commit whose outcome is unknown is looked up by its atte
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
 from rayetl.connectors.commit.lock import Lock
@@ -23,6 +23,7 @@ from rayetl.connectors.delta.writing import assert_complete, assert_keys, write
 from rayetl.connectors.files_load import WriteOptions
 from rayetl.errors import BooksError, CommitConflict, LoadError, Retryable
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 TRIES = 50

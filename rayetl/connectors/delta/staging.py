@@ -13,7 +13,6 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,6 +24,7 @@ from rayetl.connectors.commit.publish import remove_tree
 from rayetl.connectors.delta.stats import FileStats
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 
 CONTROL = "_rayetl"
 _DEAD = "dead-"

@@ -6,7 +6,6 @@ texts, and whatever a footer does not call exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from urllib.parse import unquote
 from rayetl.connectors.formats.schemas import nullable
 from rayetl.errors import LoadError, SourceError, Terminal
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.interop import from_arrow
 from rayetl.sql.types import Field, Schema
 

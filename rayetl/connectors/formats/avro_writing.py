@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import quote
 
 import polars as pl
 
 from rayetl.connectors.base import FilesTarget
+from rayetl.records import dataclass
 
 _CODECS = {"deflate": "Deflate", "snappy": "Snappy", "zstd": "Zstandard", "bzip2": "Bzip2", "xz": "Xz"}
 _NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
@@ -19,6 +18,7 @@ from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, utf8_piec
 from rayetl.connectors.formats.values import typed
 from rayetl.errors import SourceError
 from rayetl.names import BAD
+from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 _MISSING = "the record has {} fields, {} were expected"

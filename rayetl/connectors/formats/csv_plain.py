@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
 from rayetl.connectors.formats.csv_marks import Marks
 from rayetl.connectors.formats.options import CsvOptions
+from rayetl.records import dataclass
 from rayetl.sql.interop import polars_type
 from rayetl.sql.types import FRACTIONAL, INTEGRAL, Schema
 from rayetl.sql.types import Field as Column

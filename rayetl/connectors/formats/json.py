@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from rayetl.connectors.formats.streams import line_chunks, open_bytes, reading, 
 from rayetl.connectors.formats.values import parse
 from rayetl.lazy import lazily
 from rayetl.names import BAD
+from rayetl.records import dataclass
 from rayetl.sql.interop import arrow_type, polars_type, to_arrow
 from rayetl.sql.types import (
     BINARY,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from rayetl.connectors.formats.options import JsonOptions
+from rayetl.records import dataclass
 
 
 class JsonFault(ValueError):

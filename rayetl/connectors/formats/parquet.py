@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from rayetl.connectors.formats.values import partition_value
 from rayetl.errors import SourceError, SqlError
 from rayetl.lazy import lazily
 from rayetl.names import ROW, ROW_BITS
+from rayetl.records import dataclass
 from rayetl.sql.interop import from_arrow, polars_type, to_polars
 from rayetl.sql.types import (
     DATE,

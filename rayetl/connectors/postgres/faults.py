@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from rayetl.errors import CredentialError, Retryable, RunError, Terminal
+from rayetl.records import dataclass
 
 _PASSING_CLASSES = ("08", "53", "57P", "40001", "40P01", "55P03", "55006", "58")
 """SQLSTATEs, by their beginnings, of what may be gone the next time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.postgres.connection import Connection
@@ -16,6 +15,7 @@ from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.names import PREFIX, ROW
+from rayetl.records import dataclass
 from rayetl.sql.interop import to_polars
 from rayetl.sql.types import LONG, Schema
 from rayetl.sql.types import Field as Column

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from rayetl.records import dataclass
 
 MAX_NAME = 63
 """Bytes of a name; the server cuts longer ones off without a word."""

@@ -9,7 +9,7 @@ that lock on a new connection, when the server has decided about it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.base import BatchesTarget, Epoch, LoadResult, LoadSession
@@ -26,6 +26,7 @@ from rayetl.errors import BooksError, CommitConflict, LoadError, Retryable
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.names import ROW
+from rayetl.records import dataclass
 from rayetl.sql.types import LONG, Schema
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -14,6 +13,7 @@ from rayetl.connectors.postgres.connection import Connection, PostgresConnection
 from rayetl.connectors.postgres.naming import TableName, identifier, literal
 from rayetl.connectors.postgres.types import ServerColumn, server_columns
 from rayetl.contracts import ContractConfig
+from rayetl.records import dataclass
 from rayetl.sql.types import Field as Column
 from rayetl.sql.types import Schema
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rayetl.connectors.postgres.connection import Connection
 from rayetl.connectors.postgres.naming import TableName, identifier, literal
 from rayetl.connectors.postgres.ways import ServerType, Way, made_type, way
 from rayetl.errors import LoadError
+from rayetl.records import dataclass
 from rayetl.sql.types import DataType, Field, Schema
 
 _COLUMNS = """

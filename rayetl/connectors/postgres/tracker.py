@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.postgres.connection import Connection
 from rayetl.connectors.postgres.naming import TableName, literal
 from rayetl.errors import CommitConflict, LoadError, Retryable
+from rayetl.records import dataclass
 
 TRACKER = "rayetl_epochs"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.postgres.naming import identifier
 from rayetl.errors import SourceError
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,

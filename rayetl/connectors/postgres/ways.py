@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.postgres.naming import identifier
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 from rayetl.sql.types import (
     BINARY,
     BOOLEAN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.postgres.connection import Connection
@@ -15,6 +15,7 @@ from rayetl.errors import LoadError, RunError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.names import BAD, FIELD, PREFIX, RULE
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,13 +10,13 @@ import io
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rayetl.connectors.base import FileStore, InputFile
 from rayetl.connectors.s3.faults import is_refusal, told
 from rayetl.errors import SourceError, Terminal
+from rayetl.records import dataclass
 from rayetl.secrets import Credential, Credentials
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -25,6 +25,7 @@ from rayetl.engines.polars.pouring import Pouring, sink_spool
 from rayetl.engines.polars.proof import proved
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa

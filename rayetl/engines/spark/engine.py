@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +27,7 @@ from rayetl.engines.spark.staging import stage
 from rayetl.engines.spark.tables import Tables
 from rayetl.names import ROW
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa

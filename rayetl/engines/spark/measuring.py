@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rayetl.engines.polars.frames import refusing
 from rayetl.engines.spark.exchange import named
 from rayetl.engines.spark.tables import Tables, any_of
 from rayetl.plan.nodes import Plan, StepNode
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

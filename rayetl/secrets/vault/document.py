@@ -18,11 +18,12 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 
 FORMAT = "rayetl-vault-1"
 

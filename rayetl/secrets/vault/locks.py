@@ -6,11 +6,12 @@ import binascii
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 from rayetl.secrets.secret import Secret
 from rayetl.secrets.vault.document import Document, Lock, bytes_of, damaged, text_of
 from rayetl.secrets.vault.sealing import KEY_BYTES, NotSealedSoError, missing_extra, seal, unseal

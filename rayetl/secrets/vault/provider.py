@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from rayetl.errors import CredentialError
+from rayetl.records import dataclass
 from rayetl.secrets.provider import Fields, Provider
 from rayetl.secrets.secret import Secret
 from rayetl.secrets.vault.locks import Opener

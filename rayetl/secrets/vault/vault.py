@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from rayetl.errors import CredentialError
 from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
 from rayetl.secrets.provider import Fields
 from rayetl.secrets.vault import storing
 from rayetl.secrets.vault.document import Document, Entry, damaged, parse

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from rayetl.errors import SqlError
+from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.analyze.exprs import canonical, map_window
 from rayetl.sql.analyze.places import GROUP_BY, allowed

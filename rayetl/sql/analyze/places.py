@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from sqlglot import exp
 
 from rayetl.errors import SqlError
+from rayetl.records import dataclass
 from rayetl.sql.expr import AggregateCall, Call, Expr, GeneratorCall, Lambda, WindowCall
 from rayetl.sql.faults import fault, label, raise_all, unsupported
 from rayetl.sql.functions.table import functions

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from sqlglot import exp
 
 from rayetl.errors import SqlError
+from rayetl.records import dataclass
 from rayetl.sql.expr import Column, Expr, Subquery
 from rayetl.sql.faults import did_you_mean, fault, unsupported
 from rayetl.sql.types import Schema

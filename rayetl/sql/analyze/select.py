@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeVar
 
 from sqlglot import exp
 
 from rayetl.errors import SqlError
+from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.analyze.aggregate import Grouping, aggregate
 from rayetl.sql.analyze.exprs import canonical, columns_of, contains, map_window

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlglot import exp
 
+from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
 from rayetl.sql.analyze.exprs import columns_of, conjunction, conjuncts, has_subquery

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from typing import Literal as OneOf
 
+from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.expr import Expr, Lambda, Literal
 from rayetl.sql.lazy import LazyModule

@@ -7,11 +7,12 @@ scaled Int128 (`scaled`) and take their column form (`expr`) only where they lea
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import polars as pl
 
+from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.expr import (
     AggregateCall,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
 from rayetl.names import PREFIX
+from rayetl.records import dataclass
 from rayetl.sql.analyze.exprs import columns_of, conjunction, conjuncts
 from rayetl.sql.expr import Call, Expr
 from rayetl.sql.lower.expressions import Lowering

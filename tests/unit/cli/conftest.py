@@ -1,6 +1,5 @@
 """A pipeline that does no work, in place of the real one, and a way to call the command."""
 
-import logging
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -80,15 +79,6 @@ def fake(monkeypatch):
     module.Pipeline = kind
     monkeypatch.setitem(sys.modules, "rayetl.pipeline", module)
     return kind
-
-
-@pytest.fixture(autouse=True)
-def logging_restored():
-    root = logging.getLogger("rayetl")
-    before = root.handlers[:], root.propagate, root.level
-    yield
-    root.handlers[:], root.propagate = before[0], before[1]
-    root.setLevel(before[2])
 
 
 @dataclass(frozen=True)

@@ -63,17 +63,18 @@ def test_small_growth_waits_and_lost_files_do_not_matter(tmp_path: Path, sent: R
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
 def test_the_watch_ends_with_the_commit(tmp_path: Path, mode: str) -> None:
-    watched = []
+    before = watchers()
+    begun = []
     begin = Writeback.__init__
 
-    def begun(self: Writeback, directory: Path) -> None:
+    def watching(self: Writeback, directory: Path) -> None:
         begin(self, directory)
-        watched.extend(watchers())
+        begun.extend(thread for thread in watchers() if thread not in before)
 
-    with mock.patch.object(Writeback, "__init__", begun):
+    with mock.patch.object(Writeback, "__init__", watching):
         Pipeline.from_dict(config(tmp_path, mode)).run()
-    assert watched
-    assert not [thread for thread in watched if thread.is_alive()]
+    assert begun
+    assert not [thread for thread in begun if thread.is_alive()]
 
 
 def test_the_watch_ends_with_a_run_that_fails(tmp_path: Path) -> None:

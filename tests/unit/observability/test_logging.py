@@ -12,17 +12,6 @@ import pytest
 from rayetl.observability import logs
 
 
-@pytest.fixture(autouse=True)
-def restored():
-    root = logging.getLogger("rayetl")
-    before = root.handlers[:], root.propagate, root.level
-    yield
-    root.handlers[:], root.propagate = before[0], before[1]
-    root.setLevel(before[2])
-    for name in ("rayetl.a", "rayetl.b"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-
-
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
