@@ -273,6 +273,12 @@ class Load(Model):
         path = getattr(self, "path", None)
         return str(Path(path).absolute()) if isinstance(path, str) else None
 
+    def directory(self) -> str | None:
+        """The directory of this machine that rows are put into or wait in, if there is one. By default the
+        load's `path`."""
+        path = getattr(self, "path", None)
+        return path if isinstance(path, str) else None
+
     def endpoint(self) -> str | None:
         """The service that is written to, as errors and circuit breakers name it; `None` for files here."""
         return None

@@ -220,7 +220,7 @@ class DeadLetters:
 
 def _append(directory: Path, epoch: Epoch, schema: Schema) -> DirectorySession:
     load = FilesLoad.model_validate({"type": "files", "path": str(directory), "mode": "append"})
-    return load.open(epoch, schema)
+    return load.open_directory(epoch, schema)
 
 
 def _scan(directory: Path, schema: Schema) -> pl.LazyFrame:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from rayetl.connectors.places import S3, is_on_s3
+from rayetl.connectors.places import S3, LocalPath, is_on_s3
 from rayetl.connectors.s3.account import S3Account
 from rayetl.model import Model
 from rayetl.secrets.naming import UsesCredential
@@ -60,6 +60,41 @@ class S3Settings(Model):
                 "`allow_http: true` if that is meant"
             )
         return self
+
+
+class S3LoadSettings(S3Settings):
+    """The service, and how a load keeps its files there."""
+
+    encryption: Literal["AES256", "aws:kms"] | None = Field(
+        default=None,
+        description="How the service encrypts files at rest: `AES256` (SSE-S3) or `aws:kms` (SSE-KMS); by "
+        "default as the bucket says.",
+    )
+    kms_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Id or ARN of the key for `aws:kms`; by default AWS's own.",
+        examples=["alias/lake"],
+    )
+    staging: LocalPath = Field(
+        default=".rayetl/staging",
+        min_length=1,
+        description="Directory of this machine where files wait until they are sent; it needs room for those "
+        "of a run.",
+        examples=["/scratch/rayetl"],
+    )
+
+    @model_validator(mode="after")
+    def _key_of_the_encryption(self) -> Self:
+        if self.kms_key is not None and self.encryption != "aws:kms":
+            raise ValueError("`kms_key` is for `encryption: aws:kms`")
+        return self
+
+    @property
+    def protection(self) -> tuple[tuple[str, str], ...]:
+        """The parameters of requests that make objects."""
+        given = {"ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key}
+        return tuple((name, value) for name, value in given.items() if value is not None)
 
 
 def _is_safe(endpoint: str) -> bool:
