@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rayetl.connectors.base import FileStore, InputFile
-from rayetl.connectors.s3.faults import is_refusal, told
+from rayetl.connectors.s3.faults import is_refusal, lost, told
 from rayetl.errors import SourceError, Terminal
 from rayetl.records import dataclass
 from rayetl.secrets import Credential, Credentials
 
 if TYPE_CHECKING:
     from rayetl.connectors.formats.options import ListingOptions
+
+
+BROKEN_OFF = 3
+"""How often an object is asked for whose content breaks off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,23 @@ class S3Account(FileStore):
                 if fresh is None:
                     raise
             return fresh.call(operation, parameters)
+
+    def content(
+        self, doing: str, fault: type[Terminal] = SourceError, **parameters: Any
+    ) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of an object or of a range of it, and all else of the answer. Raises as `call`."""
+        from botocore.exceptions import BotoCoreError
+
+        for left in reversed(range(BROKEN_OFF)):
+            answer = self.call("get_object", doing, fault, **parameters)
+            try:
+                found: bytes = answer["Body"].read()
+                return found, answer
+            except (BotoCoreError, OSError) as error:
+                # The driver sends a request again, but does not go on with an answer that broke off.
+                if not left:
+                    raise lost(self, doing, error) from error
+        raise AssertionError
 
     def _client(self) -> _Client:
         with _LOCK:

@@ -46,6 +46,7 @@ def told(account: S3Account, doing: str, fault: type[Terminal]) -> Iterator[None
     """Turns what the driver raises into errors of ours; see `S3Account.call`."""
     try:
         from botocore import exceptions
+        from botocore.parsers import ResponseParserError
     except ImportError as error:
         raise fault(
             "files on S3 need a package that is not installed", hint="pip install 'rayetl[s3]'"
@@ -65,6 +66,9 @@ def told(account: S3Account, doing: str, fault: type[Terminal]) -> Iterator[None
             hint="set AWS_CA_BUNDLE to the file of the authority that signed it",
         ) from error
     except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+        raise _away(account, doing, type(error).__name__) from error
+    except ResponseParserError as error:
+        # An answer that says that all is well, and breaks off.
         raise _away(account, doing, type(error).__name__) from error
     except exceptions.BotoCoreError as error:
         raise fault(

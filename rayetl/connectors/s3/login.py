@@ -11,6 +11,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 from botocore.credentials import Credentials as Keys
+from botocore.loaders import create_loader
 from botocore.session import Session as Core
 
 from rayetl.secrets import Credential
@@ -28,6 +29,9 @@ CONNECTIONS = 16
 """Connections of a client that are kept open."""
 
 ROLE = "role_arn"
+
+_MODELS = create_loader()
+"""The descriptions of services, which are large: all sessions of a process share them."""
 
 
 def make_client(account: S3Account, credential: Credential | None) -> Any:
@@ -72,6 +76,7 @@ def _client(
 def _session(account: S3Account, credential: Credential | None, *, with_role: bool) -> Session:
     """A session that knows the keys of the credential and no others."""
     core = Core()
+    core.register_component("data_loader", _MODELS)
     if credential is not None and with_role and credential.reveal(ROLE) is not None:
         _only(core, partial(_of_role, account))
     elif credential is not None and (with_role or credential.reveal("access_key_id") is not None):

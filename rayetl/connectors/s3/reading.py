@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.listing import changed
 from rayetl.connectors.places import split_key
-from rayetl.connectors.s3.faults import Missing, Precondition, lost
+from rayetl.connectors.s3.faults import Missing, Precondition
 from rayetl.errors import RayetlError, SourceError
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ FIRST = 256 << 10
 
 PART = 8 << 20
 """Bytes that one request asks for at most."""
-
-BROKEN_OFF = 3
-"""How often a range is asked for again whose answer broke off."""
 
 THREADS = 4
 """Requests at once for one large range."""
@@ -101,32 +98,16 @@ class ObjectFile(io.RawIOBase):
 def fetch(account: S3Account, file: InputFile, start: int, end: int) -> bytes:
     """The bytes of an object from `start` up to `end`. Raises `SourceError` if it is not the one that was
     listed, `CredentialError` and `Retryable`."""
-    from botocore.exceptions import BotoCoreError
-
     bucket, key = split_key(file.path)
-    doing = f"reading {file.path}"
-    for left in reversed(range(BROKEN_OFF)):
-        try:
-            answer = account.call(
-                *("get_object", doing),
-                Bucket=bucket,
-                Key=key,
-                Range=f"bytes={start}-{end - 1}",
-                IfMatch=file.tag,
-            )
-            if answer["ETag"] != file.tag:
-                raise changed(file)
-            found: bytes = answer["Body"].read()
-            if len(found) == end - start:
-                return found
-            error: Exception = EOFError()
-        except Missing:
-            raise SourceError(f"the file {file.path} is not there any more") from None
-        except Precondition:
-            raise changed(file) from None
-        except (BotoCoreError, OSError) as broken:
-            # The driver sends a request again, but does not go on with an answer that broke off.
-            error = broken
-        if not left:
-            raise lost(account, doing, error) from error
-    raise AssertionError
+    span = f"bytes={start}-{end - 1}"
+    try:
+        found, answer = account.content(
+            f"reading {file.path}", Bucket=bucket, Key=key, Range=span, IfMatch=file.tag
+        )
+    except Missing:
+        raise SourceError(f"the file {file.path} is not there any more") from None
+    except Precondition:
+        raise changed(file) from None
+    if answer["ETag"] != file.tag or len(found) != end - start:
+        raise changed(file)
+    return found

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BytesIO
 from typing import Any, TypeVar
 
 from rayetl.connectors.commit.layout import CONTROL, is_hidden
@@ -91,8 +92,8 @@ class S3Target:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            answer = self.call("get_object", f"reading {self}/{name}", Key=self.key(name))
-            return bytes(answer["Body"].read())
+            doing = f"reading {self}/{name}"
+            return self.account.content(doing, LoadError, Bucket=self.bucket, Key=self.key(name))[0]
         except Missing:
             return None
 
