@@ -35,7 +35,7 @@ def _dataclass(
         own = set(vars(plain))
         standard: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)
         cls: type = standard(plain)
-        members: dict[str, object] = {"__init__": _init(cls, frozen, slots)}
+        members: dict[str, object] = {"__init__": _Init(cls, frozen, slots)}
         if repr:
             members["__repr__"] = _repr(cls)
         if eq:
@@ -57,17 +57,21 @@ def _dataclass(
     return made
 
 
-def _init(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
-    def first(self: Any, *args: Any, **given: Any) -> None:
-        compiled = _compiled(cls, frozen, slots)
-        cls.__init__ = compiled  # type: ignore[misc]
-        compiled(self, *args, **given)
+class _Init:
+    """Stands where `__init__` will be, and puts it there for whoever asks for it first."""
 
-    return first
+    def __init__(self, cls: type, frozen: bool, slots: bool) -> None:
+        self._of = cls, frozen, slots
+
+    def __get__(self, instance: object, owner: type) -> Callable[..., None]:
+        compiled = _compiled(*self._of)
+        self._of[0].__init__ = compiled  # type: ignore[misc]
+        bound: Callable[..., None] = compiled.__get__(instance, owner)
+        return bound
 
 
 def _compiled(cls: type, frozen: bool, slots: bool) -> Callable[..., None]:
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)
     names: dict[str, Any] = {"_put": _put, "_DEFAULT": _DEFAULT}
     parameters = ["self", *(_parameter(field) for field in fields if field.init and not field.kw_only)]
     named = [_parameter(field) for field in fields if field.init and field.kw_only]
@@ -105,7 +109,7 @@ def _value(field: Field[Any], slots: bool) -> str | None:
 
 
 def _values(cls: type) -> Callable[[Any], tuple[Any, ...]]:
-    names = [field.name for field in dataclasses.fields(cls) if field.compare]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cls) if field.compare]
     if len(names) > 1:
         return attrgetter(*names)
     return lambda record: tuple(getattr(record, name) for name in names)
@@ -119,7 +123,7 @@ def _eq(values: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any, object], boo
 
 
 def _repr(cls: type) -> Callable[[Any], str]:
-    names = [field.name for field in dataclasses.fields(cls) if field.repr]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cls) if field.repr]
 
     @reprlib.recursive_repr()
     def shown(self: Any) -> str:

@@ -25,6 +25,21 @@ HEAVY = (
     "fastavro",
     "duckdb",
 )
+DRIVERS = (
+    "ray",
+    "pyspark",
+    "duckdb",
+    "pandas",
+    "adbc_driver_manager",
+    "adbc_driver_postgresql",
+    "psycopg",
+    "pymysql",
+    "deltalake",
+    "pyiceberg",
+    "boto3",
+    "hvac",
+    "cryptography",
+)
 
 
 def sources() -> list[Path]:
@@ -63,12 +78,23 @@ def test_a_run_imports_no_driver(tmp_path: Path, path: str) -> None:
     )
     code = (
         "import sys\nfrom rayetl import Pipeline\nPipeline.load('p.yaml').run()\n"
-        "print(sorted({'ray', 'pyspark', 'duckdb', 'pandas'} & set(sys.modules)))"
+        f"print(sorted(set({DRIVERS}) & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_dataclasses_are_those_that_cost_little_at_import() -> None:
+    dear = [
+        str(path.relative_to(ROOT))
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
+        if any(name.name == "dataclass" for name in node.names)
+    ]
+    assert dear == ["rayetl/records.py"], "import it from rayetl.records"
 
 
 def test_files_and_functions_are_short() -> None:

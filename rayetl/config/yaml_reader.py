@@ -92,7 +92,7 @@ def read_yaml(text: str) -> TreeBuilder:
 
 
 def _events(text: str) -> Iterator[Any]:
-    parser = YAML(typ="safe", pure=True)
+    parser = YAML(typ="safe", pure=True, plug_ins=[])
     events = parser.parse(text)
     while True:
         try:

@@ -95,7 +95,7 @@ def _anonymous(node: StepNode, query: exp.Query) -> str:
         if isinstance(name, exp.Identifier) and name.name.lower() in numbers:
             part.set(key, exp.to_identifier(numbers[name.name.lower()]))
     assert isinstance(tree, exp.Expression)
-    return sql.render(tree)
+    return sql.render(tree, spent=True)
 
 
 def _dump(model: Model) -> object:

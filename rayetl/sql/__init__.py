@@ -47,11 +47,12 @@ def parse_projection(text: str, origin: ConfigPath = ()) -> exp.Expression:
     return parse.parse_projection(text, origin)
 
 
-def render(tree: exp.Expression) -> str:
-    """The tree as Spark SQL text, pretty-printed."""
+def render(tree: exp.Expression, *, spent: bool = False) -> str:
+    """The tree as Spark SQL text, pretty-printed. A tree that is `spent` is not used afterwards and need not
+    be copied."""
     from rayetl.sql import parse
 
-    return parse.render(tree)
+    return parse.render(tree, spent=spent)
 
 
 def analyze(

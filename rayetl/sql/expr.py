@@ -11,6 +11,7 @@ day-time intervals microseconds and year-month intervals months (int); `interval
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -30,18 +31,25 @@ class Node:
 
     def children(self) -> Iterator[Expr]:
         """The expressions directly below this one (through sort keys, branches and frames)."""
-        for field in fields(self):  # type: ignore[arg-type]
-            yield from _expressions(getattr(self, field.name))
+        for name in _names(type(self)):
+            yield from _expressions(getattr(self, name))
 
     def map_children(self: N, function: Callable[[Expr], Expr]) -> N:
         """A copy with every direct child replaced; the node itself when nothing changed."""
         changes = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            old = getattr(self, field.name)
+        for name in _names(type(self)):
+            old = getattr(self, name)
             new = _mapped(old, function)
             if new is not old:
-                changes[field.name] = new
+                changes[name] = new
         return replace(self, **changes) if changes else self  # type: ignore[type-var]
+
+
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+_names: Callable[[Any], tuple[str, ...]] = functools.cache(_field_names)
 
 
 def _expressions(value: object) -> Iterator[Expr]:

@@ -90,9 +90,11 @@ def as_expression(tree: object) -> exp.Expression:
     return tree
 
 
-def render(tree: exp.Expression) -> str:
-    """The tree as Spark SQL text, pretty-printed, with names quoted where Spark needs it."""
-    return str(DIALECT.generator(pretty=True, normalize_functions=False, comments=False).generate(tree))
+def render(tree: exp.Expression, *, spent: bool = False) -> str:
+    """The tree as Spark SQL text, pretty-printed, with names quoted where Spark needs it. A tree that is
+    `spent` is not used afterwards and need not be copied."""
+    generator = DIALECT.generator(pretty=True, normalize_functions=False, comments=False)
+    return str(generator.generate(tree, copy=not spent))
 
 
 def _tokens(text: str, origin: ConfigPath) -> list[Token]:

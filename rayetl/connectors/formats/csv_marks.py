@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,14 @@ class Marks:
         first, second = self._chunk[0], self._chunk[1]
         return first in _BLANKS and first != self._sep and (second <= _LAST or second == self._sep)
 
+    def has_blank_field(self) -> bool:
+        """Whether there is a field of nothing but blanks."""
+        if not self._blank_begins_field() and not self._blank_begins_chunk():
+            return False
+        ends = b"".join(re.escape(bytes((mark,))) for mark in self._around)
+        blanks = _BLANKS.replace(bytes((self._sep,)), b"")
+        return re.search(rb"(?:^|[%b])[%b]+[%b]" % (ends, blanks, ends), self._chunk) is not None
+
     def blanks_in_texts(self, texts: pl.DataFrame) -> int:
         """How many of those fields are among the columns `texts` of the same chunk."""
         number = rf"^[ \t](?:[\x00-\x{_LAST:02x}\x{self._sep:02x}]|$)"
@@ -117,8 +126,12 @@ class Marks:
         return count
 
     def _blank_begins_field(self) -> bool:
-        before = {self._sep, _LINE_FEED, *(() if self._quote is None else (self._quote,))}
-        return any(bytes((mark, blank)) in self._chunk for mark in before for blank in _BLANKS)
+        return any(bytes((mark, blank)) in self._chunk for mark in self._around for blank in _BLANKS)
+
+    @property
+    def _around(self) -> tuple[int, ...]:
+        """What a field may begin after and end before."""
+        return (self._sep, _LINE_FEED) if self._quote is None else (self._sep, _LINE_FEED, self._quote)
 
     @property
     def _blanks(self) -> pl.Series:

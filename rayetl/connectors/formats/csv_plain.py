@@ -97,7 +97,13 @@ class PlainCsv:
             blanks = marks.blanks_before_numbers()
             if blanks and blanks != marks.blanks_in_texts(found.select(pl.col(pl.String))):
                 found = self._read(chunk, self._integers_as_text, quoted=quoted)
-        return found if found is not None and self._finite(found) else None
+        if found is None or not self._finite(found):
+            return None
+        return None if self._has_null_fractions(found) and marks.has_blank_field() else found
+
+    def _has_null_fractions(self, found: pl.DataFrame) -> bool:
+        """Whether a fraction is NULL, as Polars reads a field of blanks, which Java refuses."""
+        return any(found[column.name].null_count() for column in self.columns if column.type in FRACTIONAL)
 
     def _lines_quoted(self, chunk: bytes, marks: Marks) -> pl.DataFrame | None:
         """The same for a chunk with quotes, where a record is a line."""

@@ -260,7 +260,13 @@ def _fits(footer: _Footer, schema: Schema) -> bool:
 def _same(arrow: Any, kind: DataType) -> bool:
     if pa.types.is_dictionary(arrow):
         return False
-    return bool(pl.Series(pa.nulls(0, arrow)).dtype == polars_type(kind))
+    return bool(_dtype(arrow) == polars_type(kind))
+
+
+@lru_cache(maxsize=1024)
+def _dtype(arrow: Any) -> pl.DataType:
+    """What Polars makes of a type of Arrow; asked for each column of each file."""
+    return pl.Series(pa.nulls(0, arrow)).dtype
 
 
 def _calendar(opened: Any) -> Calendar:

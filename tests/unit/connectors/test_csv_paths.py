@@ -15,6 +15,7 @@ from rayetl.connectors.formats.csv import CsvReader
 from rayetl.connectors.formats.options import CsvOptions
 from rayetl.connectors.formats.values import typed
 from rayetl.sql.interop import parse_ddl
+from rayetl.sql.types import FRACTIONAL
 
 SCHEMA = parse_ddl("a INT, b DOUBLE, c DATE, d STRING")
 OPTIONS: list[dict[str, Any]] = [
@@ -70,6 +71,7 @@ FLOATS = st.sampled_from(
         "2 ",
         "1d",
         "2f",
+        " ",
         "",
         "1e400",
         '"3"',
@@ -174,3 +176,13 @@ def test_plain_lines_with_quotes_are_read_in_columns(rows: list[tuple[str, ...]]
 @pytest.mark.parametrize("text", [" x", " 1", "  ", '" 1"', '" x"', "\t1", "x"])
 def test_a_blank_before_a_text_does_not_hide_one_before_a_number(text: str) -> None:
     same(CsvReader(SCHEMA, CsvOptions()), f" 4,1,2020-01-02,{text}\n5,1,2020-01-02,x\n".encode())
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "   ", '" "'])
+@pytest.mark.parametrize("schema", ["a DOUBLE", "a DOUBLE, b STRING", "b STRING, a FLOAT", "a INT, b DOUBLE"])
+def test_blanks_are_no_fraction(schema: str, blank: str) -> None:
+    made = parse_ddl(schema)
+    row = ",".join(blank if column.type in FRACTIONAL else "1" for column in made)
+    empty = ",".join("" if column.type in FRACTIONAL else "1" for column in made)
+    same(CsvReader(made, CsvOptions()), f"{empty}\n{row}\n".encode())
+    same(CsvReader(made, CsvOptions()), f"{row}\n".encode())
