@@ -47,8 +47,10 @@ def rows_of(work: Work) -> list[tuple[str, str, int]]:
     return [(work.key, part, row) for part in work.parts for row in range(work.rows)]
 
 
-def run(work: Work, start_at: float = 0.0) -> None:
-    """Load the epoch and leave with a code that says how it went."""
+def run(works: Work | list[Work], start_at: float = 0.0) -> None:
+    """Load the epochs and leave with a code that says how the last one went."""
+    every = works if isinstance(works, list) else [works]
+    work = every[0]
     os.environ["RAYETL_FAILPOINT"], os.environ["RAYETL_FAILPOINT_LOG"] = work.arm, work.log
     os.environ["RAYETL_FAILPOINT_SOCKET"] = work.socket
     if work.bug:
@@ -56,7 +58,9 @@ def run(work: Work, start_at: float = 0.0) -> None:
     failpoints.rearm()
     while time.time() < start_at:
         pass
-    sys.exit(attempts(work))
+    for each in every:
+        code = attempts(each)
+    sys.exit(code)
 
 
 def attempts(work: Work) -> int:

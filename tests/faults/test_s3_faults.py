@@ -19,7 +19,10 @@ from fault_checker import Verdict
 from s3_worker import BROKEN, BUGS, COMMITTED, CONFLICT, LATER, SKIPPED, Work, rows_of
 from services.s3 import Bucket, S3Server
 
+from rayetl.connectors.files_source import FilesSource
+from rayetl.connectors.formats import scan_files
 from rayetl.connectors.s3.login import ATTEMPTS
+from rayetl.errors import Retryable, SourceError
 
 Row = tuple[str, str, int]
 PARTS = ("0.json", "1.json")
@@ -49,9 +52,8 @@ class Place:
             for found, body in self.seeded.items():
                 self.bucket.put(f"{name}{found}", body)
             self.made.add(name)
-        return replace(
-            self.seed, prefix=name, key=key, parts=PARTS, staging=str(self.staging / machine), **more
-        )
+        own = {"prefix": name, "key": key, "parts": PARTS, "staging": str(self.staging / machine)}
+        return replace(self.seed, **own | more)
 
     @property
     def before(self) -> list[Row]:
@@ -62,6 +64,13 @@ class Place:
         texts = [self.bucket.get(key).decode() for key in self.bucket.keys(f"{work.prefix}/")]
         lines = [json.loads(line) for text in texts for line in text.splitlines()]
         return [(line["key"], line["part"], line["row"]) for line in lines]
+
+    def wait_for_part(self, work: Work) -> None:
+        """Wait until some objects of the second epoch are there, but not all of them."""
+        until = time.monotonic() + 20
+        while not (parts := [key for key in self.bucket.keys(f"{work.prefix}/") if "part-000002" in key]):
+            assert time.monotonic() < until
+        assert len(parts) < len(work.parts)
 
     def epochs(self, work: Work) -> int:
         return len(
@@ -336,6 +345,71 @@ def test_a_run_that_has_decided_is_completed_by_another_and_replaced(
 def test_a_second_run_of_this_machine_is_told_who_loads(controller, start, execute, place, capfd) -> None:
     work = place.work("x")
     assert overtake("s3.sent", work, controller, start, execute, work) == (CONFLICT, COMMITTED)
+
+
+# Readers
+
+
+def seen(work: Work) -> list[Row]:
+    """The rows that a source of ours takes from a target."""
+    service = {"credential": "lake", "s3": {"endpoint": work.endpoint}}
+    schema = "key STRING, part STRING, row INT"
+    path = f"s3://{work.bucket}/{work.prefix}"
+    source = {"type": "files", "path": path, "format": "json", "schema": schema, **service}
+    return scan_files(FilesSource.model_validate(source).describe(None)).collect().rows()
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize(
+    "point", ["s3.decided", "s3.before_complete", "s3.completed", "s3.removed_old", "s3.marked"]
+)
+def test_a_source_takes_whole_epochs(point, mode, controller, start, execute, place) -> None:
+    work = place.work("x", mode=mode)
+    turn = len(PARTS) if point == "s3.before_complete" else 1
+    held = start(replace(work, arm=f"{point}:barrier@{turn}", socket=controller.path))
+    waiting = controller.wait()
+    if turn > 1:
+        place.wait_for_part(work)
+    found = Counter(seen(work))
+    waiting.close()
+    held.join(30)
+    whole = place.before if point in ("s3.decided", "s3.before_complete") else place.after(work)
+    assert found == Counter(whole)
+    assert Counter(seen(work)) == Counter(place.after(work))
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_source_beside_a_load_never_meets_part_of_an_epoch(mode, start, place) -> None:
+    works = [place.work("x", f"k{number}", mode=mode) for number in range(1, 7)]
+    states = [place.before]
+    for work in works:
+        states.append(rows_of(work) if mode == "overwrite" else [*states[-1], *rows_of(work)])
+    loading = start(works)
+    looks = 0
+    while loading.is_alive():
+        try:
+            found = Counter(seen(works[0]))
+        except (SourceError, Retryable) as error:
+            # It was listed before it was replaced.
+            if "is not there any more" in error.message or "faster than" in error.message:
+                continue
+            raise
+        assert found in [Counter(state) for state in states]
+        looks += 1
+    assert loading.exitcode == COMMITTED
+    assert looks
+    assert Counter(seen(works[0])) == Counter(states[-1])
+
+
+def test_what_others_put_or_remove_is_seen_as_it_is(execute, place) -> None:
+    work = place.work("x", mode="overwrite", parts=("0.json",))
+    place.bucket.put("x/theirs.json", '{"key": "t", "part": "t", "row": 1}\n')
+    assert here(work) == COMMITTED
+    place.bucket.put("x/theirs.json", '{"key": "t", "part": "t", "row": 1}\n')
+    assert sorted(seen(work)) == sorted([*rows_of(work), ("t", "t", 1)])
+    (ours,) = [key for key in place.bucket.keys("x/") if "part-" in key]
+    place.bucket.client.delete_object(Bucket=place.bucket.name, Key=ours)
+    assert seen(work) == [("t", "t", 1)]
 
 
 # The checks are not blind

@@ -222,8 +222,12 @@ def test_an_upload_that_a_rule_of_the_bucket_removed_is_told(
     bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=upload["Key"], UploadId=upload["UploadId"])
     with pytest.raises(
         LoadError, match="belongs to a committed epoch, but neither it nor its whole upload is there"
-    ):
+    ) as caught:
         made.run()
+    assert f"part-000001-* and then {bucket.url}/out/_rayetl/epochs/000001.json" in str(caught.value.hint)
+    bucket.client.delete_object(Bucket=bucket.name, Key="out/_rayetl/epochs/000001.json")
+    assert made.run().status == "done"
+    assert rows(bucket) == [(1, "a"), (2, "b"), (3, "a")]
 
 
 def test_a_service_that_ignores_conditions_is_refused(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.listing import braces, is_hidden, is_wanted, partition_of
 from rayetl.connectors.places import S3, split_key
+from rayetl.connectors.s3.whole import whole
 from rayetl.errors import SourceError, Terminal
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _exactly(account: S3Account, bucket: str, key: str, options: ListingOptions)
 
 def _below(account: S3Account, bucket: str, key: str, options: ListingOptions) -> _Reached:
     prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
-    for found in objects(account, bucket, prefix):
+    for found in whole(account, bucket, prefix) if prefix else objects(account, bucket, prefix):
         parts = found["Key"].removeprefix(prefix).split("/")
         yield _placed(account, bucket, found, _walked(parts, options))
 

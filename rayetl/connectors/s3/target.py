@@ -172,7 +172,7 @@ class S3Target:
         try:
             parts = list(self._parts(doing, upload))
             if sum(part["Size"] for part in parts) != file.bytes:
-                raise self._lost(file)
+                raise self._lost(file, number)
             kept = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in parts]
             self.call("complete_multipart_upload", doing, MultipartUpload={"Parts": kept}, **upload)
         except Missing:
@@ -197,12 +197,14 @@ class S3Target:
             size = None
         # Where another run has published this epoch, a later one may have replaced it since.
         if size != file.bytes and self._published() < number:
-            raise self._lost(file)
+            raise self._lost(file, number)
 
-    def _lost(self, file: DataFile) -> LoadError:
+    def _lost(self, file: DataFile, number: int) -> LoadError:
+        manifest = f"{CONTROL}/epochs/{manifest_name(number)}"
         return LoadError(
             f"{self}/{file.path} belongs to a committed epoch, but neither it nor its whole upload is there",
-            hint="does a lifecycle rule of the bucket abort uploads? load that epoch again with --force",
+            hint="does a rule of the bucket drop uploads that are not completed? To load the epoch anew, "
+            f"remove the objects part-{number:06d}-* and then {self}/{manifest}",
         )
 
     def _remove(self, name: str) -> None:
