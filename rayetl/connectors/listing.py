@@ -80,7 +80,12 @@ def _roots(path: str) -> list[str]:
     expanded = os.path.expanduser(path)
     if os.path.exists(expanded):
         return [expanded]
-    found = sorted(item for pattern in braces(expanded) for item in glob.glob(pattern, recursive=True))
+    found = sorted(
+        item
+        for pattern in braces(expanded)
+        for item in glob.glob(pattern, recursive=True)
+        if not is_hidden(os.path.basename(item)) or is_hidden(os.path.basename(pattern))
+    )
     if not found:
         what = (
             "no file fits the pattern"

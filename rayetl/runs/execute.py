@@ -22,7 +22,7 @@ from rayetl.connectors.base import Epoch, FilesScan, LoadResult, LoadSession, Ta
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.connectors.listing import assert_unchanged
 from rayetl.engines.base import Engine, Job, Measured
-from rayetl.errors import RayetlError, Retryable, at_step
+from rayetl.errors import RayetlError, Retryable, Terminal, at_step
 from rayetl.observability.logs import bound, get_logger
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import (
@@ -101,12 +101,23 @@ class Run:
                 self._undo()
                 if isinstance(error, RayetlError):
                     error.report = self._failed(error)
-                    save_report(error.report, self.state)
+                    self._save(error.report)
                 raise
             finally:
                 shutil.rmtree(self._refused_rows, ignore_errors=True)
-            save_report(report, self.state)
+            self._save(report)
             return report
+
+    def _save(self, report: RunReport) -> None:
+        """A run is what its loads hold: one whose report cannot be written is no other for that."""
+        try:
+            save_report(report, self.state)
+        except OSError as error:
+            _LOG.error(
+                "the report could not be saved, the run is as it says all the same",
+                state=str(self.state),
+                reason=error.strerror or str(error),
+            )
 
     def _attempt(self) -> None:
         lease = f"{self.id}-{self.retries}"
@@ -155,7 +166,13 @@ class Run:
 
     def _stage(self) -> None:
         self.dead_letters.assert_ready()
-        self._refused_rows.mkdir(parents=True, exist_ok=True)
+        try:
+            self._refused_rows.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Terminal(
+                f"the state directory {self.state} cannot be written: {error.strerror}",
+                hint="see to its disk and rights, or choose another `state`; nothing was committed",
+            ) from error
         with self.stage("run"):
             self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))
         self._assert_inputs()

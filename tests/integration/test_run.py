@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -309,3 +311,58 @@ def test_a_damaged_file_is_named_and_nothing_is_loaded(here: Path) -> None:
     with pytest.raises(SourceError, match=r"in\.parquet"):
         Pipeline.from_dict(changed).run()
     assert not Path("out").exists()
+
+
+def test_a_run_whose_report_cannot_be_saved_is_done_all_the_same(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with mock.patch("rayetl.runs.execute.save_report", side_effect=full):
+        assert Pipeline.from_dict(config()).run().exit_code == 0
+    assert "report could not be saved" in caplog.text
+    assert "No space left on device" in caplog.text
+    assert len(rows("out")) == 2
+
+
+def test_the_fault_of_a_run_is_told_where_its_report_cannot_be_saved(here: Path) -> None:
+    Path("flights.csv").write_text(FLIGHTS)
+    rule = {"name": "few", "check": "id < 0", "on_failure": "abort"}
+    stops = config(transform=[{"id": "checked", "type": "validate", "from": "flights", "rules": [rule]}])
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("rayetl.runs.execute.save_report", side_effect=full),
+        pytest.raises(QualityAbort, match="few"),
+    ):
+        Pipeline.from_dict(stops).run()
+
+
+def test_a_state_that_is_no_directory_is_named_before_anything_is_read(here: Path) -> None:
+    Path("taken").write_text("")
+    with pytest.raises(RayetlError, match="state directory taken/state cannot be written: Not a directory"):
+        Pipeline.from_dict(config(state="taken/state")).run()
+    assert not list(here.glob("out/*.parquet"))
+
+
+def test_a_full_disk_is_told_with_the_places_that_the_run_writes_to(here: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("rayetl.engines.polars.engine.pl.collect_all", side_effect=full),
+        pytest.raises(RayetlError, match="No space left on device") as raised,
+    ):
+        Pipeline.from_dict(config()).run()
+    assert f"the disk of {here}/out and of .rayetl" in str(raised.value.hint)
+
+
+def test_a_pattern_passes_over_hidden_files_unless_it_names_them(here: Path) -> None:
+    Path("_temporary.csv").write_text("id,carrier,delay\n7,UA,1\n")
+    hidden = config(load=[{"id": "good", "type": "files", "path": "out2", "format": "parquet"}])
+    hidden["extract"]["flights"]["path"] = "{flights,_temporary}.csv"
+    Pipeline.from_dict(hidden).run()
+    Path("all").mkdir()
+    Path("all/_x.csv").write_text("id,carrier,delay\n7,UA,1\n")
+    Path("all/y.csv").write_text("id,carrier,delay\n8,UA,1\n")
+    starred = config(load=[{"id": "good", "type": "files", "path": "out3", "format": "parquet"}])
+    starred["extract"]["flights"]["path"] = "all/*.csv"
+    Pipeline.from_dict(starred).run()
+    assert [row["id"] for row in rows("out2")] == [1, 2, 7]
+    assert [row["id"] for row in rows("out3")] == [8]

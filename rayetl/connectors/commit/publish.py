@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,10 @@ def mark_published(layout: Layout, attempt: Attempt, manifest: Manifest) -> None
         sync(layout.control)
 
 
+WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Seconds between attempts to remove a directory that others still write into."""
+
+
 def build_next(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
     """Build the complete new directory: what stays, the staged files, and the ledger with `manifest`."""
     with _fenced_means_conflict(attempt):
@@ -127,9 +133,20 @@ def rescue_strays(layout: Layout, attempt: Attempt) -> None:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory of ours; one that is gone already is fine."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(directory)
+    """Remove a directory of ours; one that is gone already is fine. After a query that failed, Polars may
+    still be about to make a file in it, so what comes meanwhile is removed as well."""
+    for wait in (*WAITS, None):
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            if not directory.exists():
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or wait is None:
+                raise
+        else:
+            return
+        time.sleep(wait or 0)
 
 
 @contextlib.contextmanager

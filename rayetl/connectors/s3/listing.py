@@ -78,11 +78,12 @@ def _below(account: S3Account, bucket: str, key: str, options: ListingOptions) -
 def _fitting(account: S3Account, bucket: str, key: str, options: ListingOptions) -> _Reached:
     for pattern in braces(key):
         steps = pattern.rstrip("/").split("/")
-        match = _WILD.search(pattern)
+        match, is_shown = _WILD.search(pattern), is_hidden(steps[-1])
         for found in objects(account, bucket, pattern[: match.start()] if match else pattern):
             parts = found["Key"].split("/")
             # The directories that fit, the outermost first, and the object itself.
-            if roots := [depth for depth in range(1, len(parts) + 1) if _fits(parts[:depth], steps)]:
+            fitting = (depth for depth in range(1, len(parts) + 1) if _fits(parts[:depth], steps))
+            if roots := [depth for depth in fitting if is_shown or not is_hidden(parts[depth - 1])]:
                 walks = (
                     _walked(parts[depth:] or parts[-1:], options, depth == len(parts)) for depth in roots
                 )

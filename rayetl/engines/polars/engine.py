@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl import sql
-from rayetl.connectors.base import BatchesTarget, BatchScan, FilesScan, SpoolTarget
+from rayetl.connectors.base import BatchesTarget, BatchScan, FilesScan, FilesTarget, SpoolTarget
 from rayetl.connectors.formats import count_rows
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.engines.base import Job, Measured, TableFinding
@@ -90,7 +90,7 @@ class PolarsEngine:
             for node in needed:
                 query.frames.add(node)
                 self._add_tables(query, job.plan.nodes[node])
-            with told_plainly(job.plan, lambda: needed):
+            with told_plainly(job.plan, lambda: needed, _written(job)):
                 query.collect()
             for node in batches.opened:
                 query.classes.take(node, batches.count(node))
@@ -221,6 +221,14 @@ def _table_taker(query: _Query, node: str) -> Take:
 
 def _count_taker(query: _Query, node: str) -> Take:
     return lambda counted: query.classes.take(node, counted.item())
+
+
+def _written(job: Job) -> list[str]:
+    """Where the run writes: loads into directories, and refused rows."""
+    loads = [
+        load.load.location() for load in job.plan.loads if isinstance(job.targets.get(load.id), FilesTarget)
+    ]
+    return list(dict.fromkeys([*(place for place in loads if place), str(job.rejects.parent)]))
 
 
 def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:

@@ -15,13 +15,16 @@ from rayetl.errors import RayetlError, Terminal
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 
 _REPORT = "run again with --debug for the details; nothing was committed"
-_DISK = "see to the disk or file it names, then run again; nothing was committed"
+_DISK = "see to {places}, then run again; nothing was committed"
 
 
 @contextmanager
-def told_plainly(plan: Plan, nodes: Callable[[], Sequence[str]]) -> Iterator[None]:
+def told_plainly(
+    plan: Plan, nodes: Callable[[], Sequence[str]], written: Sequence[str] = ()
+) -> Iterator[None]:
     """Faults of the query engine as one sentence of ours; that of a damaged file names the file, any other
-    the first of `nodes` (in the order of the plan) that fails with the same words when run again."""
+    the first of `nodes` (in the order of the plan) that fails with the same words when run again. `written`
+    are the places that the query writes to."""
     try:
         yield
     except RayetlError:
@@ -31,7 +34,8 @@ def told_plainly(plan: Plan, nodes: Callable[[], Sequence[str]]) -> Iterator[Non
             if isinstance(source.scan, FilesScan) and (damage := find_damage(source.scan)):
                 raise damage from fault
         step = None if isinstance(fault, OSError) else _first_failing(plan, nodes(), fault)
-        hint = _DISK if isinstance(fault, OSError) else _REPORT
+        places = f"the disk of {' and of '.join(written)}" if written else "the disk or file it names"
+        hint = _DISK.format(places=places) if isinstance(fault, OSError) else _REPORT
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=step) from fault
 
 

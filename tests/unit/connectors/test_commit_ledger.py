@@ -7,6 +7,8 @@ import itertools
 import os
 import random
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -186,3 +188,21 @@ def test_the_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(LoadError, match="No space left on device"):
         opened.commit(1)
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_directory_that_is_still_written_into_is_removed(tmp_path: Path) -> None:
+    staged = tmp_path / "staged"
+    (staged / "data").mkdir(parents=True)
+    rmdir = os.rmdir
+    late = iter(range(3))
+
+    def written_before(path: Any, **given: Any) -> None:
+        for number in late:
+            (staged / f"late-{number}").write_text("")
+            break
+        rmdir(path, **given)
+
+    with mock.patch("os.rmdir", written_before), mock.patch.object(publish, "WAITS", (0.0,) * 6):
+        publish.remove_tree(staged)
+    assert not staged.exists()
+    publish.remove_tree(staged)
