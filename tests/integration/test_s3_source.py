@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
+import random
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from services.s3 import Account, Bucket, S3Server
 from rayetl import Pipeline
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.files_source import FilesSource
-from rayetl.connectors.formats import count_rows, fetch_records, row_groups, scan_files
+from rayetl.connectors.formats import count_rows, fetch_records, parquet, row_groups, scan_files
 from rayetl.connectors.s3 import listing, login, reading
 from rayetl.engines.spark.native import reads_alike
 from rayetl.errors import CredentialError, Retryable, SourceError
@@ -276,6 +278,39 @@ def test_of_parquet_only_what_is_asked_for_is_fetched(
     sizes.clear()
     assert scan_files(scan).select(pl.col("k").sum()).collect().item() == sum(range(200_000))
     assert sum(sizes) < len(body) / 2
+
+
+def test_parquet_is_fetched_a_row_group_at_a_time(
+    bucket: Bucket, source: Make, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = io.BytesIO()
+    pl.DataFrame({"k": range(400_000)}).write_parquet(
+        body, row_group_size=100_000, compression="uncompressed"
+    )
+    bucket.put("a.parquet", body.getvalue())
+    scan = source(f"{bucket.url}/a.parquet").describe(None)
+    sizes = asked(s3_server, monkeypatch)
+    frames = parquet.batches(scan.files[0], scan.schema, ["k"])
+    next(frames)
+    assert sum(sizes) < len(body.getvalue()) / 2
+    assert sum(frame.height for frame in frames) < 400_000
+
+
+def test_every_read_gives_all_that_is_asked_for(
+    bucket: Bucket, source: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "FIRST", 100)
+    monkeypatch.setattr(reading, "PART", 400)
+    body = os.urandom(5_000)
+    bucket.put("a.csv", body)
+    chosen = random.Random(7)
+    with source(f"{bucket.url}/a.csv", schema="k INT").describe(None).files[0].open() as stream:
+        for _ in range(60):
+            place, size = chosen.randrange(5_200), chosen.randrange(1_500)
+            if chosen.random() < 0.5:
+                stream.seek(place)
+            place = stream.tell()
+            assert stream.read(size) == body[place : place + size]
 
 
 def test_text_is_streamed_in_bounded_pieces(

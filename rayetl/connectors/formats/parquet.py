@@ -77,6 +77,8 @@ def _first_line(error: BaseException) -> str:
 def _open(file: InputFile) -> Any:
     return pq.ParquetFile(
         file.path if file.store is None else file.open(),
+        # What is fetched ahead is that of all row groups that are asked for, and is held until it is read.
+        pre_buffer=file.store is not None,
         coerce_int96_timestamp_unit="us",
         thrift_string_size_limit=1 << 28,
         thrift_container_size_limit=1 << 24,
@@ -297,15 +299,16 @@ def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[p
         ]
         columns = [found[column.name.lower()] for column in asked]
         groups = _wanted_groups(opened.metadata, file)
-        for batch in _batches(opened, groups, columns):
+        for batch in _batches(opened, file, groups, columns):
             frame = conform(pa.Table.from_batches([batch]), asked)
             yield rebased(frame, asked, calendar, file.path, zone).with_columns(others).select(schema.names)
 
 
-def _batches(opened: Any, groups: Sequence[int], columns: Sequence[str]) -> Iterator[Any]:
-    """Row groups one after the other, so that no more than the columns of one are in memory."""
-    for group in groups:
-        yield from opened.iter_batches(BATCH, [group], columns=columns, use_threads=True)
+def _batches(opened: Any, file: InputFile, groups: list[int], columns: Sequence[str]) -> Iterator[Any]:
+    """Batches of the columns, of which no more than those of a row group are in memory. From a store they
+    come in few large requests, a row group at a time."""
+    for asked in [groups] if file.store is None else [[group] for group in groups]:
+        yield from opened.iter_batches(BATCH, asked, columns=columns, use_threads=True)
 
 
 def _wanted_groups(metadata: Any, file: InputFile) -> list[int]:

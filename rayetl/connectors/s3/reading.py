@@ -58,16 +58,18 @@ class ObjectFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._file.size - self._at)
-        if wanted <= 0:
-            return 0
-        if not self._start <= self._at < self._end:
-            self._fill(wanted)
-        place = self._at - self._start
-        size = min(wanted, len(self._window) - place)
-        view[:size] = self._window[place : place + size]
-        self._at += size
-        return size
+        wanted = max(0, min(len(view), self._file.size - self._at))
+        filled = 0
+        # All that is wanted at once: Arrow takes less for a file that is cut off.
+        while filled < wanted:
+            if not self._start <= self._at < self._end:
+                self._fill(wanted - filled)
+            place = self._at - self._start
+            size = min(wanted - filled, len(self._window) - place)
+            view[filled : filled + size] = self._window[place : place + size]
+            self._at += size
+            filled += size
+        return filled
 
     @property
     def _end(self) -> int:

@@ -11,7 +11,7 @@ from rayetl.connectors.s3.target import S3Target
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
 
-PART = 16 << 20
+PART = 8 << 20
 """Bytes of a part, at least; held in memory by each of the threads that send."""
 
 MOST_PARTS = 10_000
@@ -33,21 +33,20 @@ class _Part:
 def send(target: S3Target, files: Sequence[tuple[Path, str]]) -> list[str]:
     """Send files under their names in the target; the ids of their uploads. Raises what requests raise; then
     what was begun is dropped, as far as the service can be reached."""
-    uploads: list[str] = []
+    uploads: dict[str, str] = {}
+
+    def begin(name: str) -> None:
+        uploads[name] = target.begin_upload(name)
+        failpoint("s3.upload_begun")
+
     try:
-        for _, name in files:
-            uploads.append(target.begin_upload(name))
-            failpoint("s3.upload_begun")
-        parts = [
-            part
-            for (path, name), upload in zip(files, uploads, strict=True)
-            for part in _parts(path, name, upload)
-        ]
+        target.at_once(begin, [name for _, name in files])
+        parts = [part for path, name in files for part in _parts(path, name, uploads[name])]
         target.at_once(lambda part: _send(target, part), parts)
     except BaseException:
-        target.give_up(zip((name for _, name in files), uploads, strict=False))
+        target.give_up(uploads.items())
         raise
-    return uploads
+    return [uploads[name] for _, name in files]
 
 
 def _parts(path: Path, name: str, upload: str) -> Iterator[_Part]:

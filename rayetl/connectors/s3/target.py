@@ -139,7 +139,7 @@ class S3Target:
                 return
         raise LoadError(
             f"{self.account.service} ignores the condition If-None-Match, so that two runs could both commit",
-            hint="use a service that knows it (AWS S3, MinIO, Ceph from version 20), or load elsewhere",
+            hint="use a service that knows it, as AWS S3 does, or load elsewhere",
         )
 
     # Uploads
