@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -269,6 +270,14 @@ def test_a_run_goes_on_after_a_service_failed(
     assert (report.status, report.rows_loaded) == ("done", 3)
     assert fault.struck == login.ATTEMPTS
     assert rows(bucket) == [(1, "a"), (2, "b"), (3, "a")]
+
+
+def test_without_the_driver_it_says_what_to_type(pipeline: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("boto3", "botocore")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    with pytest.raises(LoadError, match=re.escape("pip install 'rayetl[s3]'")):
+        pipeline(mode="append").run()
 
 
 # Accounts

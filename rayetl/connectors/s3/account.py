@@ -79,10 +79,10 @@ class S3Account(FileStore):
         self, doing: str, fault: type[Terminal] = SourceError, **parameters: Any
     ) -> tuple[bytes, dict[str, Any]]:
         """The bytes of an object or of a range of it, and all else of the answer. Raises as `call`."""
-        from botocore.exceptions import BotoCoreError
-
         for left in reversed(range(BROKEN_OFF)):
             answer = self.call("get_object", doing, fault, **parameters)
+            from botocore.exceptions import BotoCoreError
+
             try:
                 found: bytes = answer["Body"].read()
                 return found, answer
