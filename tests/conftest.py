@@ -40,6 +40,25 @@ def database(postgres_server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two processors that this process is connected to; only what was started
+    here is ended."""
+    import ray
+
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=100_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        namespace="rayetl",
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
 def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
     """Spark on Ray in a process beside this one, started by its first run."""
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
     from rayetl.connectors.formats.options import ListingOptions
 
@@ -153,17 +155,20 @@ class Epoch:
 @dataclass(frozen=True, slots=True)
 class FilesTarget:
     """Where and how an engine stages files: into `directory`, in `format`, below hive directories of
-    `partition_by`; about `max_bytes` a file when given. What is put into `parking`, a directory of the same
-    file system that nobody has made yet, outlives the attempt and is found again by the next one at the same
-    epoch."""
+    `partition_by` and then of `derived`, which are computed and stand in no file; about `max_bytes` a file
+    when given. What is put into `parking`, a directory of the same file system that nobody has made yet,
+    outlives the attempt and is found again by the next one at the same epoch. With `columns`, Parquet files
+    have exactly these types and what the metadata of these fields says (field ids)."""
 
     directory: str
     format: str
     options: Model
     partition_by: tuple[str, ...] = ()
+    derived: tuple[tuple[str, pl.Expr], ...] = field(default=(), compare=False)
     max_bytes: int | None = None
     schema: Schema = EMPTY
     parking: str = ""
+    columns: pa.Schema | None = field(default=None, compare=False)
 
 
 class BatchesTarget(ABC):
