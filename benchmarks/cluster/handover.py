@@ -125,8 +125,8 @@ def executor(spark: Any) -> None:
             faults[type(error).__name__] += 1
     failed = ", ".join(f"{count} failed ({name})" for name, count in faults.items()) or "none failed"
     print(
-        f"executor killed at {half} of {len(references)} parts: {came} came, {failed}, {len(lost)} did not end, "
-        f"after {waited:.0f} s"
+        f"executor killed at {half} of {len(references)} parts: {came} came, {failed}, "
+        f"{len(lost)} did not end, after {waited:.0f} s"
     )
 
 
