@@ -143,7 +143,7 @@ class PostgresConnection(UsesCredential):
         if found["host"] is None or found["database"] is None:
             credential.required(*_SPELLINGS["host" if found["host"] is None else "database"])
         named = {_LIBPQ.get(name, name): value for name, value in found.items() if value is not None}
-        named.setdefault("sslmode", "prefer" if _is_here(named["host"]) else "verify-full")
+        named.setdefault("sslmode", "prefer" if is_here(named["host"]) else "verify-full")
         if named["sslmode"] == "verify-full" and not Path("~/.postgresql/root.crt").expanduser().exists():
             named.setdefault("sslrootcert", "system")
         timeout = max(2, round(self.connect_timeout.total_seconds()))
@@ -169,7 +169,7 @@ class PostgresConnection(UsesCredential):
         )
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Whether a server is on this machine, so that nobody can stand between."""
     if host.startswith(("/", "@")) or host == "localhost":
         return True
