@@ -11,7 +11,8 @@ print(report.rows_loaded)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -98,14 +99,15 @@ class Pipeline:
             plan = self._build(self._engine().finder(plan))
         return plan
 
-    def explain(self, *, sql: bool = False, runtime: Runtime = "local", split_size: int = SPLIT_BYTES) -> str:
+    def explain(self, *, sql: bool = False, runtime: Runtime = "local", split_size: int | None = None) -> str:
         """The plan in words, or with `sql` the Spark SQL query of every step; for the runtime `ray` also what
         runs split by split. Raises `ConfigError`."""
         from rayetl.plan.explain import explain
 
+        size = self._cut_by(split_size)
         plan = self._build(None)
         if self.config.engine.type != "spark":
-            return explain(plan, sql=sql, split_size=split_size if runtime == "ray" else None)
+            return explain(plan, sql=sql, split_size=size if runtime == "ray" else None)
         from rayetl.engines.spark.keeping import notes
 
         return explain(plan, sql=sql, engine="spark", why="the config asks for it", notes=notes(plan))
@@ -142,13 +144,13 @@ class Pipeline:
         progress: ProgressListener | None = None,
         runtime: Runtime = "local",
         address: str | None = None,
-        split_size: int = SPLIT_BYTES,
+        split_size: int | None = None,
     ) -> RunReport:
         """Run the pipeline and save its report under the config's `state` directory.
 
         The runtime `local` is this process. With `ray` the run lives on the Ray cluster at `address` (`auto`
         for that of this machine), or on one that is started for it and ended with it. Where the plan can be
-        cut, it is done there in splits of about `split_size` bytes.
+        cut, it is done there in splits of about `split_size` bytes, by default 64 MiB.
 
         `run_key` names the epoch; by default it is made from the plan and the exact input. An epoch that
         is committed already is skipped and reported so; `force` runs it anew.
@@ -159,13 +161,14 @@ class Pipeline:
         """
         from rayetl.runs.execute import new_id
 
-        listener = progress or Silent()
+        listener, size = progress or Silent(), self._cut_by(split_size)
         if runtime == "local" or self.config.engine.type == "spark":
             # Spark is on Ray of its own accord.
-            make = self._prepared(new_id(), run_key, force, listener)
-            return make(
-                engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
-            ).execute()
+            with self._ending_spark():
+                make = self._prepared(new_id(), run_key, force, listener)
+                return make(
+                    engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
+                ).execute()
         from rayetl.cluster.handover import offered
         from rayetl.cluster.session import connected
 
@@ -176,13 +179,36 @@ class Pipeline:
 
             assert_lasting(self._places())
             site = Site(run, self.config.name, os.getcwd(), secrets)
-            return supervise(
-                site, lambda: self._prepared(run, run_key, force, listener), listener, split_size
+            return supervise(site, lambda: self._prepared(run, run_key, force, listener), listener, size)
+
+    def _cut_by(self, split_size: int | None) -> int:
+        """The size of splits. Raises `ConfigError` for one that is asked of Spark."""
+        if split_size is not None and self.config.engine.type == "spark":
+            problem = Problem(
+                "engine.splits",
+                "with `engine: spark` nothing is cut by --split-size: Spark cuts what it reads",
+                ("engine",),
+                "leave --split-size out, or write engine: {type: spark, "
+                f"conf: {{spark.sql.files.maxPartitionBytes: {split_size}}}}}",
             )
+            raise ConfigError(self._placed([problem]))
+        return SPLIT_BYTES if split_size is None else split_size
+
+    @contextmanager
+    def _ending_spark(self) -> Iterator[None]:
+        """A signal ends the Spark session at once, whatever is under way: a query, rows poured, a commit."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.config.engine.type == "spark":
+                from rayetl.cluster.spark_session import stop_spark
+
+                stop_spark(at_once=True)
+            raise
 
     def _places(self) -> dict[str, str]:
         """The paths that a run writes to, by what goes there."""
-        paths = {f"the load {place}": load.location() for place, load in enumerate(self.config.load, 1)}
+        paths = {f"the load {place}": load.directory() for place, load in enumerate(self.config.load, 1)}
         letters, state = self.config.resilience.dead_letter.path, self.config.state
         others = {"the dead letters": letters, "the reports": state}
         return {purpose: path for purpose, path in (paths | others).items() if path is not None}
@@ -248,27 +274,10 @@ class Pipeline:
         return SparkEngine(SparkOnRay(settings, address))
 
     def _build(self, found: Any) -> Plan:
-        problems = self._beyond_spark() if self.config.engine.type == "spark" else []
         try:
-            plan = build_plan(self.config, found=found)
+            return build_plan(self.config, found=found)
         except ConfigError as error:
-            raise ConfigError(self._placed([*error.problems, *problems])) from None
-        if problems:
-            raise ConfigError(self._placed(problems))
-        return plan
-
-    def _beyond_spark(self) -> list[Problem]:
-        """The loads that Spark cannot do: a transaction that takes rows lives in one process."""
-        return [
-            Problem(
-                "load.type",
-                f"a load of type {load.type} cannot be run by Spark: its transaction lives in one process",
-                ("load", place, "type"),
-                "leave out `engine: spark`, or load into files",
-            )
-            for place, load in enumerate(self.config.load)
-            if load.takes_batches
-        ]
+            raise ConfigError(self._placed(error.problems)) from None
 
     def _placed(self, problems: Sequence[Problem]) -> list[Problem]:
         placed = [self._loaded.place(problem) for problem in problems]

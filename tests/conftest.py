@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
+from services.s3 import Account, Bucket, S3Server
 from services.spark_host import SparkHost
 
 # No test looks for credentials where the person who runs it keeps some.
@@ -57,11 +58,54 @@ def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
 
 
 @pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two processors that this process is connected to; only what was started
+    here is ended."""
+    import ray
+
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=100_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        namespace="rayetl",
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
 def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
     """Spark on Ray in a process beside this one, started by its first run."""
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))
     yield host
     assert not host.stop(), "processes of Spark or Ray outlived the program that started them"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The S3 service of this process."""
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_account(s3_server: S3Server) -> Account:
+    """An account that the tests share."""
+    return s3_server.account()
+
+
+@pytest.fixture
+def bucket(s3_account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A fresh bucket of the test's own; its keys are the credential `lake`."""
+    for name, value in s3_account.fields.items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value)
+    yield s3_account.bucket()
+    s3_account.server.mend()
 
 
 @pytest.fixture(autouse=True)

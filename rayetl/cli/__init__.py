@@ -16,13 +16,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rayetl.secrets.hardening import keep_memory_private
 
     withdraw()
-    if argv is None:
-        # The process is this command's own, not that of a program that calls it.
-        keep_memory_private()
-    code = execute(list(sys.argv[1:] if argv is None else argv))
-    if argv is None:
-        _end_quickly()
+    if argv is not None:
+        return execute(list(argv))
+    # The process is this command's own, not that of a program that calls it.
+    keep_memory_private()
+    code = execute(sys.argv[1:])
+    if code in (130, 143):
+        _end_at_once(code)
+    _end_quickly()
     return code
+
+
+def _end_at_once(code: int) -> None:
+    """End the process now: all is rolled back, and whoever sent the signal waits. To take Ray and Spark down
+    in good order costs seconds."""
+    import os
+    import sys
+
+    if "rayetl.cluster.spark_session" in sys.modules:
+        from rayetl.cluster.spark_session import end_children
+
+        end_children()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _end_quickly() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from rayetl.cluster.metrics import Meters
 from rayetl.connectors.base import BatchesTarget, SpoolTarget, Target
 from rayetl.engines.base import Job, Measured
-from rayetl.engines.polars.pouring import Pouring, spooled
+from rayetl.engines.polars.pouring import Pouring, spooled, without_refused
 from rayetl.plan.splits import Split
 
 
@@ -66,15 +65,7 @@ class Pours:
         gates = {load: pouring.gate for load, pouring in self._pourings.items()}
         for load, gate in gates.items():
             self._meters.refused(load, gate.refused)
-        return replace(
-            measured,
-            refused={**measured.refused, **{load: gate.refused for load, gate in gates.items()}},
-            staged={
-                load: rows - (gates[load].refused if load in gates else 0)
-                for load, rows in measured.staged.items()
-            },
-            rejects={**measured.rejects, **{load: gate.parts for load, gate in gates.items()}},
-        )
+        return without_refused(measured, gates)
 
 
 def spools_of(job: Job, directory: Path) -> Mapping[str, Target]:

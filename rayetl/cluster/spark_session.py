@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from functools import partial
@@ -140,19 +140,20 @@ class _Pool:
                 self._live = None
                 _end(live, at_once)
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool) -> None:
         """End the session, if there is one."""
         with self._lock:
             if self._live is not None:
-                self.discard(self._live)
+                self.discard(self._live, at_once=at_once)
 
 
 _POOL = _Pool()
 
 
-def stop_spark() -> None:
-    """End this process's Spark session and all its JVMs; the next work starts a new one."""
-    _POOL.stop()
+def stop_spark(*, at_once: bool = False) -> None:
+    """End this process's Spark session and all its JVMs; the next work starts a new one. `at_once` lets them
+    finish nothing: for a process that was told to end."""
+    _POOL.stop(at_once=at_once)
 
 
 def _start(settings: SparkSettings, address: str | None) -> _Live:
@@ -215,7 +216,7 @@ def _watched(settings: SparkSettings, session: SparkSession, mark: str) -> _Live
 
 def _end(live: _Live, at_once: bool) -> None:
     if live.watchdog is not None:
-        live.watchdog.stop()
+        live.watchdog.stop(wait=not at_once)
     if not at_once and live.reason() is None:
         import raydp
 
@@ -259,10 +260,24 @@ def end_processes(mark: str) -> None:
         command = process.info["cmdline"] or []
         if any(f"-D{MARK}={mark}" in part for part in command) and process.pid != os.getpid():
             found.append(process)
-    for process in found:
+    _kill(found)
+    psutil.wait_procs(found, timeout=10)
+
+
+def end_children() -> None:
+    """End every process that this one has started, and those that they started: a Ray cluster of its own with
+    its agents, which would look for its owner now and then only."""
+    import psutil
+
+    _kill(psutil.Process().children(recursive=True))
+
+
+def _kill(processes: Sequence[Any]) -> None:
+    import psutil
+
+    for process in processes:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(found, timeout=10)
 
 
 def _master_fault(master: Any) -> str | None:

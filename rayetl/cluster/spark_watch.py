@@ -62,9 +62,10 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="rayetl-spark-watchdog", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, *, wait: bool = True) -> None:
+        """Look no more; `wait` for a look that is under way."""
         self._over.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if wait and self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)
 
     def _watch(self) -> None:

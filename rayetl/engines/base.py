@@ -7,7 +7,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rayetl.errors import LoadError
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import SplitsReport
 from rayetl.records import dataclass
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from rayetl.connectors.base import FilesTarget, Target
+    from rayetl.connectors.base import Target
     from rayetl.plan.nodes import Plan
 
 
@@ -32,17 +31,6 @@ class Job:
     targets: Mapping[str, Target]
     rejects: Path
     progress: ProgressListener = field(default_factory=Silent)
-
-    @property
-    def directories(self) -> Mapping[str, FilesTarget]:
-        """The targets, where all of them are directories. Raises `LoadError` where one takes rows itself."""
-        from rayetl.connectors.base import FilesTarget
-
-        found = {load: target for load, target in self.targets.items() if isinstance(target, FilesTarget)}
-        if len(found) < len(self.targets):
-            name = next(iter(self.targets.keys() - found.keys()))
-            raise LoadError("its rows have to stay in the process that holds its transaction", step=name)
-        return found
 
 
 @dataclass(frozen=True, slots=True)

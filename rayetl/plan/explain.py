@@ -31,8 +31,8 @@ def explain(
 ) -> str:
     """The plan as a readable tree; with `sql`, every step's query as Spark SQL text that Spark runs as is.
 
-    `engine` and `why` say what runs the plan and how that was chosen, `notes` what it does at single steps;
-    with `split_size` (bytes), the text says what the runtime `ray` makes of the plan.
+    `engine` and `why` say what runs the plan and how that was chosen, `notes` what it does at single steps
+    and loads; with `split_size` (bytes), the text says what the runtime `ray` makes of the plan.
     """
     if sql:
         return "\n\n".join(_statements(plan)) + "\n"
@@ -43,7 +43,7 @@ def explain(
     lines = [*head, "", "sources", *_sources(plan)]
     if plan.steps:
         lines += ["", "steps", *_steps(plan, notes or {})]
-    lines += ["", "loads", *_loads(plan)]
+    lines += ["", "loads", *_loads(plan, notes or {})]
     if plan.warnings:
         lines += ["", "warnings", *(f"  {_warning(str(w.message), w.hint)}" for w in plan.warnings)]
     return "\n".join(lines) + "\n"
@@ -190,9 +190,11 @@ def _checks(step: StepNode) -> Iterator[str]:
         yield f"    ! {table.rule} ({table.kind}, all rows): {table.reason}: {table.on_failure}"
 
 
-def _loads(plan: Plan) -> Iterator[str]:
+def _loads(plan: Plan, notes: Mapping[str, str]) -> Iterator[str]:
     for load in plan.loads:
         yield f"  {load.id}: {_target(load)} from {load.input}"
+        if load.id in notes:
+            yield f"    {notes[load.id]}"
         yield from _columns(load.schema)
 
 

@@ -382,12 +382,12 @@ def test_tests_of_a_config_touch_no_database() -> None:
     assert [case.passed for case in report.cases] == [True, False]
 
 
-def test_spark_cannot_load_into_a_transaction_of_this_process() -> None:
+def test_explain_says_who_pours_the_rows_of_spark() -> None:
     config = pipeline(Database("127.0.0.1", 1, "d", "u", "p"), ids(1))._loaded.config
     document = config.model_dump(by_alias=True, exclude_unset=True)
     document["load"][0]["password"] = "p"
-    with pytest.raises(ConfigError, match="a load of type postgres cannot be run by Spark"):
-        Pipeline.from_dict({**document, "engine": "spark"}).check()
+    told = Pipeline.from_dict({**document, "engine": "spark"}).explain()
+    assert "    poured by this process, which holds the transaction\n" in told
 
 
 # Rows that are refused

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,10 +16,20 @@ from typing import Any
 import polars as pl
 import psutil
 import pytest
-from services.spark_host import CANARY, SparkHost
+from canaries import Canary
+from services.postgres import Database, Postgres
+from services.spark_host import CANARY, LAKE, PLANTED, ROOT, SparkHost
+
+import tests.conformance.whole.test_parity as parity
 
 ROWS = 4_000
-SPARK = {"type": "spark", "executors": 1, "cores": 1, "memory": "600m"}
+SPARK = {
+    "type": "spark",
+    "executors": 1,
+    "cores": 1,
+    "memory": "600m",
+    "conf": {"spark.hadoop.planted": PLANTED.text, "spark.sql.shuffle.partitions": 2},
+}
 
 
 @pytest.fixture
@@ -74,6 +87,24 @@ def test_the_same_as_on_polars_and_recognised_by_it(here: Path, spark_host: Spar
     assert report["diffs"] == []
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_files_are_read_alike(here: Path, spark_host: SparkHost, form: str) -> None:
+    report = spark_host.run(parity.of_format(form) | {"engine": SPARK}, parity=True)
+    assert report["diffs"] == []
+    assert report["rejects"] > 49
+
+
+def test_verbs_rules_and_contracts_give_the_same(here: Path, spark_host: SparkHost) -> None:
+    parity.write_tables(parity.TABLES)
+    one_of_each = {name.split("_")[0]: name for name in parity.CASES}.values()
+    assert len(one_of_each) > 12
+    report = spark_host.run(parity.verbs(*one_of_each) | {"engine": SPARK}, parity=True)
+    assert report["diffs"] == []
+    report = spark_host.run(parity.judging(parity.JUDGED[::4]) | {"engine": SPARK}, parity=True)
+    assert report["diffs"] == []
+    assert report["rejects"] > 0
+
+
 def test_one_session_serves_all_runs(here: Path, spark_host: SparkHost) -> None:
     spark_host.run(config())
     before = {each.pid for each in spark_host.processes() if "java" in each.name()}
@@ -83,13 +114,60 @@ def test_one_session_serves_all_runs(here: Path, spark_host: SparkHost) -> None:
     assert {each.pid for each in spark_host.processes() if "java" in each.name()} == before
 
 
-def test_no_secret_reaches_another_process(here: Path, spark_host: SparkHost) -> None:
-    spark_host.run(config())
-    below = spark_host.processes()
-    assert any("java" in each.name() for each in below)
-    held = [each for each in below if CANARY in " ".join([*command(each), *environment(each).values()])]
-    assert held == []
-    assert environment(psutil.Process(spark_host.pid))["RAYETL_CREDENTIAL_C__PASSWORD"] == CANARY
+def places(host: SparkHost) -> dict[str, bytes]:
+    """All that Spark and Ray show or keep: settings, command lines and environments, files of the session."""
+    told = host.settings()
+    found = {name: text.encode() for name, text in told.items()}
+    for each in host.processes():
+        kind = "java" if "java" in each.name() else "other"
+        found[f"command line of {kind} {each.pid}"] = " ".join(command(each)).encode()
+        found[f"environment of {kind} {each.pid}"] = "\n".join(environment(each).values()).encode()
+    for path in Path(told["session"]).rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            found[f"session file {path}"] = path.read_bytes()
+    return found
+
+
+def holders(canary: Canary, found: dict[str, bytes]) -> list[str]:
+    forms = canary.forms().values()
+    return [place for place, data in found.items() if any(form in data for form in forms)]
+
+
+def test_no_secret_is_where_others_may_look(
+    here: Path, spark_host: SparkHost, postgres_server: Postgres, database: Database
+) -> None:
+    """While rows come of a database and go into it, with a password that this machine's processes can see."""
+    database.execute("CREATE TABLE s AS SELECT g AS n, 's' || g AS s FROM generate_series(1, 20) g")
+    password = CANARY.text.replace("'", "''")
+    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{password}'")
+    server = {name: value for name, value in database.config.items() if name != "password"}
+    postgres = {"type": "postgres", "credential": "c", **server}
+    report = spark_host.run(
+        config(
+            extract={"rows": {**postgres, "table": "s"}},
+            load={"id": "into", **postgres, "table": "t", "mode": "append"},
+        )
+    )
+    assert report.get("status") == "done", report
+    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{database.password}'")
+    assert database.value("SELECT count(*) FROM t") == 18
+    planted = Path(spark_host.settings()["session"], "planted.log")
+    planted.write_text(PLANTED.text)
+    found = places(spark_host) | {"log": Path(report["engine_log"]).read_bytes()}
+    planted.unlink()
+    assert holders(CANARY, found) == holders(LAKE, found) == []
+    own = "\n".join(environment(psutil.Process(spark_host.pid)).values()).encode()
+    assert holders(CANARY, {"own": own}) == holders(LAKE, {"own": own}) == ["own"]
+    seen = " ".join(holders(PLANTED, found))
+    for place in (
+        "Spark's conf",
+        "Hadoop's conf",
+        "environment of the driver JVM",
+        "properties of the driver",
+    ):
+        assert place in seen
+    for place in ("command line of java", "environment of java", "environment of other", "session file"):
+        assert place in seen
 
 
 def command(process: psutil.Process) -> list[str]:
@@ -143,6 +221,40 @@ def test_a_death_costs_time_and_no_row(here: Path, spark_host: SparkHost, what: 
     assert all(each.status() == psutil.STATUS_ZOMBIE for each in alive)
     after = spark_host.run(config(name="after", load={"type": "files", "path": "after"}))
     assert after["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("until", "number", "code"),
+    [
+        ("starting Spark on Ray", signal.SIGINT, 130),
+        ("source-rows.parquet", signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_rolls_back_in_time_and_leaves_no_process(
+    here: Path, until: str, number: int, code: int
+) -> None:
+    Path("c.json").write_text(json.dumps(config(slow(60))))
+    with Path("said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rayetl", "run", "c.json"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=said,
+            stderr=said,
+        )
+    while until not in Path("said").read_text() and not list(Path(".rayetl").rglob(until)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(3)
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert len(below) > 5
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait() == code
+    assert time.monotonic() - began < 2.5
+    assert f"stopped by {signal.Signals(number).name}" in Path("said").read_text()
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+    assert not list(here.rglob("*.parquet")), "nothing is staged or handed over any more"
 
 
 def test_a_fault_of_a_query_is_one_sentence(here: Path, spark_host: SparkHost) -> None:

@@ -18,9 +18,18 @@ from typing import Any
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from canaries import Canary
+
 ROOT = Path(__file__).parents[2]
-CANARY = "canary-3f7d1c"
-"""A secret in the host's environment, which none of its children may hold."""
+CANARY = Canary("password", "canary-3f7d1c-p /'\\%")
+LAKE = Canary("secret key", "canary-9b2e44-k+/=")
+"""Secrets in the host's environment, the password of the credential `c` and the key of `lake`, which none of
+its children may hold."""
+
+PLANTED = Canary("planted", "planted-51c0aa7e")
+"""No secret, and handed on where secrets must not be: whoever looks there has to see it."""
 
 READY = 240.0
 """Seconds that a run may take, the start of Ray and Spark included."""
@@ -38,6 +47,11 @@ class SparkHost:
         """The report of a run as JSON, or its `error` and `hint`. `more`: see `_serve`."""
         with self._lock:
             return self._ask({"config": dict(config), "cwd": os.getcwd(), **more})
+
+    def settings(self) -> dict[str, str]:
+        """Every setting that Spark and Ray hold in the host, by what holds them; `session` is Ray's directory."""
+        with self._lock:
+            return self._ask({"settings": True})
 
     def start(self, config: Mapping[str, Any], **more: Any) -> Background:
         """A run that goes on meanwhile."""
@@ -62,7 +76,13 @@ class SparkHost:
                 stdout=subprocess.PIPE,
                 stderr=(self._folder / "stderr").open("ab"),
                 text=True,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "RAYETL_CREDENTIAL_C__PASSWORD": CANARY},
+                env=os.environ
+                | {
+                    "PYTHONPATH": str(ROOT),
+                    "RAYETL_CREDENTIAL_C__PASSWORD": CANARY.text,
+                    "RAYETL_CREDENTIAL_LAKE__SECRET_ACCESS_KEY": LAKE.text,
+                    "PLANTED": PLANTED.text,
+                },
             )
         return self._process
 
@@ -130,8 +150,12 @@ def _serve() -> None:
     os.dup2(2, 1)
     for line in sys.stdin:
         request = json.loads(line)
-        os.chdir(request["cwd"])
+        os.chdir(request.get("cwd", "."))
         try:
+            if request.get("settings"):
+                answers.write(json.dumps(_settings()) + "\n")
+                answers.flush()
+                continue
             pipeline = Pipeline.from_dict(request["config"])
             done = (
                 pipeline.parity()
@@ -143,6 +167,28 @@ def _serve() -> None:
             answer = {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _settings() -> dict[str, str]:
+    import ray
+    from pyspark.sql import SparkSession
+
+    spark: Any = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+    context, system = spark.sparkContext, spark._jvm.java.lang.System
+    hadoop = context._jsc.hadoopConfiguration().iterator()
+    entries = []
+    while hadoop.hasNext():
+        entries.append(str(hadoop.next()))
+    job = ray.get_runtime_context()
+    return {
+        "Spark's conf": str(context.getConf().getAll()),
+        "Spark's SQL conf": str(spark.sql("SET").collect()),
+        "Hadoop's conf": "\n".join(entries),
+        "the properties of the driver JVM": system.getProperties().toString(),
+        "the environment of the driver JVM": system.getenv().toString(),
+        "the runtime environment of the job": str(job.runtime_env),
+        "session": ray._private.worker._global_node.get_session_dir_path(),
+    }
 
 
 if __name__ == "__main__":

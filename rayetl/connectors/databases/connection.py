@@ -205,7 +205,7 @@ class DatabaseConnection(UsesCredential):
         if found["host"] is None or found["database"] is None:
             credential.required(*SPELLINGS["host" if found["host"] is None else "database"])
         known = {name: value for name, value in found.items() if value is not None}
-        known.setdefault("sslmode", "prefer" if _is_here(known["host"]) else "verify-full")
+        known.setdefault("sslmode", "prefer" if is_here(known["host"]) else "verify-full")
         return known
 
     def _value(self, name: str, credential: Credential) -> str | None:
@@ -228,7 +228,7 @@ class DatabaseConnection(UsesCredential):
         )
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Whether a server is on this machine, so that nobody can stand between."""
     if host.startswith(("/", "@")) or host == "localhost":
         return True

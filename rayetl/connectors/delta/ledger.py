@@ -8,6 +8,7 @@ commit's own information, which is cleaned with the log after `delta.logRetentio
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ import orjson
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.delta.table import DeltaVersion
+from rayetl.connectors.lake.version import Entry
 from rayetl.records import dataclass
 
 if TYPE_CHECKING:
@@ -26,20 +28,6 @@ INFORMATION = "rayetl"
 
 LOOK_BACK = 1_000
 """So many commits are looked through for what is known of an epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A committed epoch: its number, and the run and attempt that committed it. `bytes` on disk."""
-
-    number: int
-    epoch: str
-    run: str = ""
-    attempt: str = ""
-    rows: int = 0
-    files: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +53,24 @@ class Ledger:
         number = None if found is None else found.table.transaction_version(self._token)
         if found is None or number is None or (standing and number < self.number(found)):
             return None
+        for entry in self._entries(found):
+            if (entry.number, entry.epoch) == (number, self._token):
+                return entry
+        return Entry(number, self._token)
+
+    def holder(self, found: DeltaVersion | None, number: int) -> str | None:
+        """The token of the attempt that committed epoch `number` of the load, `None` if that is unknown."""
+        entries = () if found is None else self._entries(found)
+        mine = f"{self._load}:"
+        return next((e.attempt for e in entries if e.number == number and e.epoch.startswith(mine)), None)
+
+    @staticmethod
+    def _entries(found: DeltaVersion) -> Iterator[Entry]:
+        """What the newest commits say of the epochs that they hold."""
         for commit in found.table.history(LOOK_BACK):
             if INFORMATION in commit:
                 entry = Entry(**orjson.loads(commit[INFORMATION]))
-                if (entry.number, entry.epoch) == (number, self._token):
-                    return replace(entry, rows=_merged(commit, entry.rows))
-        return Entry(number, self._token)
+                yield replace(entry, rows=_merged(commit, entry.rows))
 
     def entered(self, entry: Entry) -> deltalake.CommitProperties:
         """What makes a commit the one of this epoch. It is tried once: whoever commits in between has to be

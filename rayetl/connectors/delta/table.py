@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from rayetl.connectors.formats.schemas import nullable
+from rayetl.connectors.lake.load import LakeLoad
+from rayetl.connectors.lake.version import LakeVersion
 from rayetl.errors import LoadError, SourceError, Terminal
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -42,8 +44,8 @@ class DataFile:
     partition: tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaVersion:
+@dataclass(frozen=True)
+class DeltaVersion(LakeVersion):
     """One version of a table below the directory `root`."""
 
     root: str
@@ -107,6 +109,14 @@ class DeltaVersion:
             ),
             key=lambda file: file.path,
         )
+
+    def has_rows(self) -> bool:
+        return bool(self.files())
+
+    def objections(self, load: LakeLoad, rows: Schema) -> Iterator[str]:
+        del rows
+        if load.mode == "overwrite" and self.table.metadata().configuration.get("delta.appendOnly") == "true":
+            yield "it is append-only (delta.appendOnly)"
 
     def unreadable(self) -> str | None:
         """What of this table rayetl cannot read, in words; `None` if it can."""

@@ -6,11 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rayetl.connectors.delta.fitting import missing
-from rayetl.connectors.delta.load import KEYED, DeltaLoad
+import orjson
+
+from rayetl.connectors.delta.load import DeltaLoad
 from rayetl.connectors.delta.source import spelled
-from rayetl.connectors.delta.staging import StagedFile
 from rayetl.connectors.delta.table import DeltaVersion
+from rayetl.connectors.lake.fitting import missing
+from rayetl.connectors.lake.load import KEYED
+from rayetl.connectors.lake.staging import StagedFile
+from rayetl.connectors.lake.stats import FileStats
 from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
@@ -19,11 +23,10 @@ from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:
     import deltalake
-    import polars as pl
     import pyarrow as pa
     import pyarrow.dataset as ds
 else:
-    pl, pa, ds = lazily("polars"), lazily("pyarrow"), lazily("pyarrow.dataset")
+    pa, ds = lazily("pyarrow"), lazily("pyarrow.dataset")
 
 
 def write(
@@ -95,7 +98,7 @@ def _added(files: Sequence[StagedFile]) -> list[Any]:
 
     now = int(time.time() * 1000)
     return [
-        AddAction(file.place.as_posix(), file.size, file.partition, now, True, file.stats.json())
+        AddAction(file.place.as_posix(), file.size, file.partition, now, True, figures(file.stats))
         for file in files
     ]
 
@@ -137,41 +140,12 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def assert_keys(load: DeltaLoad, files: Sequence[StagedFile]) -> None:
-    """Raises `LoadError` for staged rows whose keys are NULL or come twice."""
-    if not files:
-        return
-    rows = pl.concat([_keys(load, file) for file in files])
-    empty = rows.filter(pl.any_horizontal(pl.all().is_null())).select(pl.len()).collect().item()
-    if empty:
-        raise LoadError(
-            f"{empty} rows have NULL in a key ({', '.join(load.keys)}); nothing was committed",
-            hint="leave them out in a filter step, or give them a value with fill",
-        )
-    twice = rows.group_by(load.keys).len().filter(pl.col("len") > 1).head(1).collect()
-    if twice.height:
-        shown = ", ".join(f"{name} = {twice[name][0]}" for name in load.keys)
-        raise LoadError(
-            f"a key comes {twice['len'][0]} times among the rows: {shown}; nothing was committed",
-            hint="keep one row of each before the load: {type: deduplicate, keys: [...], order_by: ...}",
-        )
-
-
-def _keys(load: DeltaLoad, file: StagedFile) -> pl.LazyFrame:
-    """The key columns of a file; those that partition the table are in the name of its directory only."""
-    spelled_out = [pl.lit(value, dtype=pl.String).alias(name) for name, value in file.partition.items()]
-    rows = pl.scan_parquet(file.source, glob=False, hive_partitioning=False)
-    return rows.with_columns(spelled_out).select(load.keys)
-
-
-def assert_complete(load: DeltaLoad, found: DeltaVersion, files: Sequence[StagedFile]) -> None:
-    """Raises `LoadError` where a column that the table does not allow to be NULL has NULLs."""
-    for name in sorted(found.required):
-        for file in files:
-            nulls = 0 if file.partition.get(name) else file.stats.nulls.get(name)
-            if nulls != 0:
-                raise LoadError(
-                    f"the column {name!r} of the Delta table {load.path} may not be NULL, and "
-                    + (f"{nulls} rows have no value there" if nulls else "its values cannot be proved"),
-                    hint="leave such rows out in a filter step; nothing was committed",
-                )
+def figures(stats: FileStats) -> str:
+    """What an add action says about the rows of a file."""
+    found = {
+        "numRecords": stats.rows,
+        "minValues": stats.least,
+        "maxValues": stats.greatest,
+        "nullCount": stats.nulls,
+    }
+    return orjson.dumps(found).decode()

@@ -39,14 +39,14 @@ def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFra
             text = column.dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.replace(r"\.?0+$", "")
             whole = column.dt.strftime("%Y-%m-%d %H:%M:%S")
             spelled.append(pl.when(column.dt.microsecond() == 0).then(whole).otherwise(text).alias(name))
-    return rows.with_columns(spelled)
+    return rows.with_columns(spelled, **dict(target.derived))
 
 
 def _place(target: FilesTarget, ending: str) -> str | pl.PartitionBy:
-    if target.partition_by:
+    if keys := [*target.partition_by, *(name for name, _ in target.derived)]:
         return pl.PartitionBy(
             target.directory,
-            key=list(target.partition_by),
+            key=keys,
             include_key=False,
             approximate_bytes_per_file=target.max_bytes,
         )
@@ -63,9 +63,13 @@ def _body(target: FilesTarget) -> list[tuple[str, pl.Expr]]:
 
 def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     compression = options.compression or "zstd"
+    if target.columns is not None:
+        kinds = pl.DataFrame(target.columns.empty_table()).schema
+        rows = rows.cast(kinds)
     sink = rows.sink_parquet(  # type: ignore[call-overload]
         _place(target, ".parquet"),
         compression=compression,
+        arrow_schema=target.columns,
         mkdir=True,
         lazy=True,
     )

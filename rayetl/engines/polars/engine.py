@@ -21,7 +21,7 @@ from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
 from rayetl.engines.polars.frames import Frames, any_of, refusing
 from rayetl.engines.polars.gates import Gate
-from rayetl.engines.polars.pouring import Pouring, sink_spool
+from rayetl.engines.polars.pouring import Pouring, sink_spool, without_refused
 from rayetl.engines.polars.proof import proved
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
@@ -242,22 +242,18 @@ def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
             read[source.id] = query.classes.rows(key)
     for node in query.gates:
         query.classes.rows(input_key(node))
-    poured = {load: pouring.gate for load, pouring in query.poured.items()}
-    gates = {**query.gates, **poured}
-    staged = {
-        load: passed - (poured[load].refused if load in poured else 0)
-        for load, passed in query.passed.items()
-    }
-    return Measured(
+    gates = query.gates
+    measured = Measured(
         read=read,
         rows=rows,
         refused={node: gate.refused for node, gate in gates.items()},
-        failing={node: tuple(gate.failing) for node, gate in query.gates.items()}
+        failing={node: tuple(gate.failing) for node, gate in gates.items()}
         | {node: no_failure(plan.nodes[node]) for node in query.proved},
         tables=query.tables,
-        staged=staged,
+        staged=query.passed,
         rejects={node: gate.parts for node, gate in gates.items() if gate.keeps},
     )
+    return without_refused(measured, {load: pouring.gate for load, pouring in query.poured.items()})
 
 
 def no_failure(node: Node) -> tuple[int, ...]:

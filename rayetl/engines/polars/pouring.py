@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from rayetl.connectors.base import BatchesTarget, SpoolTarget
+from rayetl.engines.base import Measured
 from rayetl.engines.polars.gates import Gate
 from rayetl.errors import RayetlError, at_step
 
@@ -38,6 +40,17 @@ class Pouring:
     def _keep(self, refused: pl.DataFrame | None) -> None:
         if refused is not None:
             self.gate.set_aside(refused)
+
+
+def without_refused(measured: Measured, gates: Mapping[str, Gate]) -> Measured:
+    """What was counted before the stores judged, without the rows that these `gates` of theirs have kept."""
+    refused = {load: gate.refused for load, gate in gates.items()}
+    return replace(
+        measured,
+        refused={**measured.refused, **refused},
+        staged={load: rows - refused.get(load, 0) for load, rows in measured.staged.items()},
+        rejects={**measured.rejects, **{load: gate.parts for load, gate in gates.items()}},
+    )
 
 
 def sink_spool(frame: pl.LazyFrame, target: SpoolTarget) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from rayetl import sql
+from rayetl.connectors.base import BatchesTarget, FilesTarget
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
 from rayetl.engines.polars.counting import Classes, input_key, load_key
@@ -21,6 +22,7 @@ from rayetl.engines.spark.exchange import hand_back
 from rayetl.engines.spark.failing import told_plainly
 from rayetl.engines.spark.keeping import kept
 from rayetl.engines.spark.measuring import Judged, findings, judge
+from rayetl.engines.spark.pouring import Pours
 from rayetl.engines.spark.session import for_plan
 from rayetl.engines.spark.sources import Sources
 from rayetl.engines.spark.staging import stage
@@ -62,14 +64,17 @@ class SparkEngine:
         needed = _needed(plan, job.targets)
         work = job.rejects / WORK
         work.mkdir()
+        pours = Pours(job, work)
         with self._sessions.working() as session, for_plan(session, plan.name, plan.time_zone) as spark:
             sources = Sources(spark, plan, work, job.rejects)
             known = proved(plan, needed)
             tables = Tables(spark, plan, sources.read(needed), kept(plan, needed, job.targets), known)
             try:
-                return _Execution(job, needed, known, sources, tables, work).measured()
+                measured = _Execution(job, needed, known, sources, tables, pours, work).measured()
             finally:
                 tables.release()
+        # Beyond the session: a store that fails or is slow has nothing to do with it.
+        return pours.poured(measured)
 
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
         if isinstance(plan.nodes[node], SourceNode):
@@ -128,6 +133,7 @@ class _Execution:
     proved: frozenset[str]
     sources: Sources
     tables: Tables
+    pours: Pours
     work: Path
 
     def measured(self) -> Measured:
@@ -180,10 +186,16 @@ class _Execution:
         return {name: found[name] for name in checking}
 
     def _stage(self, classes: Classes, load: str) -> int:
+        target = self.job.targets[load]
         with told_plainly(self.job.plan, load):
-            rows = stage(self.tables.add(load), self.job.directories[load], self.work / f"load-{load}")
+            if isinstance(target, BatchesTarget):
+                frame, schema = self.tables.placed(load)
+                rows = self.pours.set_down(load, frame, schema)
+            else:
+                assert isinstance(target, FilesTarget)
+                rows = stage(self.tables.add(load), target, self.work / f"load-{load}")
+                self.job.progress.rows(load, rows)
         classes.take(load_key(load), rows)
-        self.job.progress.rows(load, rows)
         return rows
 
     def _set_aside(self, name: str, counts: Judged) -> list[Path]:

@@ -34,7 +34,7 @@ def kept(plan: Plan, needed: Sequence[str], loads: Collection[str]) -> set[str]:
 
 
 def notes(plan: Plan) -> dict[str, str]:
-    """What Spark is told to do at the steps of a plan, in words, by step."""
+    """What Spark is told to do at the steps and loads of a plan, in words, by id."""
     if plan.deferred:
         return {}
     needed = [*(source.id for source in plan.sources), *(step.id for step in plan.steps)]
@@ -46,6 +46,8 @@ def notes(plan: Plan) -> dict[str, str]:
         for hint in step.query.find_all(exp.JoinHint):
             told = "is broadcast" if hint.name.upper() == "BROADCAST" else "is not broadcast"
             said.setdefault(step.id, []).append(f"{', '.join(each.name for each in hint.expressions)} {told}")
+    stores = (load.id for load in plan.loads if load.load.takes_batches)
+    said |= {load: ["poured by this process, which holds the transaction"] for load in stores}
     return {name: "; ".join(parts) for name, parts in said.items()}
 
 

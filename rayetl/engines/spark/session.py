@@ -30,7 +30,7 @@ TIME_ZONE = "spark.sql.session.timeZone"
 def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[SparkSession]:
     """A session with views and settings of its own beside `session`, for the work on one plan.
 
-    Jobs that still run when the work ends (a signal, a fault) are cancelled.
+    Jobs that still run when the work fails are cancelled. A signal ends the whole session.
     """
     from py4j.protocol import Py4JError
 
@@ -43,7 +43,7 @@ def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[Spark
     context.setJobGroup(group, name, interruptOnCancel=True)
     try:
         yield own
-    except BaseException:
+    except Exception:
         # Where the session itself is what failed, there is nothing left to cancel.
         with suppress(Py4JError, OSError):
             context.cancelJobGroup(group)

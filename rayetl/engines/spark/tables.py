@@ -12,12 +12,14 @@ from rayetl import sql
 from rayetl.engines.polars.frames import handed_on, refusing
 from rayetl.engines.spark.exchange import check_types, named
 from rayetl.engines.spark.failing import told_plainly
-from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.quality.compile import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from sqlglot import exp
+
+    from rayetl.sql.types import Schema
 
 
 class Tables:
@@ -64,6 +66,16 @@ class Tables:
         schema = self._plan.schema(node)
         assert schema is not None, f"{node} is not known before the run"
         return self.add(node).select(*named(schema.names))
+
+    def placed(self, load: str) -> tuple[DataFrame, Schema]:
+        """The rows that a load takes and what they are, with their position where they have one."""
+        node = self._plan.nodes[load]
+        assert isinstance(node, LoadNode)
+        giver = self._plan.nodes[node.input]
+        assert isinstance(giver, SourceNode | StepNode)
+        assert giver.schema is not None, f"{giver.id} is not known before the run"
+        schema = with_row(giver.schema) if giver.carries_row else giver.schema
+        return self.add(giver.id).select(*named(schema.names)), schema
 
     def ask(self, node: StepNode, query: exp.Query) -> DataFrame:
         """A query over the table names of a step."""

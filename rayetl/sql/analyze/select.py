@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import field, replace
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from rayetl.sql.analyze.places import (
 from rayetl.sql.analyze.query import limited, ordinal_of, sort_key
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.source import from_clause, generated
-from rayetl.sql.analyze.subquery import attached, filtered, on_subquery, predicate
+from rayetl.sql.analyze.subquery import assert_grouped, attached, filtered, on_subquery, predicate
 from rayetl.sql.expr import (
     Cast,
     Column,
@@ -37,7 +37,7 @@ from rayetl.sql.expr import (
     WindowCall,
     contains_aggregate,
 )
-from rayetl.sql.faults import fault, raise_all, take, unsupported
+from rayetl.sql.faults import collect, fault, raise_all, take, unsupported
 from rayetl.sql.functions.naming import spark_name
 from rayetl.sql.relations import Distinct, Generate, Project, Relation, Sort, Window
 from rayetl.sql.resolve import resolve
@@ -111,9 +111,26 @@ def _items(node: exp.Select, scope: Scope, faults: Faults) -> list[Item]:
             if isinstance(known.node, exp.Alias | exp.Aliases)
         }
         inner = scope.with_names(fallback=lateral)
+        faults.attempt(lambda item=item, names=lateral: _assert_no_alias_in_windows(item, scope, names))  # type: ignore[misc]
         found = faults.attempt(lambda item=item, inner=inner: _expanded(item, inner))  # type: ignore[misc]
         items += found or []
     return items
+
+
+def _assert_no_alias_in_windows(item: exp.Expression, scope: Scope, aliases: Collection[str]) -> None:
+    """Spark 3.5 knows the columns named before in the same list everywhere but in window functions
+    (UNSUPPORTED_FEATURE.LATERAL_COLUMN_ALIAS_IN_WINDOW)."""
+    if not aliases:
+        return
+    for window in item.find_all(exp.Window):
+        for column in window.find_all(exp.Column):
+            named = not column.table and column.name.lower() in aliases
+            if named and scope.find(column, [column.name]) is None:
+                raise unsupported(
+                    column,
+                    f"{column.name} is named in this select list, which a window function cannot use",
+                    hint="name it in a subquery or in the step before",
+                )
 
 
 def _expanded(item: exp.Expression, scope: Scope) -> list[Item]:
@@ -227,6 +244,8 @@ class _Builder:
         aggregated = grouping.present or having is not None or any(map(contains_aggregate, every))
         self._generators(aggregated)
         if aggregated:
+            grouped = {canonical(key) for key in grouping.keys}
+            collect(lambda item: assert_grouped(item.expr, grouped, item.node), self.items)
             nodes = [item.node for item in self.items] + [node.args.get("having") or node] * len(conditions)
             nodes += [node.args.get("order") or node] * len(sorts)
             every = [*exprs, *conditions, *sorts]

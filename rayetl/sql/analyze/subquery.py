@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from sqlglot import exp
@@ -10,7 +10,7 @@ from sqlglot import exp
 from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
-from rayetl.sql.analyze.exprs import columns_of, conjunction, conjuncts, has_subquery
+from rayetl.sql.analyze.exprs import canonical, columns_of, conjunction, conjuncts, has_subquery
 from rayetl.sql.analyze.places import Place, allowed
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.expr import FALSE, TRUE, AggregateCall, Call, Case, Column, Expr, Literal, Subquery, null
@@ -53,6 +53,24 @@ def on_subquery(node: exp.Expression, kind: str, args: tuple[Expr, ...], scope: 
     if kind == "in":
         return _in(args, relation, ties, node, scope.context)
     return Subquery(relation.columns[0].type, True, "scalar", Plan(relation, ties, node))
+
+
+def assert_grouped(expr: Expr, keys: Collection[Expr], node: exp.Expression) -> None:
+    """Raise for a scalar subquery over outer columns that a grouped select list holds outside of aggregate
+    functions and keys. Spark refuses it (SCALAR_SUBQUERY_IS_NOT_IN_GROUP_BY_OR_AGGREGATE_FUNCTION)."""
+    if canonical(expr) in keys or isinstance(expr, AggregateCall):
+        return
+    if isinstance(expr, Subquery) and expr.kind == "scalar":
+        assert isinstance(expr.plan, Plan)
+        if expr.plan.ties:
+            raise fault(
+                node,
+                "a subquery that uses columns of the outer query must be grouped by or be in an aggregate "
+                "function",
+                hint="wrap it in first(...), or add it to GROUP BY",
+            )
+    for child in expr.children():
+        assert_grouped(child, keys, node)
 
 
 def _in(

@@ -242,6 +242,13 @@ SELECT s.zz FROM nested
     both_refuse=True,
 )
 
+_GROUPED_SUBQUERIES = cases(
+    """
+SELECT grp, max((SELECT max(o.oid) FROM orders o WHERE o.id = p.id)) AS m FROM people p GROUP BY grp
+SELECT grp, max(n) + (SELECT max(oid) FROM orders) AS m FROM people p GROUP BY grp
+"""
+)
+
 _MISPLACED = cases(
     """
 SELECT id FROM people WHERE row_number() OVER (ORDER BY id) = 1
@@ -276,6 +283,9 @@ SELECT * FROM VALUES (row_number() OVER (ORDER BY 1))
 SELECT id FROM people LATERAL VIEW explode(array(sum(n))) t AS x
 SELECT id FROM people LATERAL VIEW explode(array(row_number() OVER (ORDER BY id))) t AS x
 SELECT transform(array(1), x -> row_number() OVER (ORDER BY x)) FROM people
+SELECT id AS named, sum(named) OVER () AS s FROM people
+SELECT id AS named, sum(n) OVER (ORDER BY named) AS s FROM people
+SELECT grp, (SELECT max(o.oid) FROM orders o WHERE o.id = length(p.grp)) AS m FROM people p GROUP BY grp
 SELECT row_number() FROM people
 SELECT lag(n) FROM people
 SELECT * FROM people PIVOT (sum(explode(array(n))) FOR grp IN ('a'))
@@ -318,6 +328,7 @@ CASES = (
     *_SUBQUERIES,
     *_SHAPES,
     *_REFUSED,
+    *_GROUPED_SUBQUERIES,
     *_MISPLACED,
     *_MADE_ROWS,
 )

@@ -1,15 +1,23 @@
-"""Whole runs on Spark: every pipeline of these tests runs there, whatever its config says."""
+"""Whole runs on Spark: every pipeline of these tests runs there, whatever its config says.
+
+What compares plans itself asks for `other`: the engines that must do what the embedded one does.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import SparkSession
 
 from rayetl import Pipeline
+from rayetl.connectors.base import FilesTarget
+from rayetl.engines.base import Engine, Job, Measured
+from rayetl.engines.polars import PolarsEngine
 from rayetl.engines.spark import SparkEngine
 from tests.conformance.judge import Judge
 
@@ -30,3 +38,42 @@ class Local:
 def on_spark(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = SparkEngine(Local(judge.spark))
     monkeypatch.setattr(Pipeline, "_engine", lambda *_: engine)
+
+
+class BySplits(PolarsEngine):
+    """The tasks of a cluster, one for each row group or file where a plan can be cut, and no run around them."""
+
+    name = "ray"
+
+    def __init__(self) -> None:
+        self.splits: list[int] = []
+        """How many there were in each run."""
+
+    def run(self, job: Job) -> Measured:
+        from rayetl.cluster.engine import OnCluster
+        from rayetl.cluster.metered import MeteredBoard
+        from rayetl.cluster.metrics import Meters
+        from rayetl.cluster.tasks import Site
+
+        targets = {
+            load: replace(target, parking=f"{target.directory}-parked")
+            for load, target in job.targets.items()
+            if isinstance(target, FilesTarget)
+        }
+        site = Site("run", job.plan.name, os.getcwd(), None)
+        board = MeteredBoard(Meters(job.plan.name, "run"))
+        # Nobody listens to what the tasks report.
+        supervisor = SimpleNamespace(note=SimpleNamespace(remote=lambda *_: None))
+        engine = OnCluster(board, supervisor, site, job.rejects / "parked", 1)
+        measured = engine.run(replace(job, targets=targets))
+        self.splits.append(measured.splits.total if measured.splits else 1)
+        return measured
+
+
+@pytest.fixture(params=["spark", "ray"])
+def other(request: pytest.FixtureRequest) -> Engine:
+    """Spark with the session of the judge, and Ray with the cluster of this process."""
+    if request.param == "spark":
+        return SparkEngine(Local(request.getfixturevalue("judge").spark))
+    request.getfixturevalue("cluster")
+    return BySplits()

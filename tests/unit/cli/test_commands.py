@@ -212,6 +212,19 @@ def test_a_split_size_that_means_nothing_is_refused(fake, call, command, words, 
     assert said in done.err
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_a_split_size_is_not_passed_over_by_spark(call, tmp_path, monkeypatch, command) -> None:
+    """At once: not even the source, which is missing, is looked for."""
+    monkeypatch.chdir(tmp_path)
+    Path("p.yaml").write_text(
+        "name: p\nextract: {type: files, path: in.csv}\nload: {type: files, path: out}\nengine: spark\n"
+    )
+    done = call(command, "p.yaml", "--runtime", "ray", "--split-size", "1MiB")
+    assert done.code == 2
+    assert "p.yaml:4:9: with `engine: spark` nothing is cut by --split-size" in done.err
+    assert "engine: {type: spark, conf: {spark.sql.files.maxPartitionBytes: 1048576}}" in done.err
+
+
 def test_a_run_in_a_ray_job_lives_on_ray(fake, call, monkeypatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     call("run", "a.yaml", "-q")

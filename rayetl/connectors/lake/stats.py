@@ -1,4 +1,4 @@
-"""What the log of a table says about a staged file: rows, NULLs, and the least and greatest values.
+"""What is known of a staged file from its footer: rows, NULLs, and the least and greatest values.
 
 Readers leave out files by these figures, so one that is not certain is left out itself: floats (NaN), long
 texts, and whatever a footer does not call exact.
@@ -9,8 +9,6 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -55,16 +53,6 @@ class FileStats:
             if bounds := _bounds([group for group in groups if group is None or group.num_values]):
                 least[column.path], greatest[column.path] = bounds
         return cls(metadata.num_rows, nulls, least, greatest)
-
-    def json(self) -> str:
-        """The text that stands in an add action."""
-        figures = {
-            "numRecords": self.rows,
-            "minValues": self.least,
-            "maxValues": self.greatest,
-            "nullCount": self.nulls,
-        }
-        return orjson.dumps(figures).decode()
 
 
 def _bounds(groups: list[Any]) -> tuple[Any, Any] | None:

@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rayetl.connectors.delta.load import DeltaLoad
-from rayetl.connectors.delta.table import DeltaVersion
 from rayetl.connectors.formats.schemas import nullable
+from rayetl.connectors.lake.load import LakeLoad
+from rayetl.connectors.lake.staging import StagedFile
+from rayetl.connectors.lake.version import LakeVersion
 from rayetl.errors import LoadError
 from rayetl.sql.types import Field, Schema
 
 
-def missing(found: DeltaVersion, rows: Schema) -> list[Field]:
+def missing(found: LakeVersion, rows: Schema) -> list[Field]:
     """The columns of the rows that the table does not have."""
     return [Field(field.name, nullable(field.type)) for field in rows if found.schema.get(field.name) is None]
 
 
-def assert_fits(load: DeltaLoad, found: DeltaVersion, rows: Schema) -> None:
+def assert_fits(load: LakeLoad, found: LakeVersion, rows: Schema) -> None:
     """Raises `LoadError` with everything about a table that keeps the rows out."""
     if reason := found.unwritable():
         raise LoadError(
-            f"the Delta table {load.path} {reason}; rayetl does not load into such tables",
+            f"the {load.kind} table {load.name} {reason}; rayetl does not load into such tables",
             hint="load into another table, or change this one",
         )
     if faults := [*_faults(load, found, rows)]:
         raise LoadError(
-            f"the rows do not fit into the Delta table {load.path}: {'; '.join(faults)}",
+            f"the rows do not fit into the {load.kind} table {load.name}: {'; '.join(faults)}",
             hint="cast, rename or leave out columns in a select step, or change the table; no row was read",
         )
 
 
-def _faults(load: DeltaLoad, found: DeltaVersion, rows: Schema) -> Iterator[str]:
+def _faults(load: LakeLoad, found: LakeVersion, rows: Schema) -> Iterator[str]:
     table = found.schema
     for field in rows:
-        own = table.get(field.name)
+        own, kind = table.get(field.name), load.stored(nullable(field.type))
         if own is None:
             if not load.add_columns:
                 near = difflib.get_close_matches(field.name, table.names, n=1)
                 yield f"it has no column {field.name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
         elif own.name != field.name:
             yield f"{field.name!r} is spelled {own.name!r} there"
-        elif own.type != nullable(field.type):
-            yield f"{field.name!r} is {nullable(field.type)}, there {own.type}"
+        elif own.type != kind:
+            yield f"{field.name!r} is {kind}, there {own.type}"
     for name in sorted(found.required):
         if rows.get(name) is None:
             yield f"the rows have no column {name!r}, which may not be NULL"
@@ -52,5 +53,17 @@ def _faults(load: DeltaLoad, found: DeltaVersion, rows: Schema) -> Iterator[str]
         yield f"it is partitioned by {shown}, not by {', '.join(wanted)}"
     if load.replace == "partitions" and not own_partitions:
         yield "it has no partitions that could be replaced"
-    if load.mode == "overwrite" and found.table.metadata().configuration.get("delta.appendOnly") == "true":
-        yield "it is append-only (delta.appendOnly)"
+    yield from found.objections(load, rows)
+
+
+def assert_complete(load: LakeLoad, found: LakeVersion, files: Sequence[StagedFile]) -> None:
+    """Raises `LoadError` where a column that the table does not allow to be NULL has NULLs."""
+    for name in sorted(found.required):
+        for file in files:
+            nulls = 0 if file.partition.get(name) else file.stats.nulls.get(name)
+            if nulls != 0:
+                raise LoadError(
+                    f"the column {name!r} of the {load.kind} table {load.name} may not be NULL, and "
+                    + (f"{nulls} rows have no value there" if nulls else "its values cannot be proved"),
+                    hint="leave such rows out in a filter step; nothing was committed",
+                )

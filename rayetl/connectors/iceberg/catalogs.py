@@ -1,0 +1,149 @@
+"""The catalogs that name Iceberg tables, as a config describes them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from rayetl.model import Model
+
+_LOCAL = re.compile(r"(file:(?://)?)?(/|(?![a-z][a-z0-9+.-]*:))", re.IGNORECASE)
+
+
+class SqlCatalog(Model):
+    """Tables are named in a database: an SQLite file or PostgreSQL."""
+
+    type: Literal["sql"]
+    uri: str = Field(
+        min_length=1,
+        description="The database: `sqlite:///lake/catalog.db`, or `postgresql://host:5432/database` with "
+        "user and password in `credential`.",
+        examples=["sqlite:///lake/catalog.db"],
+    )
+    name: str = Field(
+        default="default",
+        min_length=1,
+        description="The catalog's name: a database may hold several.",
+        examples=["lake"],
+    )
+    warehouse: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Directory below which tables are made.",
+        examples=["lake"],
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        scheme = value.partition(":")[0].partition("+")[0]
+        if scheme not in ("sqlite", "postgresql"):
+            raise ValueError(
+                "the database of an SQL catalog is `sqlite:///FILE` or `postgresql://HOST/DATABASE`"
+            )
+        if scheme == "sqlite" and value.partition("+")[1] == "" and len(value) <= len("sqlite:///"):
+            raise ValueError("an SQLite catalog needs a file: `sqlite:///lake/catalog.db`")
+        if scheme == "postgresql" and "@" in value.partition("//")[2].partition("/")[0]:
+            raise ValueError("user and password of the catalog's database belong into `credential`")
+        return value
+
+    @field_validator("warehouse")
+    @classmethod
+    def _local(cls, value: str | None) -> str | None:
+        if value is not None:
+            assert_local(value)
+        return value
+
+    @property
+    def file(self) -> str | None:
+        """The file of an SQLite database."""
+        return self.uri.partition(":///")[2].partition("?")[0] if self.uri.startswith("sqlite") else None
+
+    def place_of(self, table: str) -> str | None:
+        """Where a table is made; `None` if that is for the catalog to say."""
+        if self.warehouse is None:
+            return None
+        return f"file://{Path(local(self.warehouse)).absolute()}/{table.replace('.', '/')}"
+
+    def endpoint(self) -> str | None:
+        """The server behind it; `None` for a file."""
+        if self.file is not None:
+            return None
+        parts = urlsplit(self.uri)
+        return f"iceberg catalog {parts.hostname}:{parts.port or 5432}"
+
+
+class RestCatalog(Model):
+    """Tables are named by a service that speaks Iceberg's REST protocol."""
+
+    type: Literal["rest"]
+    uri: str = Field(
+        pattern=r"^https?://",
+        description="The address of the service; `http` only on this machine.",
+        examples=["https://catalog.example.com"],
+    )
+    warehouse: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The warehouse, as the service names it.",
+        examples=["main"],
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _protected(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            raise ValueError("what opens the catalog belongs into `credential`")
+        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("a catalog on another machine is reached by https, so that nobody listens in")
+        return value
+
+    @property
+    def file(self) -> str | None:
+        """`None`: what a service keeps its tables in is its own affair."""
+        return None
+
+    def place_of(self, table: str) -> str | None:
+        """`None`: where a table is made is for the service to say."""
+        del table
+        return None
+
+    def endpoint(self) -> str | None:
+        """The service."""
+        return f"iceberg catalog {urlsplit(self.uri).netloc}"
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.get("type") == "hadoop":
+        raise ValueError(
+            "a hadoop catalog decides commits by renaming files, which only Spark's own Iceberg does; "
+            "register the tables in a `sql` or `rest` catalog"
+        )
+    return value
+
+
+AnyCatalog = Annotated[SqlCatalog | RestCatalog, Field(discriminator="type"), BeforeValidator(_known)]
+
+
+def assert_local(place: str) -> None:
+    """Raises `ValueError` for a place that is not on a file system of this machine."""
+    if not _LOCAL.match(place):
+        raise ValueError(
+            f"{place} is no directory of this machine; Iceberg tables are read and written there"
+        )
+    if "?" in place or "#" in place:
+        raise ValueError(f"{place} has a `?` or `#`, which Iceberg's library takes for the end of the path")
+
+
+def local(place: str) -> str:
+    """The path behind a `file:` address, which is not percent-encoded, or a path."""
+    for scheme in ("file://", "file:"):
+        place = place.removeprefix(scheme)
+    return os.path.expanduser(place)

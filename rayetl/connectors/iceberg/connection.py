@@ -1,0 +1,218 @@
+"""How a catalog is opened and spoken through: settings, credentials, and plain errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
+
+from rayetl.connectors.databases.connection import is_here
+from rayetl.connectors.iceberg.catalogs import AnyCatalog, RestCatalog, SqlCatalog
+from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, SqlError, Terminal
+from rayetl.records import dataclass
+from rayetl.secrets import Credential, Credentials
+from rayetl.secrets.naming import UsesCredential
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+_REFUSED = ("password authentication failed", "no password supplied")
+
+
+class IcebergConnection(UsesCredential):
+    """The part of a source or load that says which table of which catalog."""
+
+    catalog: AnyCatalog = Field(
+        description="The catalog that names the table.",
+        examples=[{"type": "sql", "uri": "sqlite:///lake/catalog.db", "warehouse": "lake"}],
+    )
+    table: str = Field(
+        description="The table with its namespace.",
+        examples=["flights.daily"],
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _with_namespace(cls, value: str) -> str:
+        parts = value.split(".")
+        if len(parts) < 2 or not all(parts) or any(sign in value for sign in "/\\?#\0"):
+            raise ValueError("a table is named with its namespace, like `flights.daily`")
+        return value
+
+    def location(self) -> str | None:
+        """The table, for telling that two loads share one."""
+        return f"iceberg:{self.catalog.uri}:{self.catalog.warehouse}:{self.table}"
+
+    def endpoint(self) -> str | None:
+        """The service of the catalog, as errors and circuit breakers name it; `None` for a file."""
+        return self.catalog.endpoint()
+
+    def connect(self, fault: type[Terminal]) -> Opened:
+        """Open the catalog; a credential is looked up now, and once more when the catalog refuses it.
+
+        Raises `fault`, `CredentialError` and `Retryable`.
+        """
+        _library(fault)
+        file = self.catalog.file
+        if file is not None and not os.path.exists(file):
+            if not issubclass(fault, LoadError):
+                raise fault(
+                    f"there is no Iceberg table {self.table}, because there is no catalog at {file}",
+                    hint=f"look at the catalog's `uri`; paths are relative to {os.getcwd()}",
+                )
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+        def opened(credential: Credential | None) -> Opened:
+            with told(self, fault, credential):
+                return Opened(self, self._opened(credential), fault, credential)
+
+        if self.credential is None:
+            return opened(None)
+        return Credentials.here().connect(self.credential, opened, _is_refusal)
+
+    def _opened(self, credential: Credential | None) -> Catalog:
+        if isinstance(self.catalog, RestCatalog):
+            return _rest(self.catalog, credential)
+        assert isinstance(self.catalog, SqlCatalog)
+        return _sql(self.catalog, credential)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open catalog. What its library raises becomes `fault`."""
+
+    connection: IcebergConnection
+    catalog: Catalog
+    fault: type[Terminal]
+    credential: Credential | None
+
+    def told(self) -> Any:
+        """Turns what the library raises into errors of ours, which name the table."""
+        return told(self.connection, self.fault, self.credential)
+
+    def close(self) -> None:
+        """Let go of the catalog's connections."""
+        self.catalog.close()
+
+
+def _sql(settings: SqlCatalog, credential: Credential | None) -> Catalog:
+    from pyiceberg.catalog.sql import SqlCatalog as Sql
+
+    properties = {"uri": settings.uri, "init_catalog_tables": "false", "pool_pre_ping": "true"}
+    if settings.warehouse is not None:
+        properties["warehouse"] = settings.place_of("") or ""
+    if settings.file is None:
+        properties["uri"] = _with_login(settings, credential)
+    catalog = Sql(settings.name, **properties)
+    # Its constructor takes a refused connection for a database without tables.
+    catalog.engine.connect().close()
+    return catalog
+
+
+def _with_login(settings: SqlCatalog, credential: Credential | None) -> str:
+    from sqlalchemy import make_url
+
+    url = make_url(settings.uri).set(drivername="postgresql+psycopg2")
+    if not is_here(url.host or "localhost"):
+        own = {"sslmode": "verify-full", "sslrootcert": "system"}
+        url = url.update_query_dict({} if "sslmode" in url.query else own)
+    if credential is not None:
+        user = credential.reveal("user") or credential.reveal("username")
+        url = url.set(username=user, password=credential.reveal("password"))
+    return url.render_as_string(hide_password=False)
+
+
+def _rest(settings: RestCatalog, credential: Credential | None) -> Catalog:
+    from pyiceberg.catalog.rest import RestCatalog as Rest
+
+    properties = {"uri": settings.uri}
+    if settings.warehouse is not None:
+        properties["warehouse"] = settings.warehouse
+    if credential is not None:
+        if token := credential.reveal("token"):
+            properties["token"] = token
+        else:
+            client, secret = credential.required("client_id"), credential.required("client_secret")
+            properties["credential"] = f"{client}:{secret}"
+            if server := credential.reveal("oauth2_server_uri"):
+                properties["oauth2-server-uri"] = server
+    return Rest("rayetl", **properties)
+
+
+@contextmanager
+def told(
+    connection: IcebergConnection, fault: type[Terminal], credential: Credential | None
+) -> Iterator[None]:
+    """Turns what the library raises into `fault`, or `Retryable` where the catalog cannot be reached."""
+    kinds = _kinds()
+    doing = "loaded into" if issubclass(fault, LoadError) else "read"
+    try:
+        yield
+    except SqlError as error:
+        problem = error.problems[0].message
+        raise fault(f"the Iceberg table {connection.table} cannot be {doing}: {problem}") from error
+    except kinds.all as error:
+        said = _sentence(error)
+        if credential is not None:
+            said = credential.scrub(said)
+        message = f"the Iceberg table {connection.table} cannot be {doing}: {said}"
+        if isinstance(error, kinds.refused) or any(words in said for words in _REFUSED):
+            hint = "look at the fields of the credential, or give one with `credential:`"
+            raise CredentialError(f"the catalog refuses the login: {said}", hint=hint) from None
+        if isinstance(error, kinds.away):
+            raise Retryable(message, endpoint=connection.endpoint()) from None
+        raise fault(message) from None
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, CredentialError)
+
+
+def _sentence(error: Exception) -> str:
+    # SQLAlchemy puts the driver's own words first, then its statement and a link.
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0].rstrip(".")[:300] if lines else type(error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """The exceptions of the library and its parts, by what they mean."""
+
+    away: tuple[type[Exception], ...]
+    refused: tuple[type[Exception], ...]
+    all: tuple[type[Exception], ...]
+
+
+@cache
+def _kinds() -> _Kinds:
+    import requests
+    from pyiceberg import exceptions
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    own = [
+        kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
+    others = (SQLAlchemyError, requests.RequestException, OSError, ValueError, NotImplementedError)
+    unavailable = (exceptions.ServiceUnavailableError, exceptions.TooManyRequestsError)
+    return _Kinds(
+        away=(requests.ConnectionError, requests.Timeout, OperationalError, *unavailable),
+        refused=(exceptions.UnauthorizedError, exceptions.ForbiddenError, exceptions.OAuthError),
+        all=(*own, *others),
+    )
+
+
+def _library(fault: type[Terminal]) -> None:
+    try:
+        import_module("pyiceberg.catalog.sql")
+        import_module("pyiceberg_core")
+    except ImportError as error:
+        kind = fault if issubclass(fault, LoadError) else SourceError
+        raise kind(
+            "Iceberg tables need a library that is not installed", hint="pip install 'rayetl[iceberg]'"
+        ) from error

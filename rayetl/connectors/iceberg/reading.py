@@ -1,0 +1,84 @@
+"""Rows of data files through the library, which honours deletes and columns that were renamed; and whether a
+file can be read without it, by the names of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rayetl.connectors.iceberg.catalogs import local
+from rayetl.connectors.iceberg.table import schema_of
+from rayetl.lazy import lazily
+from rayetl.records import dataclass
+from rayetl.sql.interop import polars_type
+from rayetl.sql.types import Schema
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyiceberg.schema import Schema as IcebergSchema
+    from pyiceberg.table import FileScanTask, Table
+else:
+    pl, pa, pq = lazily("polars"), lazily("pyarrow"), lazily("pyarrow.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads files of a table as rows of `columns`."""
+
+    table: Table
+    columns: IcebergSchema
+    schema: Schema
+
+    @classmethod
+    def of(cls, table: Table, columns: IcebergSchema) -> Reader:
+        """A reader of these columns of a table. Raises `SqlError` for a type that Spark has no like of."""
+        return cls(table, columns, schema_of(columns))
+
+    def rows(self, task: FileScanTask, names: Sequence[str]) -> pl.DataFrame:
+        """The rows of a file that are not deleted."""
+        from pyiceberg.expressions import AlwaysTrue
+        from pyiceberg.io.pyarrow import ArrowScan
+
+        chosen = self.columns.select(*names)
+        scan = ArrowScan(self.table.metadata, self.table.io, chosen, AlwaysTrue())
+        batches = list(scan.to_record_batches([task]))
+        frame = pl.DataFrame(pa.Table.from_batches(batches, None if batches else chosen.as_arrow()))
+        kinds = {name: field.type for name in names if (field := self.schema.get(name))}
+        return frame.select(pl.col(name).cast(polars_type(kind)) for name, kind in kinds.items())
+
+    def is_plain(self, task: FileScanTask) -> bool:
+        """Whether a file means the same when its columns are taken by their names: nothing of it is deleted,
+        and each column of that name is that very field, of the same type."""
+        from pyiceberg.io.pyarrow import pyarrow_to_schema
+
+        if task.delete_files or task.file.file_format != "PARQUET":
+            return False
+        footer = pq.read_schema(local(task.file.file_path))
+        version = self.table.metadata.format_version
+        try:
+            found = pyarrow_to_schema(footer, self.table.name_mapping(), False, version)
+        except (ValueError, TypeError):
+            return False
+        there = {field.field_id: field for field in found.fields}
+        names = {name.lower() for name in footer.names}
+        partitions = {field.source_id for field in self.table.specs()[task.file.spec_id].fields}
+        for field in self.columns.fields:
+            own = there.get(field.field_id)
+            if own is None:
+                # What a file does not have is NULL, except where its partition or a default says more.
+                if (
+                    field.name.lower() in names
+                    or field.field_id in partitions
+                    or field.initial_default is not None
+                ):
+                    return False
+            elif own.name != field.name or _shape(own.field_type) != _shape(field.field_type):
+                return False
+        return True
+
+
+def _shape(kind: object) -> str:
+    """A type with the ids of its members, whether they may be NULL or not."""
+    return str(kind).replace("required", "optional")

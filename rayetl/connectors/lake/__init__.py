@@ -1,0 +1,1 @@
+"""What loads into tables of a lake have in common: files are staged, and one commit names them."""

@@ -1,0 +1,119 @@
+"""Tables of a lake as the tests of loads and sources see them, whatever keeps them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from rayetl import Pipeline
+from rayetl.observability.report import RunReport
+
+CATALOG = {"type": "sql", "uri": "sqlite:///lake/catalog.db", "warehouse": "lake"}
+
+
+class Lake:
+    """A table `lake` of Delta, in the working directory."""
+
+    settings: ClassVar[dict[str, Any]] = {"type": "delta", "path": "lake"}
+    name = "Delta table lake"
+
+    def load(
+        self, rows: pl.DataFrame, *, key: str | None = None, force: bool = False, **settings: Any
+    ) -> RunReport:
+        """Load rows into the table."""
+        rows.write_parquet("in.parquet")
+        config = {
+            "name": "p",
+            "extract": {"type": "files", "path": "in.parquet"},
+            "load": {"id": "lake", **self.settings, **settings},
+        }
+        return Pipeline.from_dict(config).run(run_key=key, force=force)
+
+    def source(self, **settings: Any) -> dict[str, Any]:
+        """A config that reads the table into files."""
+        return {
+            "name": "r",
+            "extract": {**self.settings, **settings},
+            "load": {"type": "files", "path": "read", "mode": "overwrite"},
+        }
+
+    def read(self, **settings: Any) -> pl.DataFrame:
+        """The table as the source reads it."""
+        report = Pipeline.from_dict(self.source(**settings)).run(force=True)
+        found = pl.read_parquet("read/*.parquet")
+        assert report.rows_read == found.height
+        return found
+
+    def seen(self) -> pl.DataFrame:
+        """The table as a reader sees it that knows nothing of rayetl."""
+        from deltalake import DeltaTable
+
+        return pl.from_arrow(DeltaTable("lake").to_pyarrow_table())  # type: ignore[return-value]
+
+    def remove_a_file(self) -> None:
+        """Take a data file away without the table's knowledge."""
+        next(Path("lake").glob("part-*.parquet")).unlink()
+
+
+class IcebergLake(Lake):
+    """A table `shop.daily` of an SQLite catalog in the directory `lake`."""
+
+    settings: ClassVar[dict[str, Any]] = {"type": "iceberg", "catalog": CATALOG, "table": "shop.daily"}
+    name = "Iceberg table shop.daily"
+
+    def catalog(self) -> Any:
+        """The catalog as another program opens it."""
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        Path("lake").mkdir(exist_ok=True)
+        here = Path("lake").absolute()
+        return SqlCatalog("default", uri=f"sqlite:///{here}/catalog.db", warehouse=f"file://{here}")
+
+    def table(self) -> Any:
+        """The table as another program opens it."""
+        return self.catalog().load_table("shop.daily")
+
+    def made(self, rows: Any, **settings: Any) -> Any:
+        """The table as another program makes it, without rows."""
+        catalog = self.catalog()
+        catalog.create_namespace_if_not_exists("shop")
+        schema = rows.to_arrow().schema if isinstance(rows, pl.DataFrame) else rows
+        return catalog.create_table("shop.daily", schema, **settings)
+
+    def seen(self) -> pl.DataFrame:
+        return pl.from_arrow(self.table().scan().to_arrow())  # type: ignore[return-value]
+
+    def remove_a_file(self) -> None:
+        next(Path("lake/shop/daily/data").rglob("part-*.parquet")).unlink()
+
+
+def numbers(*found: int) -> pl.DataFrame:
+    return pl.DataFrame({"id": list(found), "v": [f"v{number}" for number in found]})
+
+
+EVERY_TYPE = pl.DataFrame(
+    {
+        "bool": [True, None],
+        "byte": pl.Series([1, None], dtype=pl.Int8),
+        "short": pl.Series([-32768, None], dtype=pl.Int16),
+        "int": pl.Series([2**31 - 1, None], dtype=pl.Int32),
+        "long": pl.Series([-(2**63), None], dtype=pl.Int64),
+        "float": pl.Series([float("nan"), None], dtype=pl.Float32),
+        "double": [-0.0, None],
+        "text": ["häß\n'\"\\ ", None],
+        "bytes": [b"\x00\xff", None],
+        "date": [dt.date(1582, 10, 15), None],
+        "instant": pl.Series([dt.datetime(2020, 6, 1, 12, 0, 0, 1), None], dtype=pl.Datetime("us", "UTC")),
+        "wall": pl.Series([dt.datetime(1, 1, 1), None], dtype=pl.Datetime("us")),
+        "small": pl.Series([Decimal("-99.99"), None], dtype=pl.Decimal(4, 2)),
+        "large": pl.Series(
+            [Decimal("12345678901234567890.123456789012345678"), None], dtype=pl.Decimal(38, 18)
+        ),
+        "list": [[1, None], None],
+        "struct": [{"a": 1, "b": [{"c": "x"}]}, None],
+    }
+)
