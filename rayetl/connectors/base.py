@@ -164,10 +164,10 @@ class FilesTarget:
     format: str
     options: Model
     partition_by: tuple[str, ...] = ()
-    derived: tuple[tuple[str, pl.Expr], ...] = field(default=(), compare=False)
     max_bytes: int | None = None
     schema: Schema = EMPTY
     parking: str = ""
+    derived: tuple[tuple[str, pl.Expr], ...] = field(default=(), compare=False)
     columns: pa.Schema | None = field(default=None, compare=False)
 
 

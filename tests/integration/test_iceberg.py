@@ -20,6 +20,7 @@ from services.iceberg_rest import IcebergRest
 from services.postgres import Database
 
 from rayetl import Pipeline
+from rayetl.connectors.iceberg.reading import Reader
 from rayetl.errors import ConfigError, CredentialError, LoadError, RayetlError, SourceError
 
 LAKE = IcebergLake()
@@ -175,6 +176,64 @@ def test_rows_deleted_by_position_stay_deleted() -> None:
     assert sorted(seen().rows()) == rows
     load(numbers(7), mode="overwrite", key="c")
     assert read()["id"].to_list() == [7]
+
+
+CONDITIONS = {
+    "id = 2": [2], "2 < id": [3, 4], "id <= 2 AND t <> 'x'": [1, 2], "id IN (1, 3)": [1, 3], "id IS NULL": [5],
+    "id = 1 OR price > 20.5": [1, 3, 4], "price = 10.00": [1], "day >= DATE'2020-01-03' AND id IS NOT NULL": [3, 4],
+    "t < 't3'": [1, 2], "at = TIMESTAMP_NTZ'2020-01-04 00:00:00'": [4], "id % 2 = 0 OR day IS NULL": [1, 2, 3, 4, 5],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", CONDITIONS)
+def test_conditions_leave_out_files_that_the_library_would_read(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is in a file of its own; a column that was renamed hands the reading to the library."""
+    rows = pl.DataFrame(
+        {
+            "id": [1, 2, 3, 4, None],
+            "day": [*(dt.date(2020, 1, number) for number in (1, 2, 3, 4)), None],
+            "at": [*(dt.datetime(2020, 1, number) for number in (1, 2, 3, 4)), None],
+            "text": ["t1", "t2", "t3", "t4", None],
+            "price": pl.Series(["10", "20", "30", "40", None]).cast(pl.Decimal(9, 2)),
+        }
+    )
+    load(rows, mode="append", partition_by="id")
+    with LAKE.table().update_schema() as change:
+        change.rename_column("text", "t")
+    opened = []
+    real = Reader.rows
+
+    def counted(self: Reader, task: Any, names: Any) -> pl.DataFrame:
+        found = real(self, task, [*names, "id"] if "id" not in names else names)
+        opened.extend(found["id"].to_list())
+        return found.select(names)
+
+    monkeypatch.setattr(Reader, "rows", counted)
+    config = source()
+    config["transform"] = [{"type": "filter", "where": where}]
+    Pipeline.from_dict(config).run()
+    kept = pl.read_parquet("read/*.parquet")["id"].to_list()
+    expected = rows.rename({"text": "t"}).filter(_as_polars(where))["id"].to_list()
+    assert sorted(kept, key=str) == sorted(expected, key=str)
+    assert sorted(number or 5 for number in opened) == CONDITIONS[where]
+
+
+def _as_polars(where: str) -> pl.Expr:
+    return {
+        "id = 2": pl.col("id") == 2,
+        "2 < id": pl.col("id") > 2,
+        "id <= 2 AND t <> 'x'": pl.col("id") <= 2,
+        "id IN (1, 3)": pl.col("id").is_in([1, 3]),
+        "id IS NULL": pl.col("id").is_null(),
+        "id = 1 OR price > 20.5": pl.col("id").is_in([1, 3, 4]),
+        "price = 10.00": pl.col("id") == 1,
+        "day >= DATE'2020-01-03' AND id IS NOT NULL": pl.col("id") >= 3,
+        "t < 't3'": pl.col("id") < 3,
+        "at = TIMESTAMP_NTZ'2020-01-04 00:00:00'": pl.col("id") == 4,
+        "id % 2 = 0 OR day IS NULL": pl.col("id").is_in([2, 4]) | pl.col("id").is_null(),
+    }[where]
 
 
 # The past

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from pyiceberg.expressions import BooleanExpression
     from pyiceberg.schema import Schema as IcebergSchema
     from pyiceberg.table import FileScanTask, Table
 else:
@@ -37,15 +36,13 @@ class Reader:
         """A reader of these columns of a table. Raises `SqlError` for a type that Spark has no like of."""
         return cls(table, columns, schema_of(columns))
 
-    def rows(
-        self, task: FileScanTask, names: Sequence[str], within: BooleanExpression | None = None
-    ) -> pl.DataFrame:
-        """The rows of a file that are not deleted, for which `within` holds."""
+    def rows(self, task: FileScanTask, names: Sequence[str]) -> pl.DataFrame:
+        """The rows of a file that are not deleted."""
         from pyiceberg.expressions import AlwaysTrue
         from pyiceberg.io.pyarrow import ArrowScan
 
         chosen = self.columns.select(*names)
-        scan = ArrowScan(self.table.metadata, self.table.io, chosen, within or AlwaysTrue())
+        scan = ArrowScan(self.table.metadata, self.table.io, chosen, AlwaysTrue())
         batches = list(scan.to_record_batches([task]))
         frame = pl.DataFrame(pa.Table.from_batches(batches, None if batches else chosen.as_arrow()))
         kinds = {name: field.type for name in names if (field := self.schema.get(name))}
