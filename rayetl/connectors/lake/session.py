@@ -50,6 +50,10 @@ class LakeSession(LoadSession, Generic[V, C]):
     _cut: tuple[str, ...] = field(init=False, default=())
     _started: float = field(init=False, default=0.0)
 
+    def __post_init__(self) -> None:
+        spelled = (field.name for key in self.load.keys if (field := self.schema.get(key)))
+        self.load = self.load.model_copy(update={"keys": tuple(spelled)})
+
     @cached_property
     def _staging(self) -> Staging:
         return self._place()
