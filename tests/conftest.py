@@ -12,7 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
+from services.s3 import Account, Bucket, S3Server
 from services.spark_host import SparkHost
 
 # No test looks for credentials where the person who runs it keeps some.
@@ -58,11 +60,52 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Mariadb]:
+    """The MariaDB server of this process: with pytest-xdist, one for each worker."""
+    server = Mariadb()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
+    """A fresh MariaDB database of the test's own."""
+    made = mariadb_server.create()
+    yield made
+    mariadb_server.drop(made)
+
+
+@pytest.fixture(scope="session")
 def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
     """Spark on Ray in a process beside this one, started by its first run."""
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))
     yield host
     assert not host.stop(), "processes of Spark or Ray outlived the program that started them"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The S3 service of this process."""
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_account(s3_server: S3Server) -> Account:
+    """An account that the tests share."""
+    return s3_server.account()
+
+
+@pytest.fixture
+def bucket(s3_account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """A fresh bucket of the test's own; its keys are the credential `lake`."""
+    for name, value in s3_account.fields.items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value)
+    yield s3_account.bucket()
+    s3_account.server.mend()
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ import shutil
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import polars as pl
 import psutil
 import ray
 
-from rayetl.cluster.session import connect
 from rayetl.cluster.spark_session import SparkOnRay
 from rayetl.config.engines import SparkSettings
 from rayetl.engines.spark.exchange import hand_back
@@ -60,12 +60,22 @@ def parquet(frame: Any) -> int:
 
 
 def objects(frame: Any) -> int:
-    from raydp.spark.dataset import from_spark_recoverable, release_spark_recoverable
+    from raydp.spark.dataset import release_spark_recoverable
 
-    references = from_spark_recoverable(frame).to_arrow_refs()
-    found = pl.concat([arrived(reference) for reference in references])
+    found = pl.concat([arrived(reference) for reference in fetched(frame)])
     release_spark_recoverable(frame)
     return found.height
+
+
+def fetched(frame: Any) -> list[Any]:
+    """The parts of a dataset, being fetched; without Ray Data, which waits for all to describe them, by tasks
+    that find no processor where the executors have them all."""
+    from raydp.spark import dataset
+
+    plain: Any = dataset
+    plain.from_arrow_refs = lambda references: references
+    references: list[Any] = plain.from_spark_recoverable(frame)
+    return references
 
 
 def arrived(reference: Any) -> pl.DataFrame:
@@ -96,25 +106,28 @@ def speed(spark: Any) -> None:
 
 
 def executor(spark: Any) -> None:
-    from raydp.spark.dataset import from_spark_recoverable
-
     frame, _ = chosen(spark)
-    references = from_spark_recoverable(frame).to_arrow_refs()
+    references = fetched(frame)
     half = len(references) // 2
     ray.wait(references, num_returns=half, timeout=PATIENCE)
-    below = psutil.Process().children(recursive=True)
-    for each in below:
-        if "DefaultWorker" in " ".join(each.cmdline()):
-            each.kill()
+    below = [each for each in psutil.Process().children(recursive=True) if each.name() == "java"]
+    workers = [each for each in below if "DefaultWorker" in " ".join(each.cmdline())]
+    # The other one is the app master's.
+    max(workers, key=lambda each: each.create_time()).kill()
     began = time.perf_counter()
     done, lost = ray.wait(references, num_returns=len(references), timeout=PATIENCE)
     waited = time.perf_counter() - began
+    came, faults = 0, Counter[str]()
+    for reference in done:
+        try:
+            came += arrived(reference).height > 0
+        except ray.exceptions.RayError as error:
+            faults[type(error).__name__] += 1
+    failed = ", ".join(f"{count} failed ({name})" for name, count in faults.items()) or "none failed"
     print(
-        f"executor killed at {half} of {len(references)} parts: {len(done)} came, {len(lost)} did not, "
-        f"after {waited:.0f} s"
+        f"executor killed at {half} of {len(references)} parts: {came} came, {failed}, "
+        f"{len(lost)} did not end, after {waited:.0f} s"
     )
-    rows = sum(arrived(reference).height for reference in done)
-    print(f"{rows} rows of {frame.count()}")
 
 
 JOBS: dict[str, Callable[[Any], None]] = {"speed": speed, "executor": executor}
@@ -122,8 +135,6 @@ JOBS: dict[str, Callable[[Any], None]] = {"speed": speed, "executor": executor}
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    # A dataset is described by tasks of one processor each: with none beside the executors it waits for ever.
-    connect(None, 4)
     # With 3 GiB the way by objects ends in an OutOfMemoryError: it holds a part several times.
     conf: dict[str, str | int | float | bool] = {"spark.sql.files.maxPartitionBytes": 16 << 20}
     settings = SparkSettings(type="spark", executors=1, cores=2, memory=6 << 30, conf=conf)

@@ -22,6 +22,7 @@ from rayetl.config.engines import EngineChoice
 from rayetl.connectors import LOADS, SOURCES
 from rayetl.connectors.base import Load, Source
 from rayetl.connectors.dead_letters import DeadLetterFiles
+from rayetl.connectors.places import LocalPath
 from rayetl.contracts import Share
 from rayetl.model import Identifier, Model, OneOrMany
 from rayetl.quality import ValidateStep
@@ -228,7 +229,7 @@ class PipelineConfig(Model):
         "the same; a run above it ends with exit code 4.",
         examples=["1%"],
     )
-    state: str = Field(
+    state: LocalPath = Field(
         default=".rayetl",
         min_length=1,
         description="Directory for the reports of runs and for work under way.",

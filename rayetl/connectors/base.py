@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from rayetl.connectors.formats.options import ListingOptions
+
 EMPTY = Schema()
 
 
@@ -27,7 +30,8 @@ EMPTY = Schema()
 class InputFile:
     """One file of a scan: `size` in bytes, `modified_ns` since the epoch, values of hive partition
     directories by column name (`None` for the null partition). With `count`, only so many of its rows from
-    the row `first` on, which are whole row groups of a Parquet file."""
+    the row `first` on, which are whole row groups of a Parquet file. A file that is not of this machine is in
+    a `store`, which tells its versions apart by `tag`."""
 
     path: str
     size: int
@@ -35,6 +39,29 @@ class InputFile:
     partition: tuple[tuple[str, str | None], ...] = ()
     first: int = 0
     count: int | None = None
+    store: FileStore | None = None
+    tag: str = ""
+
+    def open(self) -> io.RawIOBase:
+        """Its bytes, unbuffered; of a store those of the very version that was listed. Raises `OSError`, and
+        `SourceError`, `CredentialError` and `Retryable` of the store."""
+        if self.store is not None:
+            return self.store.open(self)
+        return open(self.path, "rb", buffering=0)
+
+
+class FileStore(ABC):
+    """Where files are that are not of this machine: plain data without secrets, for any process to use."""
+
+    @abstractmethod
+    def files(self, path: str, options: ListingOptions) -> Iterable[InputFile]:
+        """The files behind a path of this store. Raises `SourceError` where there is nothing,
+        `CredentialError` and `Retryable`."""
+
+    @abstractmethod
+    def open(self, file: InputFile) -> io.RawIOBase:
+        """The bytes of a file, to be read at any place. It and its reads raise `SourceError` for a file that
+        is no longer the one that was listed, `CredentialError` and `Retryable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +277,12 @@ class Load(Model):
         By default the load's `path`."""
         path = getattr(self, "path", None)
         return str(Path(path).absolute()) if isinstance(path, str) else None
+
+    def directory(self) -> str | None:
+        """The directory of this machine that rows are put into or wait in, if there is one. By default the
+        load's `path`."""
+        path = getattr(self, "path", None)
+        return path if isinstance(path, str) else None
 
     def endpoint(self) -> str | None:
         """The service that is written to, as errors and circuit breakers name it; `None` for files here."""

@@ -19,6 +19,7 @@ from pydantic import Field as ConfigField
 from rayetl.connectors.base import Epoch, LoadResult
 from rayetl.connectors.commit import DirectorySession
 from rayetl.connectors.files_load import FilesLoad
+from rayetl.connectors.places import LocalPath
 from rayetl.connectors.sealed_parquet import scan_sealed, sealed_with, write_sealed
 from rayetl.errors import SourceError
 from rayetl.model import Identifier, Model
@@ -92,7 +93,7 @@ class DeadLetterFiles(Model):
     """Keeps refused records in Parquet files."""
 
     type: Literal["files"] = ConfigField(default="files", description="The kind of store.")
-    path: str = ConfigField(
+    path: LocalPath = ConfigField(
         default=".rayetl/rejects",
         min_length=1,
         description="The directory; one below it for each pipeline.",
@@ -219,7 +220,7 @@ class DeadLetters:
 
 def _append(directory: Path, epoch: Epoch, schema: Schema) -> DirectorySession:
     load = FilesLoad.model_validate({"type": "files", "path": str(directory), "mode": "append"})
-    return load.open(epoch, schema)
+    return load.open_directory(epoch, schema)
 
 
 def _scan(directory: Path, schema: Schema) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""The load `files`: rows into the files of a local directory, each epoch exactly once."""
+"""The load `files`: rows into the files of a directory or a prefix on S3, each epoch exactly once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rayetl.connectors.base import Epoch, FilesTarget, Load
+from rayetl.connectors.base import Epoch, FilesTarget, Load, LoadSession
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
+from rayetl.connectors.places import S3, FilePath, is_on_s3, split_key
+from rayetl.connectors.s3.settings import S3LoadSettings, UsesS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, Model, OneOrMany, Size
@@ -81,12 +83,14 @@ class WriteOptions(Model):
         return value
 
 
-class FilesLoad(Load):
-    """Writes Parquet, CSV, JSON lines or Avro files into a local directory."""
+class FilesLoad(UsesS3, Load):
+    """Writes Parquet, CSV, JSON lines or Avro files into a directory of this machine or a prefix on S3."""
 
     type: Literal["files"]
-    path: str = Field(
-        min_length=1, description="The directory; it is made if it does not exist.", examples=["out/daily"]
+    path: FilePath = Field(
+        min_length=1,
+        description="The directory, which is made if it does not exist; or `s3://bucket/prefix`.",
+        examples=["out/daily", "s3://lake/daily"],
     )
     format: FileFormat = Field(default="parquet", description="Format of the files.")
     mode: SaveMode = Field(
@@ -121,6 +125,25 @@ class FilesLoad(Load):
         description="The Avro schema that loaded rows must satisfy.",
         examples=["schemas/daily.avsc"],
     )
+    s3: S3LoadSettings | None = Field(
+        default=None,
+        description="The service of an `s3://` path, and how files are protected there; by default AWS. "
+        "`credential` names the keys, by default those that AWS's own tools find on this machine.",
+        examples=[{"endpoint": "https://minio.example.com:9000", "encryption": "AES256"}],
+    )
+
+    @model_validator(mode="after")
+    def _known_place(self) -> Self:
+        self.assert_places([self.path])
+        if is_on_s3(self.path) and not self._prefix:
+            raise ValueError(
+                f"a load needs a prefix of its own in the bucket, as {self.path.rstrip('/')}/daily"
+            )
+        return self
+
+    @property
+    def _prefix(self) -> str:
+        return split_key(self.path)[1].strip("/")
 
     @model_validator(mode="after")
     def _known_codec(self) -> Self:
@@ -172,19 +195,44 @@ class FilesLoad(Load):
             Problem("load.type", f"{self.format} cannot hold the column {name!r} of type {kind}", (), hint)
         ]
 
-    def open(self, epoch: Epoch, schema: Schema) -> DirectorySession:
+    def location(self) -> str | None:
+        return f"{S3}{split_key(self.path)[0]}/{self._prefix}" if is_on_s3(self.path) else super().location()
+
+    def directory(self) -> str | None:
+        return (self.s3 or S3LoadSettings()).staging if is_on_s3(self.path) else self.path
+
+    def endpoint(self) -> str | None:
+        return self.account.service if is_on_s3(self.path) else None
+
+    def open(self, epoch: Epoch, schema: Schema) -> LoadSession:
+        if not is_on_s3(self.path):
+            return self.open_directory(epoch, schema)
+        from rayetl.connectors.s3.session import S3Session
+        from rayetl.connectors.s3.target import S3Target
+
+        settings = self.s3 or S3LoadSettings()
+        place = S3Target(self.account, split_key(self.path)[0], self._prefix, settings.protection)
+        target, count = self._target(schema), count_rows(self.format)
+        return S3Session(place, epoch, self.mode, target, count, self._suffix, settings.staging)
+
+    def open_directory(self, epoch: Epoch, schema: Schema) -> DirectorySession:
+        """As `open`, for a load into a directory of this machine."""
+        target, count = self._target(schema), count_rows(self.format)
+        return DirectorySession(self.path, epoch, self.mode, target, count, self._suffix)
+
+    @property
+    def _suffix(self) -> str:
+        return f".{self.format}{_ENDINGS.get(self.codec, '') if self.format in ('csv', 'json') else ''}"
+
+    def _target(self, schema: Schema) -> FilesTarget:
         names = {name.lower(): name for name in schema.names}
-        target = FilesTarget(
+        return FilesTarget(
             directory="",
             format=self.format,
             options=self.options.model_copy(update={"compression": self.codec}),
             partition_by=tuple(names.get(name.lower(), name) for name in self.partition_by),
             max_bytes=self.max_file_size,
             schema=schema,
-        )
-        ending = _ENDINGS.get(self.codec, "") if self.format in ("csv", "json") else ""
-        return DirectorySession(
-            self.path, epoch, self.mode, target, count_rows(self.format), f".{self.format}{ending}"
         )
 
 

@@ -1,15 +1,17 @@
-"""The source `files`: Parquet, CSV, JSON and Avro files of this machine, read as Spark reads them."""
+"""The source `files`: Parquet, CSV, JSON and Avro files, here or on S3, read as Spark reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from rayetl.connectors.base import FilesScan, Scan, Source
 from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
 from rayetl.connectors.listing import Listing, fingerprint, format_of, list_files
+from rayetl.connectors.places import FilePath, is_on_s3
+from rayetl.connectors.s3.settings import UsesS3
 from rayetl.contracts import ContractConfig, ExtraFields
 from rayetl.errors import SourceError, SqlError
 from rayetl.model import Model, OneOrMany
@@ -33,14 +35,16 @@ def _parsed(text: str) -> Schema:
         raise ValueError("; ".join(problem.message for problem in error.problems)) from None
 
 
-class FilesSource(Source):
-    """Reads files: one, several, a glob, or a directory with its partition directories."""
+class FilesSource(UsesS3, Source):
+    """Reads files: one, several, a glob, or a directory with its partition directories; of this machine or
+    of S3."""
 
     type: Literal["files"]
-    path: Annotated[tuple[str, ...], OneOrMany()] = Field(
+    path: Annotated[tuple[FilePath, ...], OneOrMany()] = Field(
         min_length=1,
-        description="File, directory or glob, or a list of them. `year=2013` directories become columns.",
-        examples=["data/flights/*.csv"],
+        description="File, directory or glob, or a list of them; `s3://bucket/...` is on S3. `year=2013` "
+        "directories become columns.",
+        examples=["data/flights/*.csv", "s3://lake/flights/*.csv"],
     )
     format: FormatName | None = Field(
         default=None, description="Format of the files; by default what their names end with."
@@ -86,11 +90,21 @@ class FilesSource(Source):
             raise ValueError("the path does not tell the format: set `format` beside `options`")
         return OPTIONS[name].model_validate(value)
 
+    @model_validator(mode="after")
+    def _one_kind_of_place(self) -> Self:
+        self.assert_places(self.path)
+        return self
+
+    def endpoint(self) -> str | None:
+        return self.account.service if is_on_s3(self.path[0]) else None
+
     def describe(self, promised: Schema | None) -> FilesScan:
         """The files behind `path` and their schema. Raises SourceError naming the path or file at fault."""
         from rayetl.connectors.formats.schemas import settle_schema
 
-        listing = list_files(self.path, self.options or ListingOptions())
+        listing = list_files(
+            self.path, self.options or ListingOptions(), self.account if is_on_s3(self.path[0]) else None
+        )
         name = self._format_found(listing)
         options = self.options or OPTIONS[name]()
         given = _explicit(self.schema_) if self.schema_ is not None else None
@@ -102,7 +116,7 @@ class FilesSource(Source):
         return self.contract is None or self.contract.extra_fields is not ExtraFields.DROP
 
     def identity(self, scan: Scan) -> str | None:
-        """A fingerprint of path, size and modification time of every file."""
+        """A fingerprint of path, size and modification time of every file; on S3 of path, size and ETag."""
         assert isinstance(scan, FilesScan)
         return fingerprint(scan.files)
 

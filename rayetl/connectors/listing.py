@@ -12,7 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from urllib.parse import unquote
 
-from rayetl.connectors.base import InputFile
+from rayetl.connectors.base import FileStore, InputFile
 from rayetl.connectors.formats.options import ListingOptions
 from rayetl.errors import SourceError
 from rayetl.records import dataclass
@@ -60,15 +60,20 @@ def compression_of(path: str) -> str | None:
     return COMPRESSIONS.get(os.path.splitext(path)[1].lower())
 
 
-def list_files(paths: Sequence[str], options: ListingOptions) -> Listing:
-    """All files behind `paths`, sorted by path. Raises SourceError for a path where there is nothing."""
+def list_files(paths: Sequence[str], options: ListingOptions, store: FileStore | None = None) -> Listing:
+    """All files behind `paths`, of `store` or of this machine, sorted by path. Raises SourceError for a path
+    where there is nothing, and what the store raises."""
     found: dict[str, InputFile] = {}
     for path in paths:
-        for root in _roots(path):
-            for file in _files_of(root, options):
-                found.setdefault(file.path, file)
+        for file in _local(path, options) if store is None else store.files(path, options):
+            found.setdefault(file.path, file)
     files = sorted(found.values(), key=lambda file: file.path)
     return Listing(tuple(files), _partition_fields(files))
+
+
+def _local(path: str, options: ListingOptions) -> Iterator[InputFile]:
+    for root in _roots(path):
+        yield from _files_of(root, options)
 
 
 def _roots(path: str) -> list[str]:
@@ -77,9 +82,9 @@ def _roots(path: str) -> list[str]:
         return [expanded]
     found = sorted(
         item
-        for pattern in _braces(expanded)
+        for pattern in braces(expanded)
         for item in glob.glob(pattern, recursive=True)
-        if not _hidden(os.path.basename(item)) or _hidden(os.path.basename(pattern))
+        if not is_hidden(os.path.basename(item)) or is_hidden(os.path.basename(pattern))
     )
     if not found:
         what = (
@@ -91,13 +96,13 @@ def _roots(path: str) -> list[str]:
     return found
 
 
-def _braces(pattern: str) -> list[str]:
+def braces(pattern: str) -> list[str]:
     """`a{b,c}` as `ab` and `ac`, as Hadoop's globs have it."""
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
         return [pattern]
     head, tail = pattern[: match.start()], pattern[match.end() :]
-    return [item for choice in match.group(1).split(",") for item in _braces(head + choice + tail)]
+    return [item for choice in match.group(1).split(",") for item in braces(head + choice + tail)]
 
 
 def _files_of(root: str, options: ListingOptions) -> Iterator[InputFile]:
@@ -115,28 +120,37 @@ def _walk(
     except OSError as error:
         raise SourceError(f"the directory {directory} cannot be listed: {error.strerror}") from error
     for entry in entries:
-        if _hidden(entry.name):
+        if is_hidden(entry.name):
             continue
         if entry.is_file():
             yield from _kept(entry.path, options, partition)
         elif options.recursive_file_lookup:
             yield from _walk(entry.path, options, ())
         elif "=" in entry.name and entry.is_dir():
-            name, _, value = entry.name.partition("=")
-            text = None if value == NULL_PARTITION else unquote(value)
-            yield from _walk(entry.path, options, (*partition, (unquote(name), text)))
+            yield from _walk(entry.path, options, (*partition, partition_of(entry.name)))
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a walk through directories passes over a file or directory of that name."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def is_wanted(name: str, options: ListingOptions) -> bool:
+    """Whether the options take a file of that name."""
+    patterns = braces(options.path_glob_filter) if options.path_glob_filter else ["*"]
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def partition_of(directory: str) -> tuple[str, str | None]:
+    """Name and value of the partition that a directory `name=value` is."""
+    name, _, value = directory.partition("=")
+    return unquote(name), None if value == NULL_PARTITION else unquote(value)
 
 
 def _kept(
     path: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]
 ) -> Iterator[InputFile]:
-    if options.path_glob_filter and not any(
-        fnmatch.fnmatchcase(os.path.basename(path), pattern) for pattern in _braces(options.path_glob_filter)
-    ):
+    if not is_wanted(os.path.basename(path), options):
         return
     try:
         status = os.stat(path)
@@ -146,26 +160,31 @@ def _kept(
 
 
 def fingerprint(files: Iterable[InputFile]) -> str:
-    """What names exactly these files: path, size and modification time of each."""
+    """What names exactly these files: path, size and modification time of each, or the store's tag."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode("utf-8", "surrogateescape"))
+        version = file.modified_ns if file.store is None else file.tag
+        digest.update(f"{file.path}\0{file.size}\0{version}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def assert_unchanged(files: Iterable[InputFile]) -> None:
     """Raise SourceError for a file that is not the one that was listed: what was read of it, and what its
-    footer said before, may be of two different files."""
+    footer said before, may be of two different files. Of a store, nothing else than what was listed could be
+    read."""
     for file in files:
+        if file.store is not None:
+            continue
         try:
             status = os.stat(file.path)
         except OSError as error:
-            raise _changed(file) from error
+            raise changed(file) from error
         if (status.st_size, status.st_mtime_ns) != (file.size, file.modified_ns):
-            raise _changed(file)
+            raise changed(file)
 
 
-def _changed(file: InputFile) -> SourceError:
+def changed(file: InputFile) -> SourceError:
+    """What is said of a file that is not the one that was listed any more."""
     return SourceError(
         f"the file {file.path} changed while it was read",
         hint="nothing was committed; run again when nobody writes to it",

@@ -15,8 +15,11 @@ from rayetl.plan.checks import PlanStep
 from rayetl.plan.nodes import Plan, StepNode
 from rayetl.quality.base import Checked
 
-_NAMES = {"id", "from_", "contract", "cache", "broadcast"}
-"""Fields that say how a step is called, or how an engine goes about it, and change no row."""
+_NAMES: Mapping[str, set[str] | bool] = {
+    **dict.fromkeys(("id", "from_", "contract", "cache", "broadcast"), True),
+    "s3": {"staging", "allow_http"},
+}
+"""Fields that say how a step is called, or how an engine or a machine goes about it, and change no row."""
 
 
 def fingerprint(plan: Plan, steps: Mapping[str, PlanStep]) -> str:

@@ -17,6 +17,7 @@ from canaries import Canary, Watch, bare_environment, rayetl
 from moto.server import ThreadedMotoServer
 from services.hashicorp import ROLE, HashicorpVault
 from services.postgres import Database, Postgres
+from services.s3 import Account, Bucket
 
 from rayetl.secrets import Secret
 from rayetl.secrets.vault import Opener, Vault, make_key_file
@@ -252,6 +253,38 @@ def test_a_run_on_ray_shows_no_secret(world: World) -> None:
     assert b"raylet" in shown
     assert b"ray::" in shown
     assert any("/session_" in place for place in watch.seen)
+    world.assert_silent(watch)
+
+
+def test_runs_on_s3_show_no_secret(world: World, s3_account: Account, bucket: Bucket) -> None:
+    world.canaries |= {"s3 key": Canary.fresh("s3_key"), "s3 token": Canary.fresh("s3_token", "")}
+    fields = {
+        "access_key_id": s3_account.access_key_id,
+        "secret_access_key": world.canaries["s3 key"].text,
+        "session_token": world.canaries["s3 token"].text,
+    }
+    keys = {f"RAYETL_CREDENTIAL_LAKE__{name.upper()}": value for name, value in fields.items()}
+    there = {"type": "files", "credential": "lake", "s3": {"endpoint": s3_account.server.endpoint}}
+    bucket.put("in/a.csv", "1\n2\nx\n")
+    document = {
+        "name": "canary_s3",
+        "extract": {**there, "path": f"{bucket.url}/in/*.csv", "schema": "k INT"},
+        "load": {**there, "path": f"{bucket.url}/out", "mode": "append"},
+        "resilience": {"retry": {"max_attempts": 1}, "dead_letter": {"type": "files", "path": "rejects"}},
+    }
+    (world.home / "config.yaml").write_text(json.dumps(document))
+    watch, path = Watch(), str(world.home / "config.yaml")
+    code, said = world.run(watch, "run", path, "--log-level", "debug", "--report", "report.html", **keys)
+    assert (code, "2 loaded · 1 rejected" in said) == (0, True), said
+    s3_account.server.break_down("PUT", "out/", status=403, code="AccessDenied", times=100)
+    code, said = world.run(watch, "run", path, "--force", "--debug", **keys)
+    assert (code, "AccessDenied" in said, "Traceback" in said) == (1, True, True), said
+    s3_account.server.revoked.add(s3_account.access_key_id)
+    code, said = world.run(watch, "run", path, "--debug", **keys)
+    assert (code, "refuses the keys of the credential 'lake'" in said) == (1, True), said
+    s3_account.server.mend()
+    for key in bucket.keys(hidden=True):
+        watch.seen[key] = bucket.get(key)
     world.assert_silent(watch)
 
 

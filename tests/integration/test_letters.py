@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats import reading
 from rayetl.errors import SourceError
 from rayetl.pipeline import Pipeline
@@ -133,9 +134,9 @@ def test_reasons_do_not_cost_another_pass(here: Path, monkeypatch: pytest.Monkey
     opened: list[str] = []
     chunks = reading.CsvReader.chunks
 
-    def counted(self: Any, path: str) -> Any:
-        opened.append(path)
-        return chunks(self, path)
+    def counted(self: Any, file: InputFile) -> Any:
+        opened.append(file.path)
+        return chunks(self, file)
 
     monkeypatch.setattr(reading.CsvReader, "chunks", counted)
     run = pipeline(extract={"s": {"type": "files", "path": "t.csv", "schema": "k INT"}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -75,7 +75,7 @@ class Manifest:
             _assert_inside(name)
         return manifest
 
-    def result(self, location: Path, *, skipped: bool) -> LoadResult:
+    def result(self, location: object, *, skipped: bool) -> LoadResult:
         """What a run reports of this epoch."""
         return LoadResult(
             load=self.load,
@@ -125,12 +125,12 @@ class Ledger:
         # The marker first: a run at work meanwhile can only add manifests to those it speaks of.
         published = _read_marker(marker)
         manifests: list[Manifest] = []
-        for number, path in enumerate(sorted(_manifest_paths(epochs)), start=1):
-            manifests.append(_verified(path, number, manifests[-1].seal if manifests else ""))
+        for path in sorted(_manifest_paths(epochs)):
+            manifests.append(follow(manifests, path.name, epochs, path.read_bytes))
         published = published or _read_marker(marker)
         if published > len(manifests) or (not published and len(manifests) > 1):
             lost = epochs / manifest_name(published) if published else marker
-            raise _damaged(lost, "it is missing, though later work is there")
+            raise damaged(lost, "it is missing, though later work is there")
         return cls(tuple(manifests), published)
 
 
@@ -142,16 +142,19 @@ def _manifest_paths(epochs: Path) -> Iterable[Path]:
     return (path for path in epochs.iterdir() if path.suffix == ".json") if epochs.is_dir() else ()
 
 
-def _verified(path: Path, number: int, previous: str) -> Manifest:
-    if path.name != manifest_name(number):
-        raise _damaged(path.with_name(manifest_name(number)), "it is missing")
+def follow(before: Sequence[Manifest], name: str, epochs: object, read: Callable[[], bytes]) -> Manifest:
+    """The manifest called `name`, which comes after those in `before`. Raises `LoadError` naming what is
+    damaged in the place `epochs`."""
+    number, previous = len(before) + 1, before[-1].seal if before else ""
+    if name != manifest_name(number):
+        raise damaged(f"{epochs}/{manifest_name(number)}", "it is missing")
     try:
-        manifest = Manifest.from_bytes(path.read_bytes())
+        manifest = Manifest.from_bytes(read())
     except (ValueError, TypeError, KeyError, OSError) as error:
         reason = str(error) if type(error) is ValueError else "it cannot be read"
-        raise _damaged(path, reason) from error
+        raise damaged(f"{epochs}/{name}", reason) from error
     if manifest.number != number or manifest.previous != previous:
-        raise _damaged(path, "it does not follow the manifest before it")
+        raise damaged(f"{epochs}/{name}", "it does not follow the manifest before it")
     return manifest
 
 
@@ -161,10 +164,11 @@ def _read_marker(marker: Path) -> int:
     except FileNotFoundError:
         return 0
     except (ValueError, OSError) as error:
-        raise _damaged(marker, "it does not hold a number") from error
+        raise damaged(marker, "it does not hold a number") from error
 
 
-def _damaged(path: Path, reason: str) -> LoadError:
+def damaged(path: object, reason: str) -> LoadError:
+    """What is said of a file of the ledger that is not as it was written."""
     return LoadError(
         f"the ledger of this load is damaged: {path}: {reason}",
         hint="restore that file from a backup; without it nobody can tell which epochs are committed, "

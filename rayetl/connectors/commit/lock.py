@@ -22,12 +22,13 @@ class Lock:
     descriptor: int
 
     @classmethod
-    def acquire(cls, path: Path, run: str) -> Lock:
-        """Take the lock or say who has it. Raises `CommitConflict`."""
+    def acquire(cls, path: Path, run: str, target: object = None) -> Lock:
+        """Take the lock of a `target`, by default the directory above that of the lock, or say who has it.
+        Raises `CommitConflict`."""
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             try:
-                if _take(descriptor, path) and _is_same(descriptor, path):
+                if _take(descriptor, target or path.parent.parent) and _is_same(descriptor, path):
                     lock = cls(path, descriptor)
                     lock._sign(run)
                     return lock
@@ -53,13 +54,13 @@ class Lock:
             self.descriptor = -1
 
 
-def _take(descriptor: int, path: Path) -> bool:
+def _take(descriptor: int, target: object) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise CommitConflict(
-                f"{_owner(descriptor)} is loading into {path.parent.parent} at this moment",
+                f"{_owner(descriptor)} is loading into {target} at this moment",
                 hint="wait for it to end, then run again: what it commits is recognised and skipped",
             ) from None
         # A file system without locks: the attempt's directory alone decides who may commit.

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rayetl.connectors.base import Epoch, LoadSession
 from rayetl.connectors.lake.load import LakeLoad, is_nested
+from rayetl.connectors.places import LocalPath
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany
 from rayetl.sql.types import BINARY, TIMESTAMP, Schema
@@ -24,7 +25,7 @@ class DeltaLoad(LakeLoad):
     kind: ClassVar[str] = "Delta"
 
     type: Literal["delta"]
-    path: str = Field(
+    path: LocalPath = Field(
         min_length=1,
         description="The directory of the table. It is made from the columns of the rows if there is none.",
         examples=["lake/daily"],

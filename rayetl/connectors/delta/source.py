@@ -13,6 +13,7 @@ from rayetl.connectors.base import FilesScan, InputFile, Scan, Source
 from rayetl.connectors.delta.table import DataFile, DeltaVersion
 from rayetl.connectors.formats.options import ParquetOptions
 from rayetl.connectors.listing import fingerprint
+from rayetl.connectors.places import LocalPath
 from rayetl.contracts import ContractConfig
 from rayetl.errors import SourceError
 
@@ -21,7 +22,9 @@ class DeltaSource(Source):
     """Reads a version of a Delta table: the newest, or one of the past by its number or time."""
 
     type: Literal["delta"]
-    path: str = Field(min_length=1, description="The directory of the table.", examples=["lake/flights"])
+    path: LocalPath = Field(
+        min_length=1, description="The directory of the table.", examples=["lake/flights"]
+    )
     version: int | None = Field(
         default=None, ge=0, description="Read this version; by default the newest one.", examples=[12]
     )

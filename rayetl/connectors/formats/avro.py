@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +14,7 @@ from rayetl.connectors.formats.ahead import Stalled, ahead
 from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.avro_blocks import framed_rows, unpacked
 from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
-from rayetl.errors import SourceError
+from rayetl.errors import RayetlError, SourceError
 from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow, to_polars
 from rayetl.sql.types import Schema
@@ -38,7 +39,7 @@ def guarded(path: str) -> Iterator[None]:
     """Turns what readers raise over a damaged file into one sentence naming it."""
     try:
         yield
-    except SourceError:
+    except RayetlError:
         raise
     except FileNotFoundError as error:
         raise SourceError(f"the file {path} is not there any more") from error
@@ -50,7 +51,7 @@ def guarded(path: str) -> Iterator[None]:
 
 def file_schema(file: InputFile) -> Schema:
     """The columns of one file, from its header. Raises SourceError."""
-    with guarded(file.path), open(file.path, "rb") as stream:
+    with guarded(file.path), io.BufferedReader(file.open()) as stream:
         return spark_schema(_header(stream, file.path).writer_schema)
 
 
@@ -63,13 +64,13 @@ def _header(stream: Any, path: str) -> Any:
 
 def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
     """The rows of one file in order, converted to `schema`; missing columns are NULL."""
-    with guarded(file.path), open(file.path, "rb") as stream:
+    with guarded(file.path), io.BufferedReader(file.open()) as stream:
         header = _header(stream, file.path)
-        promised = framed_rows(stream, header._header["sync"], file.path)
+        promised = framed_rows(stream, header._header["sync"], file)
         stream.seek(0)
         shape = header.writer_schema
         fast = isinstance(shape, dict) and shape["type"] == "record" and columnar(shape)
-        source = _columnar(file.path, schema) if fast else _slow(stream, schema)
+        source = _columnar(file, schema) if fast else _slow(stream, schema)
         rows = 0
         for frame in source:
             rows += frame.height
@@ -78,17 +79,22 @@ def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
             raise SourceError(f"the file {file.path} is damaged: it has {rows} of its {promised} records")
 
 
-def _watched(path: str) -> Iterator[pl.DataFrame]:
+def _watched(file: InputFile) -> Iterator[pl.DataFrame]:
     """Batches of the columnar reader, which never returns from some damaged blocks."""
-    frames = polars_avro.scan_avro(path, glob=False, batch_size=BATCH).collect_batches()
+    stream = None if file.store is None else io.BufferedReader(file.open())
+    patience = STALLED if stream is None else 10 * STALLED
     try:
-        yield from ahead(iter(frames), 2, STALLED)
+        frames = polars_avro.scan_avro(stream or file.path, glob=False, batch_size=BATCH).collect_batches()
+        yield from ahead(iter(frames), 2, patience)
+    except pl.exceptions.PolarsError as error:
+        # It keeps the words of what the stream raises, and loses the rest.
+        raise getattr(getattr(stream, "raw", None), "fault", None) or error from None
     except Stalled:
-        raise SourceError(f"the file {path} is damaged: decoding it makes no progress") from None
+        raise SourceError(f"the file {file.path} is damaged: decoding it makes no progress") from None
 
 
-def _columnar(path: str, schema: Schema) -> Iterator[pl.DataFrame]:
-    for frame in _watched(path):
+def _columnar(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
+    for frame in _watched(file):
         found = {name.lower(): name for name in frame.columns}
         yield frame.select(
             (pl.col(found[name.lower()]) if name.lower() in found else pl.lit(None)).cast(dtype).alias(name)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.streams import Pieces, snappy_size
 from rayetl.errors import SourceError
 from rayetl.lazy import lazily
@@ -21,18 +22,20 @@ else:
 _MAGIC = b"Obj\x01"
 
 
-def framed_rows(stream: BinaryIO, marker: bytes, path: str) -> int:
+def framed_rows(stream: BinaryIO, marker: bytes, file: InputFile) -> int:
     """Records by the headers of all blocks. Raises SourceError where a block is cut off or out of frame:
     decoders take such a file for a shorter one."""
     total = 0
-    size = os.fstat(stream.fileno()).st_size
+    here = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(here)
     while stream.tell() < size:
         count, length = _read_long(stream), _read_long(stream)
         if count < 0 or length < 0 or stream.tell() + length + 16 > size:
-            raise SourceError(f"the file {path} is cut off or damaged: a block reaches beyond its end")
+            raise SourceError(f"the file {file.path} is cut off or damaged: a block reaches beyond its end")
         stream.seek(length, os.SEEK_CUR)
         if stream.read(16) != marker:
-            raise SourceError(f"the file {path} is damaged: a block does not end with the sync marker")
+            raise SourceError(f"the file {file.path} is damaged: a block does not end with the sync marker")
         total += count
     return total
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import polars as pl
 
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.csv_lines import Tokenizer, Unfinished
 from rayetl.connectors.formats.csv_plain import BLANK, PlainCsv
 from rayetl.connectors.formats.options import CsvOptions
@@ -41,13 +42,13 @@ class CsvReader:
 
     # Chunks
 
-    def chunks(self, path: str) -> Iterator[bytes]:
+    def chunks(self, file: InputFile) -> Iterator[bytes]:
         """The records of a file without header, each chunk whole records ended by a line feed."""
         options = self.options
         source = (
-            self._record_chunks(path)
+            self._record_chunks(file)
             if options.multi_line
-            else line_chunks(path, options.encoding, options.line_sep)
+            else line_chunks(file, options.encoding, options.line_sep)
         )
         headed = options.header
         for chunk in source:
@@ -103,11 +104,11 @@ class CsvReader:
             self.options.comment and line.startswith(self.options.comment)
         )
 
-    def _record_chunks(self, path: str) -> Iterator[bytes]:
+    def _record_chunks(self, file: InputFile) -> Iterator[bytes]:
         """Chunks that end where a record ends, for records that span lines."""
         rest = b""
         line_sep = self.options.line_sep.encode() if self.options.line_sep else None
-        for piece in utf8_pieces(path, self.options.encoding):
+        for piece in utf8_pieces(file, self.options.encoding):
             rest += piece
             line_sep = line_sep or _found_line_sep(rest)
             rest = _line_feeds(rest, line_sep)
@@ -117,7 +118,7 @@ class CsvReader:
                 rest = rest[cut:]
             if len(rest) > MAX_RECORD:
                 raise SourceError(
-                    f"the file {path} has a record over {MAX_RECORD >> 20} MiB: is a quote not closed?"
+                    f"the file {file.path} has a record over {MAX_RECORD >> 20} MiB: is a quote not closed?"
                 )
         rest = _line_feeds(rest, line_sep or b"\r")
         if rest:

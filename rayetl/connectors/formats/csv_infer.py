@@ -6,7 +6,7 @@ import random
 
 import polars as pl
 
-from rayetl.connectors.base import FilesScan
+from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.csv import CsvReader
 from rayetl.connectors.formats.options import CsvOptions
 from rayetl.connectors.formats.patterns import compile_pattern
@@ -34,7 +34,7 @@ def csv_schema(scan: FilesScan, options: CsvOptions, promised: Schema | None) ->
     names: list[str] | None = None
     for file in scan.files:
         with reading(file.path):
-            first = _first_record(file.path, options)
+            first = _first_record(file, options)
         if first is not None:
             names = _names(first, options)
             break
@@ -46,9 +46,9 @@ def csv_schema(scan: FilesScan, options: CsvOptions, promised: Schema | None) ->
     return _inferred(scan, options, schema) if options.infer_schema and promised is None else schema
 
 
-def _first_record(path: str, options: CsvOptions) -> list[str | None] | None:
+def _first_record(file: InputFile, options: CsvOptions) -> list[str | None] | None:
     reader = CsvReader(Schema(), options.model_copy(update={"header": False}))
-    return next((fields for chunk in reader.chunks(path) if (fields := reader.first(chunk))), None)
+    return next((fields for chunk in reader.chunks(file) if (fields := reader.first(chunk))), None)
 
 
 def _names(first: list[str | None], options: CsvOptions) -> list[str]:
@@ -74,7 +74,7 @@ def _inferred(scan: FilesScan, options: CsvOptions, schema: Schema) -> Schema:
     chosen = random.Random(1)
     for file in scan.files:
         with reading(file.path):
-            for chunk in reader.chunks(file.path):
+            for chunk in reader.chunks(file):
                 frame, _ = reader.frame(chunk)
                 if options.sampling_ratio < 1:
                     keep = [chosen.random() < options.sampling_ratio for _ in range(frame.height)]

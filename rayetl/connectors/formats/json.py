@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.json_text import JsonFault, read_json, write_json
 from rayetl.connectors.formats.json_values import JsonConverter
@@ -57,15 +58,15 @@ class JsonReader:
     schema: Schema
     options: JsonOptions
 
-    def chunks(self, path: str) -> Iterator[bytes]:
+    def chunks(self, file: InputFile) -> Iterator[bytes]:
         """Whole lines; with `multi_line` the whole document."""
         if self.options.multi_line:
-            yield b"".join(utf8_pieces(path, self._encoding(path)))
+            yield b"".join(utf8_pieces(file, self._encoding(file)))
         else:
-            yield from line_chunks(path, self._encoding(path), self.options.line_sep)
+            yield from line_chunks(file, self._encoding(file), self.options.line_sep)
 
-    def _encoding(self, path: str) -> str | None:
-        return self.options.encoding or found_encoding(path)
+    def _encoding(self, file: InputFile) -> str | None:
+        return self.options.encoding or found_encoding(file)
 
     def _texts(self, chunk: bytes) -> list[str]:
         text = chunk.decode("utf-8", "replace")
@@ -245,9 +246,9 @@ def _made(rows: list[tuple[object, ...]], schema: Schema) -> pl.DataFrame:
     return conform(made, schema)
 
 
-def found_encoding(path: str) -> str:
+def found_encoding(file: InputFile) -> str:
     """UTF-8, or what the zero bytes of the first characters give away, as JSON's standard has it."""
-    head = next(iter(utf8_head(path)), b"")
+    head = next(iter(utf8_head(file)), b"")
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "utf-32"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -262,7 +263,7 @@ def found_encoding(path: str) -> str:
     return known.get(tuple(zeros), "utf-8") if len(zeros) == 4 else "utf-8"  # type: ignore[arg-type]
 
 
-def utf8_head(path: str) -> Iterator[bytes]:
+def utf8_head(file: InputFile) -> Iterator[bytes]:
     """The first bytes of a file, decompressed but not decoded."""
-    with reading(path), open_bytes(path) as stream:
+    with reading(file.path), open_bytes(file) as stream:
         yield stream.read(4)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json as pa_json
 
-from rayetl.connectors.base import FilesScan
+from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.json_text import JsonFault, Number, read_json
 from rayetl.connectors.formats.options import JsonOptions
@@ -55,7 +55,7 @@ def _refuse_records(scan: FilesScan, options: JsonOptions) -> None:
     reader = JsonReader(Schema(), options)
     for file in scan.files:
         with reading(file.path):
-            for chunk in reader.chunks(file.path):
+            for chunk in reader.chunks(file):
                 if len(reader.records(chunk)):
                     raise SourceError(
                         f"no record of the file {file.path} is a JSON object with a field",
@@ -69,7 +69,7 @@ def _has_others(scan: FilesScan, options: JsonOptions, promised: Schema) -> bool
     reader = JsonReader(Schema(), options)
     for file in scan.files:
         with reading(file.path):
-            for chunk in reader.chunks(file.path):
+            for chunk in reader.chunks(file):
                 try:
                     found = pa_json.read_json(io.BytesIO(chunk)).column_names
                 except (pa.ArrowException, UnicodeDecodeError):
@@ -84,16 +84,16 @@ def _inferred(scan: FilesScan, options: JsonOptions) -> Schema:
     chosen = random.Random(1)
     for file in scan.files:
         with reading(file.path):
-            for value in _values(file.path, options):
+            for value in _values(file, options):
                 if options.sampling_ratio >= 1 or chosen.random() < options.sampling_ratio:
                     found = united(found, kind_of(value, options))
     shape = _settled(found)
     return shape if isinstance(shape, StructType) else Schema()
 
 
-def _values(path: str, options: JsonOptions) -> Iterator[Any]:
+def _values(file: InputFile, options: JsonOptions) -> Iterator[Any]:
     reader = JsonReader(Schema(), options)
-    for chunk in reader.chunks(path):
+    for chunk in reader.chunks(file):
         for record in reader.records(chunk):
             try:
                 value = read_json(record, options)

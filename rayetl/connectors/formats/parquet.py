@@ -74,9 +74,11 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["unknown fault"])[0].rstrip(".")[:200]
 
 
-def _open(path: str) -> Any:
+def _open(file: InputFile) -> Any:
     return pq.ParquetFile(
-        path,
+        file.path if file.store is None else file.open(),
+        # What is fetched ahead is that of all row groups that are asked for, and is held until it is read.
+        pre_buffer=file.store is not None,
         coerce_int96_timestamp_unit="us",
         thrift_string_size_limit=1 << 28,
         thrift_container_size_limit=1 << 24,
@@ -97,7 +99,7 @@ class _Footer:
 @lru_cache(maxsize=1024)
 def _footer(file: InputFile) -> _Footer:
     with guarded(file.path):
-        opened = _open(file.path)
+        opened = _open(file)
         metadata = opened.metadata
         calendar = _calendar(opened)
         arrow = opened.schema_arrow
@@ -147,7 +149,7 @@ def row_count(file: InputFile) -> int:
 def row_groups(file: InputFile) -> list[tuple[int, int]]:
     """Rows and bytes of the row groups of one file, in order. Raises SourceError."""
     with guarded(file.path):
-        metadata = _open(file.path).metadata
+        metadata = _open(file).metadata
     groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
     return [(group.num_rows, group.total_byte_size) for group in groups]
 
@@ -156,7 +158,7 @@ def row_groups(file: InputFile) -> list[tuple[int, int]]:
 def never_null(file: InputFile) -> frozenset[str]:
     """The columns of one file of which its footer says that no value is NULL. Raises SourceError."""
     with guarded(file.path):
-        metadata = _open(file.path).metadata
+        metadata = _open(file).metadata
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
     return frozenset(
@@ -178,6 +180,9 @@ def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     """Polars' scan with its pushdowns, if every file has exactly the types of the schema."""
     groups = _groups(scan, position)
     if not scan.files or len(groups) > _MOST_SCANS or not has_types_of(scan):
+        return None
+    if any(file.store is not None for file in scan.files):
+        # Only our own reads ask a store for the very version of a file that was listed.
         return None
     inside = _inside(scan)
     frames = [_native(scan, files, start, inside, position) for start, files in groups]
@@ -281,7 +286,7 @@ def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[p
     leaves out, are NULL."""
     wanted = {name.lower() for name in names}
     with guarded(file.path):
-        opened = _open(file.path)
+        opened = _open(file)
         found = {name.lower(): name for name in reversed(opened.schema_arrow.names)}
         asked = Schema(tuple(column for column in schema if column.name.lower() in wanted & found.keys()))
         if not len(asked):
@@ -294,9 +299,16 @@ def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[p
         ]
         columns = [found[column.name.lower()] for column in asked]
         groups = _wanted_groups(opened.metadata, file)
-        for batch in opened.iter_batches(BATCH, groups, columns=columns, use_threads=True):
+        for batch in _batches(opened, file, groups, columns):
             frame = conform(pa.Table.from_batches([batch]), asked)
             yield rebased(frame, asked, calendar, file.path, zone).with_columns(others).select(schema.names)
+
+
+def _batches(opened: Any, file: InputFile, groups: list[int], columns: Sequence[str]) -> Iterator[Any]:
+    """Batches of the columns, of which no more than those of a row group are in memory. From a store they
+    come in few large requests, a row group at a time."""
+    for asked in [groups] if file.store is None else [[group] for group in groups]:
+        yield from opened.iter_batches(BATCH, asked, columns=columns, use_threads=True)
 
 
 def _wanted_groups(metadata: Any, file: InputFile) -> list[int]:
@@ -319,7 +331,8 @@ def _empty(schema: Schema, height: int) -> Iterator[pl.DataFrame]:
 def check_pages(file: InputFile) -> None:
     """Read a file to its end, both ways. Raises SourceError naming it if it is damaged."""
     with guarded(file.path):
-        for _ in _open(file.path).iter_batches(batch_size=BATCH):
+        for _ in _open(file).iter_batches(batch_size=BATCH):
             pass
-        for _ in pl.scan_parquet([file.path], glob=False, hive_partitioning=False).collect_batches():
-            pass
+        if file.store is None:
+            for _ in pl.scan_parquet([file.path], glob=False, hive_partitioning=False).collect_batches():
+                pass

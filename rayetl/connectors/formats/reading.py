@@ -116,7 +116,7 @@ def _file_batches(scan: FilesScan, file: InputFile, names: Sequence[str]) -> Bat
         reader = text_reader(scan)
         renamed = {str(place): name for place, name in enumerate(data_schema(scan).names)}
         with reading(file.path):
-            for frame, bad in spread(reader.frame, ahead(reader.chunks(file.path), 1), READERS):
+            for frame, bad in spread(reader.frame, ahead(reader.chunks(file), 1), READERS):
                 yield (frame.rename(renamed) if isinstance(reader, CsvReader) else frame), bad
 
 

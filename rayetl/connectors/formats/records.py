@@ -120,9 +120,9 @@ def _texts(scan: FilesScan, last: Sequence[tuple[int, int]]) -> pl.LazyFrame:
 
 
 def _file_texts(scan: FilesScan, index: int, last: int) -> Iterator[pl.DataFrame]:
-    reader, path, start = text_reader(scan), scan.files[index].path, 0
-    with reading(path):
-        for chunk in reader.chunks(path):
+    reader, file, start = text_reader(scan), scan.files[index], 0
+    with reading(file.path):
+        for chunk in reader.chunks(file):
             texts = reader.records(chunk)
             position = pl.int_range(len(texts), eager=True, dtype=pl.Int64) + ((index << ROW_BITS) + start)
             yield pl.DataFrame({ROW: position, RECORD: texts})

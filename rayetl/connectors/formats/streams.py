@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.listing import compression_of
 from rayetl.errors import SourceError
 
@@ -40,13 +41,10 @@ def reading(path: str) -> Iterator[None]:
         raise SourceError(f"the file {path} cannot be read: {cause}") from error
 
 
-def open_bytes(path: str) -> Any:
+def open_bytes(file: InputFile) -> Any:
     """The decompressed bytes of a file."""
-    codec = compression_of(path)
-    if codec is None:
-        return open(path, "rb", buffering=0)
-    raw = open(path, "rb")  # noqa: SIM115
-    return _OPENERS[codec](raw)
+    codec = compression_of(file.path)
+    return file.open() if codec is None else _OPENERS[codec](io.BufferedReader(file.open()))
 
 
 def _gzip(raw: BinaryIO) -> Any:
@@ -152,9 +150,9 @@ _OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
 }
 
 
-def utf8_pieces(path: str, encoding: str | None, size: int = CHUNK) -> Iterator[bytes]:
+def utf8_pieces(file: InputFile, encoding: str | None, size: int = CHUNK) -> Iterator[bytes]:
     """The text of a file as UTF-8, without byte order mark, in pieces of about `size` bytes."""
-    with reading(path), open_bytes(path) as stream:
+    with reading(file.path), open_bytes(file) as stream:
         name = codecs.lookup(encoding).name if encoding else "utf-8"
         decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)("replace")
         first = True
@@ -192,13 +190,15 @@ def _full(stream: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def line_chunks(path: str, encoding: str | None, line_sep: str | None, size: int = CHUNK) -> Iterator[bytes]:
+def line_chunks(
+    file: InputFile, encoding: str | None, line_sep: str | None, size: int = CHUNK
+) -> Iterator[bytes]:
     """Whole lines, each ended by one `\\n`, in pieces of about `size` bytes.
 
     With `line_sep` given, a `\\n` that is no line end is handed on as U+2028, which no line end is made of.
     """
     rest = b""
-    for piece in utf8_pieces(path, encoding, size):
+    for piece in utf8_pieces(file, encoding, size):
         if line_sep not in (None, "\n") or b"\r" in piece or rest.endswith(b"\r"):
             rest, piece = b"", rest + piece
             held = b"\r" if line_sep is None and piece.endswith(b"\r") else b""
@@ -214,7 +214,7 @@ def line_chunks(path: str, encoding: str | None, line_sep: str | None, size: int
             rest = b""
         rest += piece[cut:] + held
         if len(rest) > MAX_RECORD:
-            raise SourceError(f"the file {path} has a line of more than {MAX_RECORD >> 20} MiB")
+            raise SourceError(f"the file {file.path} has a line of more than {MAX_RECORD >> 20} MiB")
     rest = _normal(rest, line_sep)
     if rest:
         yield rest if rest.endswith(b"\n") else rest + b"\n"

@@ -26,6 +26,9 @@ def reads_alike(scan: Scan) -> TypeGuard[FilesScan]:
     footer."""
     if not isinstance(scan, FilesScan) or scan.format != "parquet" or not 0 < len(scan.files) <= MOST_FILES:
         return False
+    if any(file.store is not None for file in scan.files):
+        # Spark knows no credential of ours: it is handed what this process reads.
+        return False
     names = [name.lower() for name in scan.schema.names]
     if _METADATA in names or len(_roots(scan)) != 1 or any(map(_is_odd, scan.files)):
         return False

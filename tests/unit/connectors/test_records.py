@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rayetl.connectors.base import FilesScan
+from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.files_source import FilesSource
 from rayetl.connectors.formats import fetch_records, reading, row_json, scan_files
 from rayetl.connectors.formats.csv import CsvReader
@@ -81,9 +81,9 @@ def test_text_is_read_once_and_no_further_than_needed(tmp_path: Path, monkeypatc
     opened: list[str] = []
     chunks = CsvReader.chunks
 
-    def counted(self: CsvReader, path: str) -> Any:
-        opened.append(Path(path).name)
-        return chunks(self, path)
+    def counted(self: CsvReader, file: InputFile) -> Any:
+        opened.append(Path(file.path).name)
+        return chunks(self, file)
 
     monkeypatch.setattr(CsvReader, "chunks", counted)
     assert len(fetched(scan, [*range(25_000), (1 << ROW_BITS) + 1])) == 25_001

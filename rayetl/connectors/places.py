@@ -1,0 +1,53 @@
+"""The paths that a config may name: of this machine, or of S3 where that is said."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+S3 = "s3://"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+
+
+def is_on_s3(path: str) -> bool:
+    """Whether a path is that of a bucket."""
+    return path.startswith(S3)
+
+
+def split_key(path: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`."""
+    bucket, _, key = path.removeprefix(S3).partition("/")
+    return bucket, key
+
+
+def _local(path: str) -> str:
+    if found := _SCHEME.match(path):
+        raise ValueError(
+            f"{found[0]} is not possible here: give a directory of this machine, as out/daily or /data/daily"
+        )
+    return path
+
+
+def _local_or_s3(path: str) -> str:
+    found = _SCHEME.match(path)
+    if found is None:
+        return path
+    if found[1].lower() in ("s3", "s3a", "s3n") and found[0] != S3:
+        raise ValueError(f"write {S3}{path[found.end() :]}: rayetl knows S3 by this name only")
+    if found[0] != S3:
+        raise ValueError(f"{found[0]} is not known; paths are of this machine, or of S3 ({S3}bucket/key)")
+    bucket, _ = split_key(path)
+    if not _BUCKET.fullmatch(bucket):
+        raise ValueError(f"{bucket!r} in {path} is not the name of a bucket")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_local)]
+"""A path of this machine."""
+
+FilePath = Annotated[str, AfterValidator(_local_or_s3)]
+"""A path of this machine or of a bucket."""

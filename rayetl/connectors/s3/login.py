@@ -1,0 +1,130 @@
+"""Clients of the driver, each with the keys of one account. Importing this needs boto3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
+from botocore.credentials import Credentials as Keys
+from botocore.loaders import create_loader
+from botocore.session import Session as Core
+
+from rayetl.secrets import Credential
+
+if TYPE_CHECKING:
+    from rayetl.connectors.s3.account import S3Account
+
+ATTEMPTS = 4
+"""How often a request is sent before it counts as failed; the driver waits longer between each two."""
+
+CONNECT, READ = 5, 60
+"""Seconds for connecting, and for each piece of an answer."""
+
+CONNECTIONS = 16
+"""Connections of a client that are kept open."""
+
+ROLE = "role_arn"
+
+_MODELS = create_loader()
+"""The descriptions of services, which are large: all sessions of a process share them."""
+
+
+def make_client(account: S3Account, credential: Credential | None) -> Any:
+    """A client of S3 with the keys of `credential` or of its role; without one, with what AWS's own tools
+    find. Raises `CredentialError` for a credential without keys, and what the driver raises."""
+    session = _session(account, credential, with_role=True)
+    by_path = account.path_style if account.path_style is not None else account.endpoint is not None
+    return _client(account, credential, session, "s3", account.endpoint, s3=_style(by_path))
+
+
+def _style(by_path: bool) -> dict[str, str]:
+    return {"addressing_style": "path" if by_path else "auto"}
+
+
+def _client(
+    account: S3Account,
+    credential: Credential | None,
+    session: Session,
+    service: str,
+    endpoint: str | None,
+    **more: Any,
+) -> Any:
+    region = account.region or (credential and credential.reveal("region")) or os.environ.get("AWS_REGION")
+    config = Config(
+        connect_timeout=CONNECT,
+        read_timeout=READ,
+        max_pool_connections=CONNECTIONS,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        # Checksums that other services than AWS do not know are left out; parts are sent with their MD5.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        **more,
+    )
+    return session.client(
+        service,
+        region_name=region or session.region_name or "us-east-1",
+        endpoint_url=endpoint,
+        config=config,
+    )
+
+
+def _session(account: S3Account, credential: Credential | None, *, with_role: bool) -> Session:
+    """A session that knows the keys of the credential and no others."""
+    core = Core()
+    core.register_component("data_loader", _MODELS)
+    if credential is not None and with_role and credential.reveal(ROLE) is not None:
+        _only(core, partial(_of_role, account))
+    elif credential is not None and (with_role or credential.reveal("access_key_id") is not None):
+        _only(core, partial(_static, credential))
+    return Session(botocore_session=core)
+
+
+def _only(core: Core, load: Callable[[], Any]) -> None:
+    core.register_component("credential_provider", CredentialResolver([_Provider(load)]))
+
+
+class _Provider(CredentialProvider):  # type: ignore[misc]
+    """Gives one set of keys."""
+
+    METHOD = "rayetl"
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        super().__init__()
+        self.load = load
+
+
+def _static(credential: Credential) -> Any:
+    return Keys(
+        credential.required("access_key_id", "aws_access_key_id"),
+        credential.required("secret_access_key", "aws_secret_access_key"),
+        credential.reveal("session_token") or credential.reveal("aws_session_token"),
+    )
+
+
+def _of_role(account: S3Account) -> Any:
+    """Keys of a role, asked for again some minutes before they end."""
+    asked = partial(_assumed, account)
+    return RefreshableCredentials.create_from_metadata(asked(), asked, ROLE)
+
+
+def _assumed(account: S3Account) -> dict[str, str]:
+    """Keys of the role of the account's credential, which is looked up now."""
+    credential = account.found()
+    assert credential is not None
+    session = _session(account, credential, with_role=False)
+    endpoint = credential.reveal("sts_endpoint") or account.endpoint
+    named = {"RoleArn": credential.required(ROLE), "RoleSessionName": f"rayetl-{os.getpid()}"}
+    if (external := credential.reveal("external_id")) is not None:
+        named["ExternalId"] = external
+    found = _client(account, credential, session, "sts", endpoint).assume_role(**named)["Credentials"]
+    return {
+        "access_key": found["AccessKeyId"],
+        "secret_key": found["SecretAccessKey"],
+        "token": found["SessionToken"],
+        "expiry_time": found["Expiration"].isoformat(),
+    }

@@ -1,0 +1,72 @@
+"""Staged files on their way: as parts of uploads that are held back, several at once, each with its MD5."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rayetl.connectors.s3.target import S3Target
+from rayetl.failpoints import failpoint
+from rayetl.records import dataclass
+
+PART = 8 << 20
+"""Bytes of a part, at least; held in memory by each of the threads that send."""
+
+MOST_PARTS = 10_000
+"""Parts that the protocol allows an upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some bytes of a file, as the part `number` (from 1) of an upload."""
+
+    path: Path
+    name: str
+    upload: str
+    number: int
+    start: int
+    size: int
+
+
+def send(target: S3Target, files: Sequence[tuple[Path, str]]) -> list[str]:
+    """Send files under their names in the target; the ids of their uploads. Raises what requests raise; then
+    what was begun is dropped, as far as the service can be reached."""
+    uploads: dict[str, str] = {}
+
+    def begin(name: str) -> None:
+        uploads[name] = target.begin_upload(name)
+        failpoint("s3.upload_begun")
+
+    try:
+        target.at_once(begin, [name for _, name in files])
+        parts = [part for path, name in files for part in _parts(path, name, uploads[name])]
+        target.at_once(lambda part: _send(target, part), parts)
+    except BaseException:
+        target.give_up(uploads.items())
+        raise
+    return [uploads[name] for _, name in files]
+
+
+def _parts(path: Path, name: str, upload: str) -> Iterator[_Part]:
+    whole = path.stat().st_size
+    size = max(PART, -(-whole // MOST_PARTS))
+    # An empty file is one empty part.
+    for number, start in enumerate(range(0, max(whole, 1), size), start=1):
+        yield _Part(path, name, upload, number, start, min(size, whole - start))
+
+
+def _send(target: S3Target, part: _Part) -> None:
+    with part.path.open("rb") as file:
+        file.seek(part.start)
+        body = file.read(part.size)
+    target.call(
+        *("upload_part", f"writing {target}/{part.name}"),
+        Key=target.key(part.name),
+        UploadId=part.upload,
+        PartNumber=part.number,
+        Body=body,
+        ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+    )
+    failpoint("s3.part_sent")
