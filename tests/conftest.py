@@ -41,23 +41,6 @@ def database(postgres_server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[Mariadb]:
-    """The MariaDB server of this process: with pytest-xdist, one for each worker."""
-    server = Mariadb()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
-    """A fresh MariaDB database of the test's own."""
-    made = mariadb_server.create()
-    yield made
-    mariadb_server.drop(made)
-
-
-@pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two processors that this process is connected to; only what was started
     here is ended."""
@@ -74,6 +57,23 @@ def cluster() -> Iterator[str]:
     )
     yield context.address_info["gcs_address"]
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Mariadb]:
+    """The MariaDB server of this process: with pytest-xdist, one for each worker."""
+    server = Mariadb()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
+    """A fresh MariaDB database of the test's own."""
+    made = mariadb_server.create()
+    yield made
+    mariadb_server.drop(made)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from pydantic import Field, model_validator
 
 from rayetl.connectors.databases.faults import Fault, Refused, Server
 from rayetl.errors import RunError, SourceError, Terminal
+from rayetl.hosts import is_here
 from rayetl.model import Duration
 from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import InlineSecret, UsesCredential
@@ -226,13 +226,3 @@ class DatabaseConnection(UsesCredential):
             place=credential.place,
             endpoint=self.endpoint() or "",
         )
-
-
-def is_here(host: str) -> bool:
-    """Whether a server is on this machine, so that nobody can stand between."""
-    if host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
