@@ -106,6 +106,7 @@ class Mariadb(Service):
             _binary("mariadbd"),
             "--no-defaults",
             f"--datadir={self._directory / 'data'}",
+            f"--tmpdir={self._directory}",
             f"--socket={self._socket}",
             f"--pid-file={self._directory / 'pid'}",
             f"--port={self.port}",
