@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,8 @@ def test_mysql_to_delta_to_iceberg_to_postgresql(maria: MariaDatabase, database:
     assert back.schema == sent.schema
     assert back.equals(sent)
     assert database.value("SELECT count(*) FROM trips") == 5_000
-    assert database.rows("SELECT fare, day, at FROM trips WHERE id = 1") == [
-        (Decimal("-4.87"), dt.date(2013, 1, 2), dt.datetime(2013, 1, 1, 0, 0, 1, 1, dt.UTC))
+    assert database.rows("SELECT fare::text, day, at FROM trips WHERE id = 1") == [
+        ("-4.87", dt.date(2013, 1, 2), dt.datetime(2013, 1, 1, 0, 0, 1, 1, dt.UTC))
     ]
 
 
@@ -126,7 +125,7 @@ def test_a_schema_that_does_not_match_stops_before_a_row_is_read(database: Datab
     source = {"type": "files", "path": "trips.parquet"}
     load = {"type": "postgres", "table": "trips", "mode": "append", **database.config}
     database.execute("CREATE TABLE trips (id bigint, fare numeric(12, 2), km text)")
-    with pytest.raises(LoadError, match="(?s)km.*no row was read"):
+    with pytest.raises(LoadError, match=r"(?s)km.*no row was read"):
         run("mismatch", source, load)
     assert database.value("SELECT count(*) FROM trips") == 0
     database.execute("DROP TABLE trips")
