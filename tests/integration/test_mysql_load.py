@@ -421,6 +421,7 @@ def test_two_loads_into_one_table_do_not_wait_for_each_other(
         ("datetime", dt.datetime(2024, 1, 1, 0, 0, 0, 5), "which datetime would change"),
         ("datetime(3)", dt.datetime(2024, 1, 1, 0, 0, 0, 1005), r"which datetime\(3\) would change"),
         ("time", "10:00:00.5", "holds 10:00:00.5, which time would change"),
+        ("time", "101500", "holds 101500, which time would change"),
         ("enum('a','b')", "1", "holds 1, which enum"),
         ("set('a','b')", "2", "holds 2, which set"),
     ],

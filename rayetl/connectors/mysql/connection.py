@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -97,8 +97,12 @@ class MysqlConnection(Connection):
         wire = _driver(terminal)
         try:
             self._wire = wire(**settings, local_infile=loads)
-            self._settle_down()
         except (self.errors, OSError, RuntimeError) as error:
+            raise self._scrubbed(connect_fault(error, server)) from None
+        try:
+            self._settle_down()
+        except (self.errors, OSError) as error:
+            self.close()
             raise self._scrubbed(connect_fault(error, server)) from None
 
     def _settle_down(self) -> None:
@@ -145,14 +149,14 @@ class MysqlConnection(Connection):
         with self.cursor(doing):
             yield from self._wire.stream(query, batch_bytes)
 
-    def load(self, statement: str, pieces: Iterable[bytes], doing: str) -> int | str:
-        """Run a LOAD DATA LOCAL: how many rows are in the table, or what the server has against one of them;
-        none of them is there then, and the transaction goes on."""
+    def load(self, statement: str, file: memoryview, doing: str) -> int | str:
+        """Run a LOAD DATA LOCAL with the bytes of `file`: how many rows are in the table, or what the server
+        has against one of them; none of them is there then, and the transaction goes on."""
         raised: list[Exception] = []
         self.execute("SAVEPOINT rayetl", doing)
         try:
             with self.cursor(doing, raised.append):
-                sent = self._wire.send(statement, pieces)
+                sent = self._wire.send(statement, file)
             warned = self.warning(doing) if sent.warnings else None
         except RunError as error:
             fault = self.fault(raised[0], error) if raised else None

@@ -11,7 +11,7 @@ from rayetl.errors import CredentialError, Retryable, RunError, Terminal
 _LOST = frozenset((0, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2055, 4031))
 """Codes of a connection that is gone: cut, killed, or ended by a server that stops."""
 
-_PASSING = frozenset((1020, 1021, 1040, 1114, 1203, 1205, 1213, 1226, 1412, 3058, 3572))
+_PASSING = frozenset((1020, 1021, 1040, 1114, 1203, 1205, 1213, 1226, 1412, 1615, 3058, 3572))
 """Codes of what may be gone the next time: locks, deadlocks, too many connections, a full disk, a table that
 changed under the transaction."""
 

@@ -8,7 +8,7 @@ column by column elsewhere, and a server that asks for a file gets the rows in h
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -65,16 +65,14 @@ class Wire(Connection):  # type: ignore[misc]
         yield from self._batches(size)
         self._forget(number)
 
-    def send(self, statement: str, pieces: Iterable[bytes]) -> Sent:
-        """Run a LOAD DATA LOCAL with `pieces` as its file."""
+    def send(self, statement: str, file: memoryview) -> Sent:
+        """Run a LOAD DATA LOCAL with the bytes of `file` as its file."""
         self._execute_command(COMMAND.COM_QUERY, statement)
         packet = self._read_packet()
         if not packet.is_load_local_packet():
             raise err.InternalError(f"the server asked for no rows: {bytes(packet.get_all_data()[:1])!r}")
-        for piece in pieces:
-            view = memoryview(piece)
-            for at in range(0, len(view), _SENT):
-                self.write_packet(bytes(view[at : at + _SENT]))
+        for at in range(0, len(file), _SENT):
+            self.write_packet(bytes(file[at : at + _SENT]))
         self.write_packet(b"")
         done = OKPacketWrapper(self._read_packet())
         return Sent(int(done.affected_rows), int(done.warning_count))

@@ -62,7 +62,7 @@ class Stage:
             self._make(doing)
         names = (NUMBER, ROW)
         statement = load_statement(self.name.sql, self.ways, names)
-        done = self.connection.load(statement, (encode(rows, self.ways, names),), doing)
+        done = self.connection.load(statement, encode(rows, self.ways, names), doing)
         if not isinstance(done, int):
             raise LoadError(
                 f"{doing} failed: {done}", hint="nothing was committed; please report this with the config"
@@ -178,7 +178,7 @@ class Straight(Writer):
         self._sent += rows.height
         statement = load_statement(stage.target.sql, stage.ways)
         sent = encode(rows, stage.ways)
-        done = stage.connection.load(statement, (sent,), f"loading into {stage.target}")
+        done = stage.connection.load(statement, sent, f"loading into {stage.target}")
         failpoint("database.sent")
         if isinstance(done, int):
             self.loaded += done
