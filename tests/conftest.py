@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
 from services.s3 import Account, Bucket, S3Server
 from services.spark_host import SparkHost
@@ -56,6 +57,23 @@ def cluster() -> Iterator[str]:
     )
     yield context.address_info["gcs_address"]
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Mariadb]:
+    """The MariaDB server of this process: with pytest-xdist, one for each worker."""
+    server = Mariadb()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
+    """A fresh MariaDB database of the test's own."""
+    made = mariadb_server.create()
+    yield made
+    mariadb_server.drop(made)
 
 
 @pytest.fixture(scope="session")

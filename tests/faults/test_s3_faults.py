@@ -144,13 +144,20 @@ def kill(execute, work: Work, name: str, turn: int) -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["append", "overwrite"])
-def test_a_kill_at_any_point_loses_nothing_and_doubles_nothing(mode, execute, place, tmp_path) -> None:
-    for name, count in passages(execute, place.work("probe", mode=mode), tmp_path / "log").items():
-        work = place.work(name, mode=mode)
-        kill(execute, work, name, 1 if mode == "append" else count)
-        place.assert_held_back(work)
-        place.assert_recovers(here, work)
+def test_a_kill_at_any_point_loses_nothing_and_doubles_nothing(execute, place, tmp_path) -> None:
+    for name, count in passages(execute, place.work("probe", mode="overwrite"), tmp_path / "log").items():
+        assert_survives(execute, place, place.work(name, mode="overwrite"), name, count)
+
+
+@pytest.mark.parametrize("name", ["s3.part_sent", "s3.before_decision", "s3.decided", "s3.completed_one"])
+def test_a_kill_of_an_append_keeps_what_is_there(name, execute, place) -> None:
+    assert_survives(execute, place, place.work(name), name, 1)
+
+
+def assert_survives(execute, place: Place, work: Work, name: str, turn: int) -> None:
+    kill(execute, work, name, turn)
+    place.assert_held_back(work)
+    place.assert_recovers(here, work)
 
 
 def recoveries(execute, place: Place, log: Path) -> Iterator[tuple[str, str, dict[str, int]]]:
@@ -322,7 +329,9 @@ def overtake(
 
 
 @pytest.mark.parametrize("key", ["k1", "k2"])
-@pytest.mark.parametrize("point", ["s3.attempt_made", "s3.sent", "s3.before_decision"])
+@pytest.mark.parametrize(
+    "point", ["s3.attempt_made", "s3.upload_begun", "s3.part_sent", "s3.sent", "s3.before_decision"]
+)
 def test_a_run_that_was_overtaken_cannot_commit(point, key, controller, start, execute, place) -> None:
     work = place.work("x", mode="overwrite")
     following = place.work("x", key, machine="there")

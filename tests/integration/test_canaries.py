@@ -16,6 +16,7 @@ import pytest
 from canaries import Canary, Watch, bare_environment, rayetl
 from moto.server import ThreadedMotoServer
 from services.hashicorp import ROLE, HashicorpVault
+from services.mariadb import Mariadb
 from services.postgres import Database, Postgres
 from services.s3 import Account, Bucket
 
@@ -200,6 +201,33 @@ def test_a_row_that_the_store_refuses_is_kept_without_the_secret(world: World) -
     watch, path = Watch(), str(config(world, "password", "file", table="canary_file.strict"))
     code, said = world.run(watch, "run", path)
     assert (code, "3 rejected" in said) == (0, True), said
+    world.assert_silent(watch)
+
+
+def test_runs_on_mariadb_show_no_secret(world: World, mariadb_server: Mariadb) -> None:
+    good = world.canaries["password of file"].text.replace("\\", "\\\\").replace("'", "''")
+    mariadb_server.superuser.execute(
+        "CREATE DATABASE canary",
+        f"CREATE USER canary_file@127.0.0.1 IDENTIFIED BY '{good}'",
+        "GRANT ALL ON canary.* TO canary_file@127.0.0.1",
+        "CREATE TABLE canary.t AS SELECT CAST(seq AS SIGNED) AS id, concat('v', seq) AS v FROM seq_1_to_20",
+        "CREATE TABLE canary.strict (id bigint CHECK (id <> 7), v text)",
+    )
+    server = {"type": "mysql", "host": "127.0.0.1", "port": mariadb_server.port, "database": "canary"}
+    document = json.loads(config(world, "password", "file").read_text())
+    document["extract"]["s"] = {**server, "credential": "in_file", "table": "t"}
+    watch, path = Watch(), world.home / "config.yaml"
+    for passwords, table, code, said in (
+        ("password", "r", 0, "18 loaded · 2 rejected"),
+        ("password", "strict", 0, "17 loaded · 3 rejected"),
+        ("wrong", "r", 1, "refuses the user"),
+    ):
+        found = world.put("file", world.canaries[f"{passwords} of file"].text)
+        document["name"] = f"canary_mariadb_{passwords}_{table}"
+        document["load"] = {**server, **found, "table": table, "mode": "append"}
+        path.write_text(json.dumps(document))
+        told = world.run(watch, "run", str(path), "--debug", "--log-level", "debug")
+        assert (told[0], said in told[1]) == (code, True), told[1]
     world.assert_silent(watch)
 
 

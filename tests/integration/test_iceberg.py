@@ -122,14 +122,15 @@ def test_other_writers_and_readers_get_along() -> None:
 
 
 def test_a_column_that_may_not_be_null() -> None:
-    columns = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("v", pa.string())])
-    LAKE.made(columns)
-    load(numbers(1), mode="append")
+    others = {f"c{number}": pl.lit(number) for number in range(40)}
+    columns = [pa.field(name, pa.int32(), nullable=False) for name in others]
+    LAKE.made(pa.schema([pa.field("v", pa.string()), *columns, pa.field("id", pa.int64(), nullable=False)]))
+    load(numbers(1).with_columns(**others), mode="append")
     empty = pl.DataFrame({"id": [None], "v": ["x"]}, schema={"id": pl.Int64, "v": pl.String})
     with pytest.raises(
         LoadError, match=r"the column 'id' .* may not be NULL, and 1 rows have no value there"
     ):
-        load(empty, mode="append")
+        load(empty.with_columns(**others), mode="append")
     assert seen()["id"].to_list() == [1]
 
 

@@ -97,6 +97,12 @@ def test_upsert_replaces_rows_of_the_same_key(lake: Lake, partition_by: list[str
     assert sorted(lake.seen().rows()) == [(1, "x", 1), (2, "y", 20), (3, "y", 30)]
 
 
+def test_keys_and_partitions_are_found_however_they_are_spelled(lake: Lake) -> None:
+    for _ in range(2):
+        lake.load(numbers(1, 2), mode="upsert", keys="ID", partition_by="V", force=True)
+    assert sorted(lake.seen().rows()) == [(1, "v1"), (2, "v2")]
+
+
 def test_upsert_keeps_columns_that_do_not_come(lake: Lake) -> None:
     lake.load(numbers(1, 2).with_columns(w=pl.lit(1.5)), mode="append")
     new = numbers(2, 3).with_columns(v=pl.lit("new"))

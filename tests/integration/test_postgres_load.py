@@ -16,7 +16,9 @@ from services.postgres import Database, Postgres
 from services.proxy import Proxy
 
 from rayetl import Pipeline
-from rayetl.connectors.postgres import connection, faults, session, tracker, writing
+from rayetl.connectors.databases import tracker, writing
+from rayetl.connectors.databases.faults import Refused, Server
+from rayetl.connectors.postgres import connection, faults, session
 from rayetl.errors import ConfigError, LoadError, RayetlError
 from rayetl.secrets import Credentials
 from rayetl.secrets.provider import Fields, Provider
@@ -228,7 +230,7 @@ def test_keys_may_hold_commas(database: Database) -> None:
     assert pipeline(database, frame, mode="upsert", keys=["a,z", "c"]).run().rows_loaded == 1
     with pytest.raises(LoadError, match='on \\("a,z"\\)') as told:
         pipeline(database, frame, mode="upsert", keys=["a,z"]).run(force=True)
-    assert 'keys there: "a,z", c' in str(told.value.hint)
+    assert 'keys there: "a,z", "c"' in str(told.value.hint)
 
 
 # Tables that do not fit
@@ -665,7 +667,7 @@ def test_a_password_that_changes_while_a_run_is_under_way_costs_no_row(
         )
         return finish(self)
 
-    def refuse(error: Exception, server: faults.Server) -> Exception:
+    def refuse(error: Exception, server: Server) -> Exception:
         # Whoever keeps the credential is a moment later than the server.
         refusals.append(fault := connect_fault(error, server))
         kept["password"] = "another"
@@ -676,6 +678,6 @@ def test_a_password_that_changes_while_a_run_is_under_way_costs_no_row(
     monkeypatch.setattr(connection, "connect_fault", refuse)
     report = Pipeline.from_dict(config).run()
     assert (report.status, report.rows_loaded, report.rows_rejected, report.retries) == ("done", 1000, 0, 1)
-    assert [type(error) for error in refusals] == [faults.Refused], "asked once more, not more often"
+    assert [type(error) for error in refusals] == [Refused], "asked once more, not more often"
     owner = Database(database.host, database.port, database.database, database.user, "another")
     assert owner.rows("SELECT count(*), count(DISTINCT id) FROM b") == [(1000, 1000)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from services.base import Service
+from services.mariadb import Mariadb
 from services.postgres import Postgres
 from services.s3 import S3Server
 
-SERVICES: dict[str, type[Service]] = {service.name: service for service in (Postgres, S3Server)}
+SERVICES: dict[str, type[Service]] = {service.name: service for service in (Postgres, Mariadb, S3Server)}
 """The services by name: a new one is one file and its name here."""

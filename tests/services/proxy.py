@@ -1,4 +1,4 @@
-"""A TCP proxy on a loopback port that cuts connections to PostgreSQL at a COMMIT when a test says so."""
+"""A TCP proxy on a loopback port that cuts connections to a database at a COMMIT when a test says so."""
 
 from __future__ import annotations
 
@@ -7,21 +7,32 @@ import socket
 import threading
 from typing import Self
 
-_ASKED, _ANSWERED = b"COMMIT", b"COMMIT\0"
-"""What is in the bytes of a client that wants to commit, and of a server that has done so."""
+_ASKED = b"COMMIT"
+"""What is in the bytes of a client that wants to commit."""
 
 
 class Proxy:
     """Hands bytes to and from the server at `port`.
 
     While it is armed, a connection is cut at its COMMIT: with `after` when the server has done it and says so,
-    else before the server hears of it. The client cannot tell the one from the other. With `alone`, no new
-    connection is let through after a cut. It listens at the port `listen`, or at one that is free.
+    else before the server hears of it. The client cannot tell the one from the other. The server has said so
+    when `answered` is in its bytes after the question; where that is empty, any bytes are the answer. With
+    `alone`, no new connection is let through after a cut. It listens at the port `listen`, or at one that is
+    free.
     """
 
-    def __init__(self, port: int, *, after: bool, alone: bool = False, listen: int = 0) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        after: bool,
+        alone: bool = False,
+        listen: int = 0,
+        answered: bytes = b"COMMIT\0",
+    ) -> None:
         self._server_port = port
         self._after = after
+        self._answered = answered
         self._alone = alone
         self._armed = 0
         self.cuts = 0
@@ -56,15 +67,27 @@ class Proxy:
                 continue
             server = socket.create_connection(("127.0.0.1", self._server_port))
             self._sockets += [client, server]
-            asked, answered = (None, _ANSWERED) if self._after else (_ASKED, None)
-            for way in ((client, server, asked), (server, client, answered)):
+            asked = threading.Event()
+            for way in ((client, server, asked, None), (server, client, None, asked)):
                 threading.Thread(target=self._pump, args=way, daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, marker: bytes | None) -> None:
+    def _pump(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        asking: threading.Event | None,
+        asked: threading.Event | None,
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                if marker is not None and marker in data and self._strikes():
-                    break
+                if asking is not None and _ASKED in data:
+                    if not self._after and self._strikes():
+                        break
+                    asking.set()
+                elif asked is not None and asked.is_set() and self._answered in data:
+                    asked.clear()
+                    if self._after and self._strikes():
+                        break
                 sink.sendall(data)
         _close(source, sink)
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from rayetl.hosts import is_here
 from rayetl.model import Model
 
 _LOCAL = re.compile(r"(file:(?://)?)?(/|(?![a-z][a-z0-9+.-]*:))", re.IGNORECASE)
@@ -101,7 +102,7 @@ class RestCatalog(Model):
         parts = urlsplit(value)
         if parts.username or parts.password:
             raise ValueError("what opens the catalog belongs into `credential`")
-        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        if parts.scheme == "http" and not is_here(parts.hostname or ""):
             raise ValueError("a catalog on another machine is reached by https, so that nobody listens in")
         return value
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from rayetl.connectors.iceberg.catalogs import AnyCatalog, RestCatalog, SqlCatalog
-from rayetl.connectors.postgres.connection import is_here
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, SqlError, Terminal
+from rayetl.hosts import is_here
 from rayetl.records import dataclass
 from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import UsesCredential

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rayetl.connectors.base import FilesTarget
+from rayetl.connectors.base import FilesTarget, LoadResult
 from rayetl.connectors.iceberg.catalogs import assert_local, local
 from rayetl.connectors.iceberg.connection import Opened
 from rayetl.connectors.iceberg.cutting import derived
@@ -134,8 +134,17 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
         if self._merges:
             attempt.unlink(change.added)
 
+    def committed(self) -> LoadResult | None:
+        try:
+            return super().committed()
+        finally:
+            self._close()
+
     def abort(self) -> None:
         super().abort()
+        self._close()
+
+    def _close(self) -> None:
         opened = self.__dict__.pop("_opened", None)
         if opened is not None:
             opened.close()

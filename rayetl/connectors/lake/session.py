@@ -50,6 +50,10 @@ class LakeSession(LoadSession, Generic[V, C]):
     _cut: tuple[str, ...] = field(init=False, default=())
     _started: float = field(init=False, default=0.0)
 
+    def __post_init__(self) -> None:
+        spelled = (field.name for key in self.load.keys if (field := self.schema.get(key)))
+        self.load = self.load.model_copy(update={"keys": tuple(spelled)})
+
     @cached_property
     def _staging(self) -> Staging:
         return self._place()
@@ -173,23 +177,29 @@ class LakeSession(LoadSession, Generic[V, C]):
     # The decision
 
     def commit(self, rows: int) -> LoadResult:
-        if self._attempt is None:
+        attempt = self._attempt
+        if attempt is None:
             raise RuntimeError("commit was called before begin")
         try:
+            entry = self._decided(attempt, rows)
             with self._told():
-                entry = self._commit(self._attempt, rows)
-                self._attempt.remove()
+                attempt.remove()
                 if self._staging.has_attempts():
                     self._clear(self._now())
                 remove_tree(self._staging.parking(self.epoch.key))
-        except (BooksError, LoadError) as error:
-            if self._attempt.is_fenced:
-                raise self._conflict() from error
-            raise
         finally:
             self.abort()
         failpoint("lake.finished")
         return self._result(entry, skipped=False)
+
+    def _decided(self, attempt: Attempt, rows: int) -> Entry:
+        try:
+            with self._told():
+                return self._commit(attempt, rows)
+        except (BooksError, LoadError) as error:
+            if attempt.is_fenced:
+                raise self._conflict() from error
+            raise
 
     def _commit(self, attempt: Attempt, rows: int) -> Entry:
         failpoint("lake.staged")

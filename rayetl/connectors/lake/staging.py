@@ -23,6 +23,7 @@ from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.commit.publish import remove_tree
 from rayetl.connectors.lake.stats import FileStats
 from rayetl.connectors.listing import NULL_PARTITION
+from rayetl.errors import CommitConflict
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
 
@@ -76,11 +77,20 @@ class Staging:
         return self._attempts / f"parked-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     def attempt(self, number: int) -> Attempt:
-        """A new attempt at the epoch after number `number` of the load."""
+        """A new attempt at the epoch after number `number` of the load.
+
+        Raises `CommitConflict` where nothing can be locked and another run fences it while it is made.
+        """
         directory = self._attempts / f"{number:08d}-{secrets.token_hex(4)}"
         made = Attempt(self.root, directory, self.data)
-        made.staging.mkdir(parents=True)
-        made.mark.touch()
+        try:
+            made.staging.mkdir(parents=True)
+            made.mark.touch()
+        except FileNotFoundError:
+            raise CommitConflict(
+                f"another run has just taken over the load into {self.root}",
+                hint="run again: an epoch that is committed is recognised and skipped",
+            ) from None
         return made
 
     def has_attempts(self) -> bool:

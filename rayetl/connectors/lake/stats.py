@@ -19,7 +19,8 @@ else:
     pq = lazily("pyarrow.parquet")
 
 COLUMNS = 32
-"""So many columns have figures, as in Delta's own default (delta.dataSkippingNumIndexedCols)."""
+"""So many columns have least and greatest values, as by Delta's own default
+(delta.dataSkippingNumIndexedCols)."""
 
 _LONGEST_TEXT = 32
 
@@ -43,14 +44,16 @@ class FileStats:
         for place in range(metadata.num_columns):
             column = metadata.schema.column(place)
             # A member of a nested column is spelled with a dot, and so may be a plain column.
-            if "." in column.path or column.max_repetition_level or len(nulls) == COLUMNS:
+            if "." in column.path or column.max_repetition_level:
                 continue
             groups = [
                 metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)
             ]
             if all(group is not None and group.has_null_count for group in groups):
                 nulls[column.path] = sum(group.null_count for group in groups)
-            if bounds := _bounds([group for group in groups if group is None or group.num_values]):
+            if place < COLUMNS and (
+                bounds := _bounds([group for group in groups if group is None or group.num_values])
+            ):
                 least[column.path], greatest[column.path] = bounds
         return cls(metadata.num_rows, nulls, least, greatest)
 

@@ -1,37 +1,22 @@
-"""How a connection is opened and spoken through: settings, credentials, TLS, and plain errors."""
+"""How a connection is opened and spoken through: settings, TLS, and plain errors."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
-
-from rayetl.connectors.postgres.faults import Refused, Server, connect_fault, statement_fault
+from rayetl.connectors.databases.connection import Connection, DatabaseConnection
+from rayetl.connectors.databases.faults import Fault, Server
+from rayetl.connectors.postgres.faults import connect_fault, row_fault, statement_fault
 from rayetl.connectors.postgres.naming import literal
-from rayetl.errors import CredentialError, LoadError, SourceError, Terminal
-from rayetl.model import Duration
-from rayetl.secrets import Credential, Credentials
-from rayetl.secrets.naming import InlineSecret, UsesCredential
+from rayetl.errors import CredentialError, LoadError, RunError, SourceError, Terminal
+from rayetl.secrets import Credential
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-_SPELLINGS = {
-    "host": ("host", "hostname"),
-    "port": ("port",),
-    "database": ("database", "dbname"),
-    "user": ("user", "username"),
-    "password": ("password",),
-    "sslmode": ("sslmode",),
-    "sslrootcert": ("sslrootcert",),
-}
 _LIBPQ = {"database": "dbname"}
 
 _ALIVE = {
@@ -55,139 +40,35 @@ _SETTINGS = {
 }
 
 
-class PostgresConnection(UsesCredential):
-    """The part of a source or load that says which server and database; what the config leaves out is
-    taken from the credential."""
+class UsesPostgres(DatabaseConnection):
+    """The part of a source or load that says which server and database."""
 
-    host: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Name or address of the server, or the directory of its socket. By default the "
-        "credential's.",
-        examples=["db.example.com"],
-    )
-    port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="Port of the server; by default the credential's, or 5432.",
-        examples=[5432],
-    )
-    database: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Name of the database; by default the credential's.",
-        examples=["sales"],
-    )
-    user: str | None = Field(
-        default=None, min_length=1, description="By default the credential's.", examples=["etl"]
-    )
-    password: InlineSecret | None = Field(
-        default=None,
-        description="Better kept in a `credential`: a config that holds it is warned about.",
-        examples=["from-a-credential-instead"],
-    )
-    sslmode: SslMode | None = Field(
-        default=None,
-        description="How the connection is protected, as libpq names it. By default `verify-full`: "
-        "encrypted, and the server's certificate and name are verified; on this machine itself `prefer`.",
-    )
-    sslrootcert: str | None = Field(
-        default=None,
-        min_length=1,
-        description="File of the authority that signed the server's certificate; by default libpq's own "
-        "file, else the system's authorities.",
-        examples=["/etc/ssl/certs/company.pem"],
-    )
-    connect_timeout: Duration = Field(
-        default=timedelta(seconds=10), description="How long opening a connection may take.", examples=["5s"]
-    )
+    scheme: ClassVar[str] = "postgres"
+    usual_port: ClassVar[int] = 5432
 
-    @model_validator(mode="after")
-    def _known_server(self) -> Self:
-        if self.credential is None and (self.host is None or self.database is None):
-            missing = "host" if self.host is None else "database"
-            raise ValueError(
-                f"where is the server? give `credential: NAME`, or `host`, `database` and `user` "
-                f"(`{missing}` is missing)"
-            )
-        return self
+    def connect(self, terminal: type[Terminal] = SourceError) -> PostgresConnection:
+        def opened(credential: Credential) -> PostgresConnection:
+            settings, server = self._settings(credential), self._server(credential)
+            return PostgresConnection(settings, server, credential, terminal)
 
-    def endpoint(self) -> str | None:
-        """The server, as errors and circuit breakers name it."""
-        return f"postgres {self.host}:{self.port or 5432}" if self.host else f"postgres of {self.credential}"
-
-    def place(self) -> str:
-        """The database, for reports: the credential's name where the config does not say more."""
-        if self.host is None or self.database is None:
-            return f"postgres:{self.credential}"
-        return f"postgres://{self.host}:{self.port or 5432}/{self.database}"
-
-    def connect(self, terminal: type[Terminal] = SourceError) -> Connection:
-        """Open a connection; a credential is looked up now, and once more when the server refuses it.
-
-        Faults of its statements are raised as `terminal` where trying again is useless. Raises
-        `CredentialError` and `Retryable`.
-        """
-
-        def opened(credential: Credential) -> Connection:
-            return Connection(self._settings(credential), self._server(credential), credential, terminal)
-
-        if self.credential is None:
-            inline = {"password": self.password.reveal()} if self.password else {}
-            return opened(Credential.of("", "the config itself", inline))
-        return Credentials.here().connect(self.credential, opened, lambda error: isinstance(error, Refused))
+        return self._connected(opened)
 
     def _settings(self, credential: Credential) -> dict[str, str]:
-        found = {name: self._value(name, credential) for name in _SPELLINGS}
-        if found["host"] is None or found["database"] is None:
-            credential.required(*_SPELLINGS["host" if found["host"] is None else "database"])
-        named = {_LIBPQ.get(name, name): value for name, value in found.items() if value is not None}
-        named.setdefault("sslmode", "prefer" if is_here(named["host"]) else "verify-full")
-        if named["sslmode"] == "verify-full" and not Path("~/.postgresql/root.crt").expanduser().exists():
-            named.setdefault("sslrootcert", "system")
+        given = self._given(credential)
+        if given["sslmode"] == "verify-full" and not Path("~/.postgresql/root.crt").expanduser().exists():
+            given.setdefault("sslrootcert", "system")
+        named = {_LIBPQ.get(name, name): value for name, value in given.items()}
         timeout = max(2, round(self.connect_timeout.total_seconds()))
         return {**named, **_ALIVE, "connect_timeout": str(timeout)}
 
-    def _value(self, name: str, credential: Credential) -> str | None:
-        own = None if name == "password" else getattr(self, name)
-        if own is not None:
-            return str(own)
-        return next((found for word in _SPELLINGS[name] if (found := credential.reveal(word))), None)
 
-    def _server(self, credential: Credential) -> Server:
-        def shown(name: str, default: str) -> str:
-            return self._value(name, credential) or default
-
-        return Server(
-            host=shown("host", ""),
-            port=shown("port", "5432"),
-            database=shown("database", ""),
-            user=shown("user", ""),
-            place=credential.place,
-            endpoint=self.endpoint() or "",
-        )
-
-
-def is_here(host: str) -> bool:
-    """Whether a server is on this machine, so that nobody can stand between."""
-    if host.startswith(("/", "@")) or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class Connection:
-    """One connection, in autocommit: transactions are begun and ended by `begin`, `commit`, `roll_back`."""
+class PostgresConnection(Connection):
+    """One connection to PostgreSQL; it may be shared by no two threads."""
 
     def __init__(
         self, settings: dict[str, str], server: Server, credential: Credential, terminal: type[Terminal]
     ) -> None:
-        self.server = server
-        self._credential = credential
-        self._terminal = terminal
+        super().__init__(server, credential, terminal)
         dbapi = _driver(terminal)
         text = " ".join(f"{name}={_quoted(value)}" for name, value in settings.items())
         try:
@@ -196,14 +77,7 @@ class Connection:
             raise self._scrubbed(connect_fault(error, server)) from None
 
     def close(self) -> None:
-        """Close; a transaction that is under way is rolled back by the server."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def begin(self, characteristics: str = "", snapshot: str | None = None) -> None:
         """Begin a transaction in which texts of dates, numbers and intervals have one form; with `snapshot`,
@@ -213,23 +87,6 @@ class Connection:
             self.execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}", "beginning a transaction")
         names = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
         self.rows(f"SELECT {names}", "beginning a transaction")
-
-    def execute(self, statement: str, doing: str) -> int:
-        """Run a statement that gives no rows; how many rows it touched, -1 where that has no meaning."""
-        with self.cursor(doing) as cursor:
-            cursor.execute(statement)
-            return int(cursor.rowcount)
-
-    def rows(self, query: str, doing: str) -> list[tuple[Any, ...]]:
-        """All rows of a query, which is known to have few."""
-        with self.cursor(doing) as cursor:
-            cursor.execute(query)
-            return [tuple(row) for row in cursor.fetchall()]
-
-    def value(self, query: str, doing: str) -> Any:
-        """The only value of a query."""
-        ((found,),) = self.rows(query, doing)
-        return found
 
     def stream(self, query: str, doing: str, batch_bytes: int) -> Iterator[pa.RecordBatch]:
         """The rows of a query in batches of about `batch_bytes`."""
@@ -246,7 +103,6 @@ class Connection:
 
     @contextmanager
     def cursor(self, doing: str, seen: Callable[[Exception], None] = lambda _: None) -> Iterator[Any]:
-        """A cursor of the driver; what it raises is shown to `seen`, then raised as an error of ours."""
         cursor = None
         try:
             cursor = self._connection.cursor()
@@ -261,19 +117,8 @@ class Connection:
             if cursor is not None:
                 cursor.close()
 
-    def _scrubbed(self, error: Any) -> Any:
-        error.message = self._credential.scrub(error.message)
-        error.args = (error.message,)
-        return error
-
-
-def close_all(connections: Sequence[Connection]) -> None:
-    """Close every one of them, also where closing one fails."""
-    if connections:
-        try:
-            connections[0].close()
-        finally:
-            close_all(connections[1:])
+    def fault(self, raised: Exception, error: RunError) -> Fault | None:
+        return row_fault(raised, error)
 
 
 def _arrow_error() -> type[Exception]:

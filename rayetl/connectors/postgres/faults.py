@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rayetl.connectors.databases.faults import Fault, Lost, Refused, Server
 from rayetl.errors import CredentialError, Retryable, RunError, Terminal
-from rayetl.records import dataclass
 
 _PASSING_CLASSES = ("08", "53", "57P", "40001", "40P01", "55P03", "55006", "58")
 """SQLSTATEs, by their beginnings, of what may be gone the next time."""
@@ -34,33 +34,28 @@ _WRAPPING = re.compile(
 """What the layers between the server and us put around its words."""
 
 
-class Refused(CredentialError):
-    """The server does not let this user in with this password."""
+_OF_A_ROW = ("22", "23", "44", "54", "P0", "21000")
+"""SQLSTATEs, by their beginnings, of faults that lie in a row: data, constraints, views, limits, raised by
+triggers, and a row that an upsert would touch twice."""
+
+_LINE = re.compile(r"^COPY .*?, line (\d+)(?:, column ([^:\n]+))?", re.MULTILINE)
 
 
-class Lost(Retryable):
-    """The connection is gone; what became of a statement that was under way is not known."""
+def psql(server: Server) -> str:
+    """What a person types to try the same connection."""
+    user = f" -U {server.user}" if server.user else ""
+    return f"psql -h {server.host} -p {server.port}{user} -d {server.database}"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Who is spoken to: for messages, never with a secret."""
-
-    host: str
-    port: str
-    database: str
-    user: str
-    place: str
-    endpoint: str
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    @property
-    def psql(self) -> str:
-        """What a person types to try the same connection."""
-        user = f" -U {self.user}" if self.user else ""
-        return f"psql -h {self.host} -p {self.port}{user} -d {self.database}"
+def row_fault(raised: Exception, error: RunError) -> Fault | None:
+    """What was refused in a row; `None` where the fault lies in no row."""
+    state, said = sqlstate(raised), details(raised)
+    if state is None or not state.startswith(_OF_A_ROW):
+        return None
+    found = _LINE.search(said.get("CONTEXT", ""))
+    line, column = found.groups() if found else (None, None)
+    message = said.get("MESSAGE_PRIMARY", error.message)
+    return Fault(error, state, message, int(line) if line else None, said.get("COLUMN_NAME", column))
 
 
 def connect_fault(error: Exception, server: Server) -> RunError:
@@ -69,7 +64,7 @@ def connect_fault(error: Exception, server: Server) -> RunError:
     if _AUTHENTICATION.search(cause):
         return Refused(
             f"PostgreSQL at {server} refuses the user {server.user!r}: {cause}",
-            hint=f"the password comes from {server.place}; try it with: {server.psql}",
+            hint=f"the password comes from {server.place}; try it with: {psql(server)}",
         )
     if "does not exist" in cause:
         return CredentialError(
@@ -84,7 +79,7 @@ def connect_fault(error: Exception, server: Server) -> RunError:
         )
     if "FATAL" in str(error) and not _STARTING.search(cause):
         return CredentialError(
-            f"PostgreSQL at {server} ends the connection: {cause}", hint=f"try: {server.psql}"
+            f"PostgreSQL at {server} ends the connection: {cause}", hint=f"try: {psql(server)}"
         )
     return Lost(
         f"PostgreSQL at {server} cannot be reached: {cause}",
@@ -99,7 +94,7 @@ def statement_fault(error: Exception, server: Server, doing: str, terminal: type
     if state is None and _is_lost(str(error)):
         return Lost(
             f"the connection to PostgreSQL at {server} was lost while {doing}: {cause}",
-            hint=f"it is tried again; if it stays so, see the server's log, or try: {server.psql}",
+            hint=f"it is tried again; if it stays so, see the server's log, or try: {psql(server)}",
             endpoint=server.endpoint,
         )
     if state is not None and state.startswith("57P"):
@@ -150,7 +145,7 @@ _ADVICE = {
 
 def _advice(state: str | None, server: Server) -> str:
     said = _ADVICE.get(state or "", "nothing was committed; mend the cause and run again")
-    return said.format(psql=server.psql)
+    return said.format(psql=psql(server))
 
 
 def _cause(text: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from rayetl.connectors.postgres.connection import Connection
-from rayetl.connectors.postgres.load import KEYED
+from rayetl.connectors.databases.faults import Fault
+from rayetl.connectors.databases.load import KEYED
+from rayetl.connectors.databases.writing import NUMBER, STAGE, Merger
+from rayetl.connectors.postgres.connection import PostgresConnection
 from rayetl.connectors.postgres.naming import TableName, identifier
 from rayetl.connectors.postgres.types import server_columns
 from rayetl.connectors.postgres.ways import Way, stage_type
-from rayetl.connectors.postgres.writing import NUMBER, Fault, Refusals, in_savepoint
-from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
-from rayetl.names import PREFIX, ROW
+from rayetl.names import ROW
 from rayetl.records import dataclass
 from rayetl.sql.interop import to_polars
 from rayetl.sql.types import LONG, Schema
@@ -25,69 +26,43 @@ if TYPE_CHECKING:
 else:
     pl = lazily("polars")
 
-STAGE = TableName(None, f"{PREFIX}stage")
-_AGAIN = "21000"
-"""SQLSTATE of a statement that would update a row twice."""
+_STAGE = TableName(None, STAGE)
 
 
-@dataclass(slots=True)
-class Merger:
-    """Moves the rows of `STAGE` into `table`. `keys` are those of an upsert or `insert_ignore`, if any."""
+@dataclass()
+class PostgresMerger(Merger):
+    """See `Merger`."""
 
-    connection: Connection
-    table: TableName
-    ways: Sequence[Way]
-    schema: Schema
-    mode: str
-    keys: Sequence[str]
-    refusals: Refusals
-    merged: int = 0
+    connection: PostgresConnection = field(kw_only=True)
+    ways: Sequence[Way] = field(kw_only=True)
+    schema: Schema = field(kw_only=True)
+    _indexed: bool = field(init=False, default=False)
 
     def create_stage(self) -> None:
         """Make the stage; it goes with the transaction."""
         columns = [f"{identifier(way.target)} {stage_type(way)}" for way in self.ways]
         columns += [f"{identifier(NUMBER)} int8", f"{identifier(ROW)} int8"]
-        statement = f"CREATE TEMP TABLE {STAGE.sql} ({', '.join(columns)}) ON COMMIT DROP"
+        statement = f"CREATE TEMP TABLE {_STAGE.sql} ({', '.join(columns)}) ON COMMIT DROP"
         self.connection.execute(statement, "making a stage")
 
-    def merge(self, rows: int) -> None:
-        """Move the first `rows` rows of the stage. Rows that the server refuses are set aside.
+    def merge(self, low: int, high: int) -> None:
+        super().merge(low, high)
+        if self.mode == "upsert" and self._indexed:
+            self._look_for_repeated_keys()
 
-        Raises `LoadError` for an upsert with a key twice, and `Retryable`.
-        """
-        done = self._move(0, rows)
-        if not isinstance(done, Fault):
-            self.merged += done
-            return
-        self.connection.execute(f"CREATE INDEX ON {STAGE.sql} ({identifier(NUMBER)})", "looking for bad rows")
-        self._move_by_halves(rows, done)
-        if self.mode == "upsert":
-            self._refuse_repeated_keys()
-
-    def _move_by_halves(self, rows: int, fault: Fault) -> None:
-        """Move all rows but the guilty ones, which leave the stage."""
-        parts = [(0, rows)]
-        while parts:
-            low, high = parts.pop()
-            part = fault if (low, high) == (0, rows) else self._move(low, high)
-            if not isinstance(part, Fault):
-                self.merged += part
-            elif not part.lies_in_a_row and part.state != _AGAIN:
-                raise part.error
-            elif high - low == 1:
-                self.refusals.add(self._row(low), part)
-                guilty = f"DELETE FROM {STAGE.sql} WHERE {identifier(NUMBER)} = {low}"
-                self.connection.execute(guilty, "setting a row aside")
-            else:
-                half = (low + high) // 2
-                parts += [(half, high), (low, half)]
+    def _split(self, low: int, high: int, line: int | None) -> list[tuple[int, int]]:
+        if not self._indexed:
+            self._indexed = True
+            index = f"CREATE INDEX ON {_STAGE.sql} ({identifier(NUMBER)})"
+            self.connection.execute(index, "looking for bad rows")
+        return super()._split(low, high, line)
 
     def _move(self, low: int, high: int) -> int | Fault:
         names = ", ".join(identifier(way.target) for way in self.ways)
         values = ", ".join(way.selected for way in self.ways)
         number = identifier(NUMBER)
         statement = (
-            f"INSERT INTO {self.table.sql} ({names}) SELECT {values} FROM {STAGE.sql} "
+            f"INSERT INTO {self.refusals.table.sql} ({names}) SELECT {values} FROM {_STAGE.sql} "
             f"WHERE {number} >= {low} AND {number} < {high}{self._conflict()}"
         )
 
@@ -95,8 +70,8 @@ class Merger:
             cursor.execute(statement)
             return int(cursor.rowcount)
 
-        done = in_savepoint(self.connection, insert, f"moving rows into {self.table}")
-        failpoint("postgres.merged")
+        done = self.connection.in_savepoint(insert, f"moving rows into {self.refusals.table}")
+        failpoint("database.merged")
         return done
 
     def _conflict(self) -> str:
@@ -110,30 +85,27 @@ class Merger:
         sets = ", ".join(f"{identifier(name)} = EXCLUDED.{identifier(name)}" for name in others)
         return f" ON CONFLICT{keys} DO UPDATE SET {sets}"
 
-    def _refuse_repeated_keys(self) -> None:
+    def _drop(self, number: int) -> None:
+        guilty = f"DELETE FROM {_STAGE.sql} WHERE {identifier(NUMBER)} = {number}"
+        self.connection.execute(guilty, "setting a row aside")
+
+    def _look_for_repeated_keys(self) -> None:
         """Split into parts, an upsert would let the last of several rows with a key win unseen. What is left
         in the stage can be cast, so keys are compared as the table compares them."""
-        keys = ", ".join(map(identifier, self.keys))
         values = [way.selected for way in self.ways if way.target in self.keys]
         there = " AND ".join(f"{value} IS NOT NULL" for value in values)
         repeated = (
-            f"SELECT {', '.join(values)} FROM {STAGE.sql} WHERE {there} "
+            f"SELECT {', '.join(values)} FROM {_STAGE.sql} WHERE {there} "
             f"GROUP BY {', '.join(map(str, range(1, len(values) + 1)))} HAVING count(*) > 1"
         )
         query = f"SELECT count(*), min(k::text) FROM ({repeated}) AS k"
-        count, example = self.connection.rows(query, "looking for repeated keys")[0]
-        if count:
-            raise LoadError(
-                f"{count} keys ({keys}) come more than once, for example {example}; which row wins would be "
-                "up to chance",
-                hint="keep one row of each before the load: {type: deduplicate, keys: [...], order_by: ...}",
-            ) from None
+        self._refuse_repeated(*self.connection.rows(query, "looking for repeated keys")[0])
 
     def _row(self, number: int) -> pl.DataFrame:
         """A row of the stage as it was sent there."""
         from rayetl.connectors.postgres.decoding import decode
 
-        where = f"FROM {STAGE.sql} WHERE {identifier(NUMBER)} = {number}"
+        where = f"FROM {_STAGE.sql} WHERE {identifier(NUMBER)} = {number}"
         names = [way.target for way in self.ways] + [ROW]
         found = self.connection.schema(
             f"SELECT {', '.join(map(identifier, names))} {where}", "reading a stage"

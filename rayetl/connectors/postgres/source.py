@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
-
-from rayetl.connectors.base import BatchScan, Reading, Scan, Source
-from rayetl.connectors.postgres.connection import Connection, PostgresConnection
+from rayetl.connectors.base import BatchScan, Reading
+from rayetl.connectors.databases.naming import QualifiedName
+from rayetl.connectors.databases.source import DatabaseSource
+from rayetl.connectors.postgres.connection import PostgresConnection, UsesPostgres
 from rayetl.connectors.postgres.naming import TableName, identifier, literal
 from rayetl.connectors.postgres.types import ServerColumn, server_columns
-from rayetl.contracts import ContractConfig
 from rayetl.records import dataclass
 from rayetl.sql.types import Field as Column
 from rayetl.sql.types import Schema
@@ -26,39 +25,12 @@ BATCH = 4 << 20
 _SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-class PostgresSource(PostgresConnection, Source):
+class PostgresSource(UsesPostgres, DatabaseSource):
     """Reads a table or query of a PostgreSQL database. All of it is read as it is at one moment."""
 
+    naming: ClassVar[type[QualifiedName]] = TableName
+
     type: Literal["postgres"]
-    table: str | None = Field(
-        default=None,
-        description='The table or view, as SQL names it: `daily`, `sales.daily`, `sales."Daily"`.',
-        examples=["sales.daily"],
-    )
-    query: str | None = Field(
-        default=None,
-        min_length=1,
-        description="A SELECT in PostgreSQL's own SQL, in place of `table`; it runs read-only.",
-        examples=["SELECT id, total FROM sales.daily WHERE region = 'north'"],
-    )
-    contract: ContractConfig | None = Field(
-        default=None,
-        description="The Avro schema that the rows must satisfy.",
-        examples=["schemas/flight.avsc"],
-    )
-
-    @field_validator("table")
-    @classmethod
-    def _readable_name(cls, value: str | None) -> str | None:
-        if value is not None:
-            TableName.parse(value)
-        return value
-
-    @model_validator(mode="after")
-    def _one_thing(self) -> Self:
-        if (self.table is None) == (self.query is None):
-            raise ValueError("give either `table` or `query`, and one of them only")
-        return self
 
     def describe(self, promised: Schema | None) -> PostgresScan:
         """The columns of the table or query and their types; reads no row.
@@ -69,43 +41,21 @@ class PostgresSource(PostgresConnection, Source):
         del promised
         with self.connect() as connection:
             connection.begin(_SNAPSHOT)
-            found = connection.schema(f"SELECT * FROM {self.relation} LIMIT 0", self._doing)
+            found = connection.schema(f"SELECT * FROM {self.relation} LIMIT 0", self.doing)
             columns = server_columns(found, lambda oids: _type_names(connection, oids))
             never_null = self._never_null(connection)
         fields = (Column(each.name, each.type, each.name not in never_null) for each in columns)
-        return PostgresScan("postgres", self._what, Schema(tuple(fields)), self, tuple(columns))
+        return PostgresScan("postgres", self.what, Schema(tuple(fields)), self, tuple(columns))
 
-    def identity(self, scan: Scan) -> str | None:
-        """None: rows of a database may change at any time, so each run without a run key is an epoch."""
-        del scan
-        return None
-
-    @property
-    def relation(self) -> str:
-        """What stands behind FROM."""
-        if self.table is not None:
-            return TableName.parse(self.table).sql
-        # The line break ends a comment that the query may end with.
-        return f"({(self.query or '').strip().rstrip(';')}\n) AS rayetl"
-
-    @property
-    def _what(self) -> str:
-        name = str(TableName.parse(self.table)) if self.table is not None else "query"
-        return f"{self.place()} {name}"
-
-    @property
-    def _doing(self) -> str:
-        return f"reading {self._what}"
-
-    def _never_null(self, connection: Connection) -> set[str]:
+    def _never_null(self, connection: PostgresConnection) -> set[str]:
         if self.table is None:
             return set()
         oid = f"{literal(self.relation)}::regclass"
         query = f"SELECT attname::text FROM pg_attribute WHERE attrelid = {oid} AND attnum > 0 AND attnotnull"
-        return {name for (name,) in connection.rows(query, self._doing)}
+        return {name for (name,) in connection.rows(query, self.doing)}
 
 
-def _type_names(connection: Connection, oids: Sequence[int]) -> list[str]:
+def _type_names(connection: PostgresConnection, oids: Sequence[int]) -> list[str]:
     listed = ", ".join(str(oid) for oid in oids)
     oids_in_order = f"unnest(ARRAY[{listed}]::oid[]) WITH ORDINALITY AS t(oid, n)"
     query = f"SELECT format_type(oid, NULL) FROM {oids_in_order} ORDER BY n"
@@ -160,13 +110,13 @@ class PostgresReading(Reading):
 
     def _query(self, wanted: Sequence[ServerColumn], predicate: pl.Expr | None, rows: int | None) -> str:
         from rayetl.connectors.postgres.decoding import DIMENSIONS
-        from rayetl.connectors.postgres.predicates import condition
+        from rayetl.connectors.postgres.words import PostgresWords
 
         selected = [column.sql for column in wanted]
         if arrays := [f"array_ndims({identifier(each.name)})" for each in wanted if each.is_array]:
             selected.append(f"greatest({', '.join(arrays)}) AS {identifier(DIMENSIONS)}")
         query = f"SELECT {', '.join(selected)} FROM {self._scan.source.relation}"
-        where = condition(predicate, self._columns) if predicate is not None else None
+        where = None if predicate is None else PostgresWords().where(predicate, self._columns)
         if where is not None:
             query = f"{query} WHERE {where}"
         return f"{query} LIMIT {rows}" if rows is not None and predicate is None else query

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rayetl.connectors.places import S3, LocalPath, is_on_s3
 from rayetl.connectors.s3.account import S3Account
+from rayetl.hosts import is_here
 from rayetl.model import Model
 from rayetl.secrets.naming import UsesCredential
 
@@ -99,13 +99,7 @@ class S3LoadSettings(S3Settings):
 
 def _is_safe(endpoint: str) -> bool:
     parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or is_here(parts.hostname or "")
 
 
 class UsesS3(UsesCredential):

@@ -1,4 +1,4 @@
-"""The judge of loads into PostgreSQL: asks the server through the driver alone, and compares with an oracle."""
+"""The judge of loads into databases: asks the server through the driver alone, and compares with an oracle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fault_checker import Verdict
-from services.postgres import Database
+from services.mariadb import MariaDatabase
+from services.postgres import Database as PostgresDatabase
+from stores import Database
+
+HERE = {
+    PostgresDatabase: "table_name = 't' AND table_schema = current_schema()",
+    MariaDatabase: "table_name = 't' AND table_schema = database()",
+}
 
 Rows = Mapping[int, str]
 """The tag of the epoch that each id is from."""
@@ -14,12 +21,9 @@ Rows = Mapping[int, str]
 
 def read(database: Database) -> list[tuple[int, str]]:
     """What any reader sees; nothing where there is no table."""
-    with database.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('t') IS NULL")
-        if cursor.fetchall()[0][0]:
-            return []
-        cursor.execute("SELECT id, epoch FROM t")
-        return [(int(found), str(epoch)) for found, epoch in cursor.fetchall()]
+    if not database.rows(f"SELECT 1 FROM information_schema.tables WHERE {HERE[type(database)]}"):
+        return []
+    return [(int(found), str(epoch)) for found, epoch in database.rows("SELECT id, epoch FROM t")]
 
 
 def assert_exactly(database: Database, oracle: Sequence[tuple[int, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Loads into PostgreSQL: killed at every named point, the server crashed, answers lost, several at once."""
+"""Loads into databases: killed at every named point, the server crashed, answers lost, several at once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from database_checker import assert_chain, assert_exactly, assert_whole, read
+from database_worker import BUGS, COMMITTED, CONFLICT, LOST, REFUSED, SKIPPED, Load, run
 from fault_checker import Verdict
-from postgres_checker import assert_chain, assert_exactly, assert_whole, read
-from postgres_worker import BUGS, COMMITTED, CONFLICT, LOST, REFUSED, SKIPPED, Load, run
-from services.postgres import Database, Postgres
+from services.mariadb import Mariadb
+from services.postgres import Postgres
 from services.proxy import Proxy
+from stores import Database, Store
 from test_races import Controller
 
 MODES = ("append", "overwrite", "upsert")
@@ -33,9 +35,31 @@ def processes() -> multiprocessing.context.BaseContext:
     driver, which a fork would lack, are not started yet."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(
-        ["rayetl.connectors.postgres.session", "adbc_driver_postgresql.dbapi", "polars"]
+        [
+            "rayetl.connectors.postgres.session",
+            "rayetl.connectors.mysql.session",
+            "adbc_driver_postgresql.dbapi",
+            "pymysql",
+            "polars",
+        ]
     )
     return found
+
+
+@pytest.fixture(params=["postgres", "mysql"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    server: Postgres | Mariadb = request.getfixturevalue(
+        "postgres_server" if request.param == "postgres" else "mariadb_server"
+    )
+    answered = b"COMMIT\0" if request.param == "postgres" else b""
+    made = server.create()
+    yield Store(request.param, server, made, answered)
+    server.drop(made)
+
+
+@pytest.fixture
+def database(store: Store) -> Database:
+    return store.database
 
 
 @pytest.fixture
@@ -56,7 +80,7 @@ def seed(database: Database, mode: str) -> list[tuple[int, str]]:
     database.execute(
         "DROP TABLE IF EXISTS t, rayetl_epochs",
         f"CREATE TABLE t (id bigint{key}, epoch text CHECK (epoch <> 'bad'))",
-        "INSERT INTO t SELECT i, 'old' FROM generate_series(-5, 4) i",
+        f"INSERT INTO t VALUES {', '.join(map(str, OLD))}",
     )
     return list(OLD)
 
@@ -90,9 +114,9 @@ def assert_recovers(execute: Execute, database: Database, work: Load, before: li
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_kill_at_any_point_loses_nothing_and_doubles_nothing(
-    mode: str, execute: Execute, database: Database, tmp_path: Path
+    mode: str, execute: Execute, database: Database, tmp_path: Path, store: Store
 ) -> None:
-    work = Load(database.config, "k1", mode, bad=(60,))
+    work = Load(store.kind, database.config, "k1", mode, bad=(60,))
     seed(database, mode)
     for name, count in passages(execute, work, tmp_path / "log").items():
         before = seed(database, mode)
@@ -103,17 +127,18 @@ def test_a_kill_at_any_point_loses_nothing_and_doubles_nothing(
 
 
 def test_every_failpoint_of_the_load_is_one_that_is_fired(
-    execute: Execute, database: Database, tmp_path: Path
+    execute: Execute, database: Database, tmp_path: Path, store: Store
 ) -> None:
     """The test above kills at every point that it finds passed; no point is passed in none of the modes."""
-    sources = (Path(__file__).parents[2] / "rayetl/connectors/postgres").glob("*.py")
+    connectors = Path(__file__).parents[2] / "rayetl/connectors"
+    sources = [*connectors.glob("databases/*.py"), *connectors.glob(f"{store.kind}/*.py")]
     names = {name for path in sources for name in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())}
-    wanted = {(name, mode) for name in names for mode in MODES if name != "postgres.merged"}
-    wanted.add(("postgres.merged", "upsert"))
+    wanted = {(name, mode) for name in names for mode in MODES if name != "database.merged"}
+    wanted.add(("database.merged", "upsert"))
     fired = set()
     for mode in MODES:
         seed(database, mode)
-        work = Load(database.config, "k1", mode)
+        work = Load(store.kind, database.config, "k1", mode)
         fired |= {(name, mode) for name in passages(execute, work, tmp_path / "log")}
     print(f"{len(fired & wanted)} of {len(wanted)} pairs of point and mode are killed at")
     assert fired == wanted
@@ -121,28 +146,30 @@ def test_every_failpoint_of_the_load_is_one_that_is_fired(
 
 def test_a_crash_of_the_server_at_any_point_is_recovered_from(
     start, execute: Execute, controller: Controller, database: Database,
-    postgres_server: Postgres, tmp_path: Path,
+    store: Store, tmp_path: Path,
 ) -> None:  # fmt: skip
-    work = Load(database.config, "k1", "upsert")
+    work = Load(store.kind, database.config, "k1", "upsert")
     seed(database, "upsert")
     for name in passages(execute, work, tmp_path / "log"):
         before = seed(database, "upsert")
         stopped = start(replace(work, arm=f"{name}:barrier", socket=controller.path))
         _, connection = controller.wait()
-        postgres_server.crash()
-        postgres_server.start()
+        store.server.crash()
+        store.server.start()
         connection.close()
         stopped.join(30)
-        assert stopped.exitcode == (COMMITTED if name == "postgres.committed" else LOST), name
+        assert stopped.exitcode == (COMMITTED if name == "database.committed" else LOST), name
         assert_whole(database, before, after(work, before))
         assert_recovers(execute, database, work, before)
 
 
 @pytest.mark.parametrize("racers", [2, 4, 8])
-def test_of_many_runs_of_an_epoch_exactly_one_wins(racers: int, start, database: Database) -> None:
+def test_of_many_runs_of_an_epoch_exactly_one_wins(
+    racers: int, start, database: Database, store: Store
+) -> None:
     rows = seed(database, "append")
     for number in range(3):
-        work = Load(database.config, f"k{number}", first=1000 * number)
+        work = Load(store.kind, database.config, f"k{number}", first=1000 * number)
         race(start, [work] * racers)
         rows = after(work, rows)
         assert_exactly(database, rows)
@@ -159,27 +186,28 @@ def race(start, works: list[Load]) -> None:
         raise Verdict(str(codes))
 
 
-def test_runs_of_different_epochs_all_win_one_after_the_other(start, database: Database) -> None:
+def test_runs_of_different_epochs_all_win_one_after_the_other(
+    start, database: Database, store: Store
+) -> None:
     rows = seed(database, "append")
-    works = [Load(database.config, f"k{number}", first=1000 * number) for number in range(4)]
+    works = [Load(store.kind, database.config, f"k{number}", first=1000 * number) for number in range(4)]
     start_at = time.time() + 0.3
     processes = [start(work, start_at) for work in works]
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [COMMITTED] * 4
     assert_exactly(database, [*rows, *((each, work.key) for work in works for each in work.ids)])
-    assert database.value("SELECT array_agg(number ORDER BY number)::text FROM rayetl_epochs") == "{1,2,3,4}"
+    assert database.rows("SELECT number FROM rayetl_epochs ORDER BY number") == [(1,), (2,), (3,), (4,)]
 
 
-def test_a_zombie_cannot_commit(start, execute: Execute, controller: Controller, database: Database) -> None:
+def test_a_zombie_cannot_commit(
+    start, execute: Execute, controller: Controller, database: Database, store: Store
+) -> None:
     before = seed(database, "append")
-    work = Load(database.config, "k1")
-    zombie = start(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
+    work = Load(store.kind, database.config, "k1")
+    zombie = start(replace(work, arm="database.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
-    database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-        "AND datname = current_database()"
-    )
+    store.cut_others()
     assert execute(work) == COMMITTED
     connection.close()
     zombie.join(30)
@@ -226,8 +254,10 @@ def read_along(execute: Execute, database: Database, work: Load) -> None:
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite", "upsert"])
-def test_a_reader_never_sees_part_of_a_batch(mode: str, execute: Execute, database: Database) -> None:
-    read_along(execute, database, Load(database.config, "", mode))
+def test_a_reader_never_sees_part_of_a_batch(
+    mode: str, execute: Execute, database: Database, store: Store
+) -> None:
+    read_along(execute, database, Load(store.kind, database.config, "", mode))
 
 
 def through(work: Load, database: Database, proxy: Proxy) -> Load:
@@ -236,13 +266,13 @@ def through(work: Load, database: Database, proxy: Proxy) -> Load:
 
 @pytest.mark.parametrize(("after_it", "code"), [(True, COMMITTED), (False, LOST)])
 def test_a_commit_whose_answer_is_lost_is_looked_up(
-    after_it: bool, code: int, execute: Execute, database: Database
+    after_it: bool, code: int, execute: Execute, database: Database, store: Store
 ) -> None:
     before = seed(database, "append")
-    first, work = Load(database.config, "k1"), Load(database.config, "k2", first=1000)
+    first, work = Load(store.kind, database.config, "k1"), Load(store.kind, database.config, "k2", first=1000)
     assert execute(first) == COMMITTED
     before = after(first, before)
-    with Proxy(database.port, after=after_it) as proxy:
+    with Proxy(database.port, answered=store.answered, after=after_it) as proxy:
         proxy.arm()
         assert execute(through(work, database, proxy)) == code
         assert proxy.cuts == 1
@@ -253,19 +283,19 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
 
 def test_a_commit_that_cannot_be_looked_up_is_told_how_to(
-    execute: Execute, database: Database, tmp_path: Path
+    execute: Execute, database: Database, tmp_path: Path, store: Store
 ) -> None:
     before = seed(database, "append")
-    work = Load(database.config, "it's", first=1000)
-    assert execute(Load(database.config, "k1")) == COMMITTED
-    with Proxy(database.port, after=True, alone=True) as proxy:
+    work = Load(store.kind, database.config, "it's", first=1000)
+    assert execute(Load(store.kind, database.config, "k1")) == COMMITTED
+    with Proxy(database.port, answered=store.answered, after=True, alone=True) as proxy:
         proxy.arm()
         assert execute(replace(through(work, database, proxy), told=str(tmp_path / "told"))) == LOST
     told = (tmp_path / "told").read_text()
     assert "whether it was decided cannot be looked up" in told
     assert database.value(told.split("by hand: ")[1].replace("*", "count(*)")) == 1
     assert execute(work) == SKIPPED
-    assert_exactly(database, after(work, after(Load({}, "k1"), before)))
+    assert_exactly(database, after(work, after(Load("", {}, "k1"), before)))
 
 
 # The checker is not blind
@@ -300,10 +330,10 @@ def once(execute: Execute, database: Database, work: Load) -> None:
 
 
 REVEALED = {
-    "token_after_the_rows": ("append", kill_at("postgres.between")),
-    "no_transaction": ("append", kill_at("postgres.copied")),
-    "no_token": ("append", kill_at("postgres.committed")),
-    "delete_first": ("overwrite", kill_at("postgres.prepared")),
+    "token_after_the_rows": ("append", kill_at("database.between")),
+    "no_transaction": ("append", kill_at("database.sent")),
+    "no_token": ("append", kill_at("database.committed")),
+    "delete_first": ("overwrite", kill_at("database.prepared")),
     "delete_nothing": ("overwrite", once),
     "lost_is_done": ("append", lose_the_answer),
     "dropped_chunk": ("append", once),
@@ -312,20 +342,20 @@ REVEALED = {
 
 
 @pytest.mark.parametrize("bug", REVEALED)
-def test_planted_bugs_are_seen(bug: str, execute: Execute, database: Database) -> None:
+def test_planted_bugs_are_seen(bug: str, execute: Execute, database: Database, store: Store) -> None:
     mode, look = REVEALED[bug]
-    work = Load(database.config, "k1", mode)
+    work = Load(store.kind, database.config, "k1", mode)
     look(execute, database, work)
     with pytest.raises(Verdict):
         look(execute, database, replace(work, bug=bug))
 
 
 def test_no_fence_is_seen_when_two_run_at_once(
-    start, execute: Execute, controller: Controller, database: Database
+    start, execute: Execute, controller: Controller, database: Database, store: Store
 ) -> None:
     before = seed(database, "append")
-    work = Load(database.config, "k1", bug="no_fence")
-    racer = start(replace(work, arm="postgres.tracked:barrier", socket=controller.path))
+    work = Load(store.kind, database.config, "k1", bug="no_fence")
+    racer = start(replace(work, arm="database.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
     assert execute(work) == COMMITTED
     connection.close()
@@ -340,8 +370,10 @@ def test_every_planted_bug_is_asked_for() -> None:
     assert set(BUGS) == {*REVEALED, "no_fence"}
 
 
-def test_a_load_that_is_refused_leaves_all_as_it_was(execute: Execute, database: Database) -> None:
+def test_a_load_that_is_refused_leaves_all_as_it_was(
+    execute: Execute, database: Database, store: Store
+) -> None:
     before = seed(database, "append")
-    assert execute(Load(database.config, "k1", "error_if_exists")) == REFUSED
+    assert execute(Load(store.kind, database.config, "k1", "error_if_exists")) == REFUSED
     assert_exactly(database, before)
     assert read(database)

@@ -1,4 +1,4 @@
-"""One attempt to load an epoch into PostgreSQL, in a process that a test may kill."""
+"""One attempt to load an epoch into a database, in a process that a test may kill."""
 
 from __future__ import annotations
 
@@ -14,25 +14,39 @@ import polars as pl
 
 from rayetl import failpoints
 from rayetl.connectors.base import Epoch
-from rayetl.connectors.postgres import session, tracker, writing
-from rayetl.connectors.postgres.connection import Connection
+from rayetl.connectors.databases import session
+from rayetl.connectors.databases.connection import Connection
+from rayetl.connectors.mysql import tracker as mysql_tracker
+from rayetl.connectors.mysql.load import MysqlLoad
+from rayetl.connectors.mysql.session import MysqlSession
+from rayetl.connectors.mysql.tracker import MysqlTracker
+from rayetl.connectors.mysql.writing import MysqlMerger, Straight
+from rayetl.connectors.postgres import tracker as postgres_tracker
 from rayetl.connectors.postgres.load import PostgresLoad
+from rayetl.connectors.postgres.merging import PostgresMerger
+from rayetl.connectors.postgres.session import PostgresSession
+from rayetl.connectors.postgres.tracker import PostgresTracker
+from rayetl.connectors.postgres.writing import Copier
 from rayetl.errors import CommitConflict, LoadError, Retryable
 from rayetl.names import ROW
 from rayetl.sql.types import LONG, STRING, Field, Schema
 
 COMMITTED, SKIPPED, CONFLICT, REFUSED, LOST = 0, 10, 11, 12, 13
 
+_LOADS: dict[str, Any] = {"postgres": PostgresLoad, "mysql": MysqlLoad}
+_TRACKERS: tuple[Any, ...] = (PostgresTracker, MysqlTracker)
+_SESSIONS: tuple[Any, ...] = (PostgresSession, MysqlSession)
 CHUNKS, CHUNK = 3, 40
 SCHEMA = Schema((Field("id", LONG), Field("epoch", STRING)))
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a worker is to do. `where` are the connection's fields. It loads the ids from `first` on, tagged
+    """What a worker is to do. `store` is the connector's type, `where` are the connection's fields. It loads the ids from `first` on, tagged
     with the epoch; of those in `bad` the store wants nothing. `arm`, `log` and `socket` are the failpoint
     variables; `told` is a file for what went wrong; `bug` names a planted fault."""
 
+    store: str
     where: Mapping[str, Any]
     key: str
     mode: str = "append"
@@ -64,8 +78,8 @@ def run(work: Load, start_at: float = 0.0) -> None:
 
 def _attempt(work: Load) -> int:
     keys = {"keys": "id"} if work.mode == "upsert" else {}
-    load = PostgresLoad.model_validate(
-        {"type": "postgres", "table": "t", "mode": work.mode, **keys, **work.where}
+    load = _LOADS[work.store].model_validate(
+        {"type": work.store, "table": "t", "mode": work.mode, **keys, **work.where}
     )
     loading = load.open(Epoch("faults", "into", work.key, f"run-{os.getpid()}"), SCHEMA)
     try:
@@ -102,27 +116,29 @@ def _rows(work: Load, chunk: int) -> pl.DataFrame:
 
 def _token_after_the_rows() -> None:
     """The epoch is entered in a transaction of its own, once the rows are committed."""
-    add, execute = tracker.Tracker.add, Connection.execute
+    execute = Connection.execute
     waiting: list[Any] = []
 
-    def later(self: Any, *given: Any) -> None:
-        waiting.append((self, given))
+    def postponed(add: Any) -> Any:
+        return lambda self, *given: waiting.append((add, self, given))
 
     def then(self: Connection, statement: str, doing: str) -> int:
         done = execute(self, statement, doing)
         if doing == "committing":
-            failpoints.failpoint("postgres.between")
-            for each, given in waiting:
+            failpoints.failpoint("database.between")
+            for add, each, given in waiting:
                 add(each, *given)
         return done
 
-    tracker.Tracker.add, Connection.execute = later, then
+    for each in _TRACKERS:
+        each.add = postponed(each.add)
+    Connection.execute = then
 
 
 def _no_transaction() -> None:
     """Rows are visible as soon as they are sent."""
     execute = Connection.execute
-    words = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "SET CONSTRAINTS", "SET LOCAL")
+    words = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "SET", "START")
 
     def only_rows(self: Connection, statement: str, doing: str) -> int:
         return 0 if statement.startswith(words) else execute(self, statement, doing)
@@ -132,55 +148,65 @@ def _no_transaction() -> None:
 
 def _no_token() -> None:
     """Committed epochs are neither found nor protected by the tracker's key."""
-    tracker.Tracker.find = lambda self, connection: None
-    tracker.Tracker.add = lambda self, connection, mode, entry: None
+    for each in _TRACKERS:
+        each.find = lambda self, connection: None
+        each.add = lambda self, connection, mode, entry: None
 
 
 def _delete_first() -> None:
     """`overwrite` empties the table before its transaction."""
-    may_load = session.PostgresSession._may_load
 
-    def early(self: Any, connection: Connection, table: Any) -> bool:
-        with self.load.connect(LoadError) as other:
-            other.execute(f"DELETE FROM {table.sql}", "emptying")
-        return may_load(self, connection, table)
+    def early(may_load: Any) -> Any:
+        def emptied(self: Any, connection: Connection, table: Any) -> bool:
+            with self.load.connect(LoadError) as other:
+                other.execute(f"DELETE FROM {table.sql}", "emptying")
+            return may_load(self, connection, table)
 
-    session.PostgresSession._may_load = early
+        return emptied
+
+    for each in _SESSIONS:
+        each._may_load = early(each._may_load)
 
 
 def _delete_nothing() -> None:
     """`overwrite` adds."""
-    session.PostgresSession._may_load = lambda self, connection, table: True
+    for each in _SESSIONS:
+        each._may_load = lambda self, connection, table: True
 
 
 def _lost_is_done() -> None:
     """A COMMIT whose answer is lost is taken for one that was done."""
-    session.PostgresSession._settle = lambda self, lost: None
+    session.DatabaseSession._settle = lambda self, lost: None
 
 
 def _no_fence() -> None:
     """Runs do not wait for one another, and the tracker takes an epoch twice."""
-    tracker.Tracker.fence = lambda self, connection: None
-    create = tracker._CREATE
-    tracker._CREATE = create[: create.index(",\n  PRIMARY KEY")] + "\n)"
+    for each, module in zip(_TRACKERS, (postgres_tracker, mysql_tracker), strict=True):
+        each.fence = lambda self, connection: None
+        create = module._CREATE
+        module._CREATE = create[: create.index(",\n  PRIMARY KEY")] + "\n)"
 
 
 def _dropped_chunk() -> None:
     """A chunk is counted and not sent."""
-    copy = writing.Copier.copy
 
-    def some(self: writing.Copier, rows: pl.DataFrame) -> None:
-        if self.copied == CHUNK:
-            self.copied += rows.height
-        else:
-            copy(self, rows)
+    def some(take: Any, counted: str) -> Any:
+        def taken(self: Any, rows: pl.DataFrame) -> None:
+            if getattr(self, counted) == CHUNK:
+                setattr(self, counted, CHUNK + rows.height)
+            else:
+                take(self, rows)
 
-    writing.Copier.copy = some
+        return taken
+
+    Copier.take = some(Copier.take, "copied")
+    Straight.take = some(Straight.take, "loaded")
 
 
 def _old_rows_stay() -> None:
     """An upsert touches rows whose key is there, and changes nothing but the key."""
-    session.Merger._conflict = lambda self: ' ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id"'
+    PostgresMerger._conflict = lambda self: ' ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id"'
+    MysqlMerger._conflict = lambda self: " ON DUPLICATE KEY UPDATE t.id = t.id"
 
 
 BUGS = {

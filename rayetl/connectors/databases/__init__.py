@@ -1,0 +1,1 @@
+"""What sources and loads of databases share: names, conditions, transactions and rejects."""

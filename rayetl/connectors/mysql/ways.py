@@ -1,0 +1,218 @@
+"""How values of each type get into a column of the server, written as LOAD DATA reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from rayetl.connectors.mysql.naming import identifier
+from rayetl.errors import LoadError
+from rayetl.lazy import lazily
+from rayetl.records import dataclass
+from rayetl.sql.types import (
+    BINARY,
+    BOOLEAN,
+    BYTE,
+    DATE,
+    DOUBLE,
+    FLOAT,
+    INT,
+    LONG,
+    SHORT,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    DataType,
+    DecimalType,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = lazily("polars")
+
+_MADE: dict[DataType, str] = {
+    BOOLEAN: "TINYINT(1)",
+    BYTE: "TINYINT",
+    SHORT: "SMALLINT",
+    INT: "INT",
+    LONG: "BIGINT",
+    FLOAT: "FLOAT",
+    DOUBLE: "DOUBLE",
+    STRING: "LONGTEXT",
+    BINARY: "LONGBLOB",
+    DATE: "DATE",
+    TIMESTAMP: "TIMESTAMP(6)",
+    TIMESTAMP_NTZ: "DATETIME(6)",
+}
+"""The type of a column that a load makes itself."""
+
+_MADE_KEYS: dict[DataType, str] = {STRING: "VARCHAR(255)", BINARY: "VARBINARY(255)"}
+"""The same for a key: the server wants a length."""
+
+_BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
+_NEEDED: dict[DataType, int] = {BOOLEAN: 1, BYTE: 1, SHORT: 2, INT: 4, LONG: 8}
+_TEXTS = frozenset(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"))
+_AS_TEXT = frozenset(("json", "uuid", "inet4", "inet6", "time"))
+"""Types that the server makes of a text, or refuses row by row."""
+
+_BLOBS = frozenset(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"))
+_FIELD = "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY X'0A'"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerType:
+    """A type of the server: `base` without its length or digits, `shown` as people write it. `scale` of a
+    decimal, `digits` of a second's fraction, `members` of an enum or set, `charset` and `collation` of a
+    text."""
+
+    base: str
+    shown: str
+    scale: int = 0
+    digits: int = 0
+    members: tuple[str, ...] = ()
+    charset: str | None = None
+    collation: str | None = None
+
+    @property
+    def unsigned(self) -> bool:
+        return "unsigned" in self.shown
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From the column `name` of the rows to the column `target` on the server."""
+
+    name: str
+    target: str
+    kind: DataType
+    server: ServerType = field(default_factory=lambda: ServerType("bigint", "bigint"))
+
+    @property
+    def staged_type(self) -> str:
+        """The type of a stage's column. It holds every value as it is sent; the target alone judges it."""
+        if isinstance(self.kind, DecimalType):
+            return f"DECIMAL({self.kind.precision},{self.kind.scale})"
+        if self.kind in _NEEDED:
+            return "BIGINT"
+        return "LONGBLOB" if self.kind == BINARY else "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+
+    @property
+    def compared(self) -> str:
+        """The column of a stage, such that values are equal where they are to the target."""
+        column = identifier(self.target)
+        if self.kind == STRING and self.server.collation:
+            return f"CONVERT({column} USING {self.server.charset}) COLLATE {self.server.collation}"
+        if self.kind == STRING and self.server.base in ("uuid", "inet4", "inet6"):
+            return f"CAST({column} AS {self.server.base})"
+        return f"{column} + 0e0" if self.kind in (FLOAT, DOUBLE) else column
+
+    def received(self, variable: str) -> str | None:
+        """What the server makes of a field in LOAD DATA; `None` if it is the value."""
+        if self.kind == BINARY:
+            return f"UNHEX({variable})"
+        return f"CAST({variable} AS UNSIGNED)" if self.server.base == "bit" else None
+
+
+def made_type(kind: DataType, *, key: bool = False) -> str | None:
+    """The server type of a new column for values of `kind`; `None` if there is none."""
+    if isinstance(kind, DecimalType):
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    return (_MADE_KEYS.get(kind) if key else None) or _MADE.get(kind)
+
+
+def way(name: str, kind: DataType, target: str, server: ServerType) -> Way | None:
+    """How values of `kind` get into a column of the type `server`; `None` if some would be changed."""
+    return Way(name, target, kind, server) if _fits(kind, server) else None
+
+
+def _fits(kind: DataType, server: ServerType) -> bool:
+    base = server.base
+    if isinstance(kind, DecimalType):
+        whole = base == "bigint" and server.unsigned and kind == DecimalType(20, 0)
+        return whole or (base == "decimal" and server.scale >= kind.scale)
+    if kind in _NEEDED:
+        # What is read from an unsigned column has the next wider type, and goes back.
+        needed = {2: 1, 4: 2, 8: 4}.get(_NEEDED[kind], 1) if server.unsigned else _NEEDED[kind]
+        return _BYTES.get(base, 0) >= needed or base in ("decimal", "bit")
+    if kind == STRING:
+        return base in _TEXTS or base in _AS_TEXT
+    plain: dict[DataType, frozenset[str]] = {
+        FLOAT: frozenset(("float", "double")),
+        DOUBLE: frozenset(("double",)),
+        BINARY: _BLOBS,
+        DATE: frozenset(("date",)),
+        TIMESTAMP: frozenset(("timestamp",)),
+        TIMESTAMP_NTZ: frozenset(("datetime",)),
+    }
+    return base in plain.get(kind, frozenset())
+
+
+def load_statement(table: str, ways: Sequence[Way], names: Sequence[str] = ()) -> str:
+    """The LOAD DATA for rows that `encode` wrote; the columns `names` stand behind those of `ways`."""
+    fields, sets = [], []
+    for place, each in enumerate(ways):
+        made = each.received(f"@rayetl_{place}")
+        fields.append(f"@rayetl_{place}" if made else identifier(each.target))
+        sets += [f"{identifier(each.target)} = {made}"] if made else []
+    fields += map(identifier, names)
+    given = f" SET {', '.join(sets)}" if sets else ""
+    return (
+        f"LOAD DATA LOCAL INFILE 'rayetl' INTO TABLE {table} CHARACTER SET utf8mb4 {_FIELD} "
+        f"({', '.join(fields)}){given}"
+    )
+
+
+def encode(rows: pl.DataFrame, ways: Sequence[Way], names: Sequence[str] = ()) -> memoryview:
+    """The columns of `rows` as LOAD DATA reads them: NULL is the bare word, a text stands in quotes. Raises
+    `LoadError` for a value that the server would change without a word."""
+    for each in ways:
+        _refuse_changes(rows, each)
+    columns = [_written(each) for each in ways]
+    text = BytesIO()
+    rows.select(*columns, *names).write_csv(
+        text,
+        include_header=False,
+        null_value="NULL",
+        quote_style="non_numeric",
+        datetime_format="%Y-%m-%d %H:%M:%S%.6f",
+    )
+    return text.getbuffer()
+
+
+def _written(each: Way) -> pl.Expr:
+    column = pl.col(each.name)
+    if each.kind == BOOLEAN:
+        return column.cast(pl.Int8)
+    if each.kind == BINARY:
+        return column.bin.encode("hex")
+    return column.dt.replace_time_zone(None) if each.kind == TIMESTAMP else column
+
+
+def _refuse_changes(rows: pl.DataFrame, each: Way) -> None:
+    kind, server, column = each.kind, each.server, pl.col(each.name)
+    if kind in (TIMESTAMP, TIMESTAMP_NTZ) and server.digits < 6:
+        _refuse(
+            rows, each, column.dt.microsecond() % 10 ** (6 - server.digits) != 0, "date_trunc('second', {})"
+        )
+    elif kind == STRING and server.base == "time":
+        # The server rounds a fraction, and takes a bare number for hours, minutes and seconds side by side.
+        changed = rf"\.\d{{{server.digits}}}\d*[1-9]|^\s*-?\d+\s*$"
+        _refuse(rows, each, column.str.contains(changed), "substring({}, 1, 8)")
+    elif kind == STRING and server.members:
+        # A number that is no member counts as the place of one.
+        number = column.str.contains(r"^\s*\d+\s*$") & ~column.is_in(server.members)
+        _refuse(rows, each, number, "nullif({}, '...')")
+
+
+def _refuse(rows: pl.DataFrame, each: Way, changed: pl.Expr, instead: str) -> None:
+    found = rows.filter(changed).head(1)
+    if found.height:
+        raise LoadError(
+            f"the column {each.name!r} holds {found[each.name][0]}, which {each.server.shown} would change "
+            "without a word",
+            hint=f"say in a select step what it shall be: {instead.format(each.name)} AS {each.name}; or "
+            "change the table",
+        )
