@@ -329,7 +329,9 @@ def overtake(
 
 
 @pytest.mark.parametrize("key", ["k1", "k2"])
-@pytest.mark.parametrize("point", ["s3.attempt_made", "s3.sent", "s3.before_decision"])
+@pytest.mark.parametrize(
+    "point", ["s3.attempt_made", "s3.upload_begun", "s3.part_sent", "s3.sent", "s3.before_decision"]
+)
 def test_a_run_that_was_overtaken_cannot_commit(point, key, controller, start, execute, place) -> None:
     work = place.work("x", mode="overwrite")
     following = place.work("x", key, machine="there")

@@ -175,7 +175,16 @@ class S3Server(Service):
             if fault is not None:
                 body = b"".join(self._app(environ, lambda *_: None))
                 return self._failed(fault, environ, start, body)
+            return self._served(environ, start)
+
+    def _served(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """What moto answers; where it stumbles over an upload that is gone, what S3 says then."""
+        try:
             return list(self._app(environ, start))
+        except KeyError:
+            if "uploadId=" not in environ["QUERY_STRING"]:
+                raise
+            return _error(environ, start, 404, "NoSuchUpload")
 
     def _strikes(self, fault: Fault, method: str, path: str, query: str) -> bool:
         if fault.struck >= fault.times or not fault.matches(method, path, query):

@@ -14,7 +14,7 @@ from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Reading, Sca
 from rayetl.connectors.formats.options import ParquetOptions
 from rayetl.connectors.iceberg.catalogs import local
 from rayetl.connectors.iceberg.connection import IcebergConnection, Opened
-from rayetl.connectors.iceberg.predicates import condition
+from rayetl.connectors.iceberg.predicates import FileConditions
 from rayetl.connectors.iceberg.reading import Reader
 from rayetl.connectors.iceberg.table import IcebergVersion
 from rayetl.connectors.listing import fingerprint
@@ -178,7 +178,8 @@ class IcebergReading(Reading):
     ) -> Iterator[pl.DataFrame]:
         left = rows if predicate is None else None
         with self._opened.told():
-            within = None if predicate is None else condition(predicate, self._moment.reader.schema)
+            kinds = {field.name: field.type for field in self._moment.reader.schema}
+            within = None if predicate is None else FileConditions().condition(predicate, kinds)
             for task in self._moment.tasks(within):
                 found = self._moment.reader.rows(task, columns)
                 yield found

@@ -121,7 +121,7 @@ class MysqlReading(Reading):
         from rayetl.connectors.mysql.words import MysqlWords
 
         query = f"SELECT {', '.join(column.sql for column in wanted)} FROM {self._scan.source.relation}"
-        where = None if predicate is None else MysqlWords().condition(predicate, self._columns)
+        where = None if predicate is None else MysqlWords().where(predicate, self._columns)
         if where is not None:
             query = f"{query} WHERE {where}"
         return f"{query} LIMIT {rows}" if rows is not None and predicate is None else query

@@ -116,7 +116,7 @@ class PostgresReading(Reading):
         if arrays := [f"array_ndims({identifier(each.name)})" for each in wanted if each.is_array]:
             selected.append(f"greatest({', '.join(arrays)}) AS {identifier(DIMENSIONS)}")
         query = f"SELECT {', '.join(selected)} FROM {self._scan.source.relation}"
-        where = None if predicate is None else PostgresWords().condition(predicate, self._columns)
+        where = None if predicate is None else PostgresWords().where(predicate, self._columns)
         if where is not None:
             query = f"{query} WHERE {where}"
         return f"{query} LIMIT {rows}" if rows is not None and predicate is None else query

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from rayetl.connectors.s3.account import S3Account
 
 
-class Missing(Exception):
+class Missing(Terminal):
     """There is no such object or upload."""
 
 
-class Precondition(Exception):
+class Precondition(Terminal):
     """The condition of a request does not hold: the object is there already, or is another one."""
 
 
@@ -94,9 +94,9 @@ def _of_answer(account: S3Account, doing: str, fault: type[Terminal], error: Any
             hint="may its keys call sts:AssumeRole, and does the role trust them?",
         ) from None
     if code in _CONDITIONS:
-        raise Precondition from None
+        raise Precondition(f"{account.service} has another object, or one already, while {doing}") from None
     if code in _MISSING:
-        raise Missing from None
+        raise Missing(f"{account.service} has no such object, while {doing}") from None
     if code in _KEYS:
         raise CredentialError(
             f"{account.service} refuses the keys of {account.who}: {code}",

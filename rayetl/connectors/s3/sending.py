@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rayetl.connectors.s3.faults import Missing
 from rayetl.connectors.s3.target import S3Target
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
@@ -31,8 +32,9 @@ class _Part:
 
 
 def send(target: S3Target, files: Sequence[tuple[Path, str]]) -> list[str]:
-    """Send files under their names in the target; the ids of their uploads. Raises what requests raise; then
-    what was begun is dropped, as far as the service can be reached."""
+    """Send files under their names in the target; the ids of their uploads. Raises `CommitConflict` where
+    another run has committed meanwhile, and what requests raise; then what was begun is dropped, as far as
+    the service can be reached."""
     uploads: dict[str, str] = {}
 
     def begin(name: str) -> None:
@@ -43,6 +45,10 @@ def send(target: S3Target, files: Sequence[tuple[Path, str]]) -> list[str]:
         target.at_once(begin, [name for _, name in files])
         parts = [part for path, name in files for part in _parts(path, name, uploads[name])]
         target.at_once(lambda part: _send(target, part), parts)
+    except Missing as error:
+        # Who commits drops the uploads of attempts at the same number.
+        target.give_up(uploads.items())
+        raise target.overtaken() from error
     except BaseException:
         target.give_up(uploads.items())
         raise

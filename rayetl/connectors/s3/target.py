@@ -113,10 +113,14 @@ class S3Target:
                 return
             if there is None and isinstance(error, Retryable):
                 raise
-            raise CommitConflict(
-                f"another run has just committed into {self}",
-                hint="run again: an epoch that is committed is recognised and skipped",
-            ) from None
+            raise self.overtaken() from None
+
+    def overtaken(self) -> CommitConflict:
+        """What is said to a run whose number another one has taken."""
+        return CommitConflict(
+            f"another run has just committed into {self}",
+            hint="run again: an epoch that is committed is recognised and skipped",
+        )
 
     def _write(self, name: str, data: bytes, **more: str) -> None:
         self.call(
@@ -208,7 +212,8 @@ class S3Target:
         )
 
     def _remove(self, name: str) -> None:
-        self.call("delete_object", f"removing {self}/{name}", Key=self.key(name))
+        with suppress(Missing):
+            self.call("delete_object", f"removing {self}/{name}", Key=self.key(name))
         failpoint("s3.removed_one")
 
     def _abort_dead(self, manifest: Manifest) -> None:

@@ -65,7 +65,7 @@ class SparkEngine:
         work = job.rejects / WORK
         work.mkdir()
         pours = Pours(job, work)
-        with self._sessions.working() as session, for_plan(session, plan.name, plan.time_zone) as spark:
+        with self._sessions.working() as session, for_plan(session, plan) as spark:
             sources = Sources(spark, plan, work, job.rejects)
             known = proved(plan, needed)
             tables = Tables(spark, plan, sources.read(needed), kept(plan, needed, job.targets), known)
@@ -117,7 +117,7 @@ class SparkEngine:
         with (
             tempfile.TemporaryDirectory(prefix="rayetl-spark-") as directory,
             self._sessions.working() as session,
-            for_plan(session, plan.name, plan.time_zone) as spark,
+            for_plan(session, plan) as spark,
         ):
             work = Path(directory)
             sources = Sources(spark, plan, work, None)

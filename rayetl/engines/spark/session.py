@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from rayetl.sql.types import FRACTIONAL, DataType, StructType
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from rayetl.plan.nodes import Plan
 
 MEANING: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "false",
@@ -27,7 +31,7 @@ TIME_ZONE = "spark.sql.session.timeZone"
 
 
 @contextmanager
-def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[SparkSession]:
+def for_plan(session: SparkSession, plan: Plan) -> Iterator[SparkSession]:
     """A session with views and settings of its own beside `session`, for the work on one plan.
 
     Jobs that still run when the work fails are cancelled. A signal ends the whole session.
@@ -37,10 +41,14 @@ def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[Spark
     own = session.newSession()
     for key, value in MEANING.items():
         own.conf.set(key, value)
-    own.conf.set(TIME_ZONE, time_zone)
+    own.conf.set(TIME_ZONE, plan.time_zone)
+    if any(_has_fractions(field.type) for source in plan.sources for field in source.schema):
+        # Writers other than Spark leave NaN out of the bounds of a row group. Spark, for which NaN is the
+        # largest number, trusts the bounds and would pass over groups that have rows to be found.
+        own.conf.set("spark.sql.parquet.filterPushdown", "false")
     group = f"rayetl-{uuid.uuid4().hex}"
     context = session.sparkContext
-    context.setJobGroup(group, name, interruptOnCancel=True)
+    context.setJobGroup(group, plan.name, interruptOnCancel=True)
     try:
         yield own
     except Exception:
@@ -48,3 +56,9 @@ def for_plan(session: SparkSession, name: str, time_zone: str) -> Iterator[Spark
         with suppress(Py4JError, OSError):
             context.cancelJobGroup(group)
         raise
+
+
+def _has_fractions(kind: DataType) -> bool:
+    if isinstance(kind, StructType):
+        return any(_has_fractions(field.type) for field in kind)
+    return kind in FRACTIONAL

@@ -235,6 +235,19 @@ def test_partition_directories(here: Path, other: Engine, odd: str) -> None:
     assert_cut(other)
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "struct"])
+def test_rows_that_the_bounds_of_a_file_leave_out_are_found(here: Path, other: Engine, form: str) -> None:
+    """NaN is larger than all numbers, and files say that 1 is the largest that they hold."""
+    Path("in.csv").write_text("x\n1\nNaN\n")
+    frame = pl.DataFrame({"x": [1.0, float("nan")]})
+    (frame if form == "parquet" else frame.select(s=pl.struct("x"))).write_parquet("in.parquet")
+    csv = files("in.csv", schema="x DOUBLE", options={"header": True})
+    source = csv if form == "csv" else files("in.parquet")
+    step = {"id": "large", "type": "filter", "where": "s.x > 5" if form == "struct" else "x > 5"}
+    config = {"name": "nan", "extract": {"s": source}, "transform": [step], "load": loads("large")}
+    assert assert_same(config, other).rows == (("l_large", 1),)
+
+
 def test_another_time_zone(here: Path, other: Engine) -> None:
     Path("in.csv").write_text("t\n2020-03-29 02:30:00\n2020-10-25 02:30:00\n1890-01-01 00:00:00\n\n")
     steps = [

@@ -48,7 +48,7 @@ def executed(judge: Judge, run: Pipeline, node: str, folder: Path) -> str:
     """Spark's plan of a node's rows after they were counted."""
     plan = run.plan()
     needed = [each.id for each in (*plan.sources, *plan.steps)]
-    with for_plan(judge.spark, "p", "UTC") as spark:
+    with for_plan(judge.spark, plan) as spark:
         for key, value in ADAPTIVE.items():
             spark.conf.set(key, value)
         keep = kept(plan, needed, [load.id for load in plan.loads])
