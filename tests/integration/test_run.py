@@ -343,16 +343,6 @@ def test_a_state_that_is_no_directory_is_named_before_anything_is_read(here: Pat
     assert not list(here.glob("out/*.parquet"))
 
 
-def test_a_full_disk_is_told_with_the_places_that_the_run_writes_to(here: Path) -> None:
-    full = OSError(errno.ENOSPC, "No space left on device")
-    with (
-        mock.patch("rayetl.engines.polars.engine.pl.collect_all", side_effect=full),
-        pytest.raises(RayetlError, match="No space left on device") as raised,
-    ):
-        Pipeline.from_dict(config()).run()
-    assert f"the disk of {here}/out and of .rayetl" in str(raised.value.hint)
-
-
 def test_a_pattern_passes_over_hidden_files_unless_it_names_them(here: Path) -> None:
     Path("_temporary.csv").write_text("id,carrier,delay\n7,UA,1\n")
     hidden = config(load=[{"id": "good", "type": "files", "path": "out2", "format": "parquet"}])

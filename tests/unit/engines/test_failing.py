@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -43,3 +45,13 @@ def test_the_failing_step_is_named(tmp_path: Path, step: dict[str, object]) -> N
             call()
         assert caught.value.step == "bad"
         assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.parquet"))
+
+
+def test_a_full_disk_is_told_with_the_places_that_the_run_writes_to(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch("rayetl.engines.polars.engine.pl.collect_all", side_effect=full),
+        pytest.raises(Terminal, match="No space left on device") as raised,
+    ):
+        pipeline(tmp_path, BEFORE).run()
+    assert f"the disk of {tmp_path}/out and of {tmp_path}/state" in str(raised.value.hint)
