@@ -218,15 +218,15 @@ def test_every_mode_of_malformed_records(here: Path, other: Engine, mode: str) -
         assert_same(config, other)
         assert_cut(other)
         return
-    said = set()
+    # Files are read side by side: of two broken ones, chance would say which is named.
+    Path("in/ü%20=x.csv").write_text(pl.DataFrame(LINES[120:]).write_csv())
+    said = []
     for engine in (PolarsEngine(), other):
         with pytest.raises(SourceError) as caught:
             compare(Pipeline.from_dict(config).plan(), (engine, engine))
-        # Both files have a broken record, and they are read side by side: either may be met first.
-        place, _, reason = str(caught.value).partition(": ")
-        assert place in ("in/a b.csv, record 121", "in/ü%20=x.csv, record 81")
-        said.add(reason)
-    assert len(said) == 1
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert said[0].startswith("in/a b.csv, record 121: ")
 
 
 @pytest.mark.parametrize("odd", ["plain", "a b", "a b%ü", ""])
