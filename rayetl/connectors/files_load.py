@@ -213,12 +213,12 @@ class FilesLoad(UsesS3, Load):
         settings = self.s3 or S3LoadSettings()
         place = S3Target(self.account, split_key(self.path)[0], self._prefix, settings.protection)
         target, count = self._target(schema), count_rows(self.format)
-        return S3Session(place, epoch, self.mode, target, count, self._suffix, settings.staging)
+        return S3Session(epoch, self.mode, target, count, self._suffix, place, settings.staging)
 
     def open_directory(self, epoch: Epoch, schema: Schema) -> DirectorySession:
         """As `open`, for a load into a directory of this machine."""
         target, count = self._target(schema), count_rows(self.format)
-        return DirectorySession(self.path, epoch, self.mode, target, count, self._suffix)
+        return DirectorySession(epoch, self.mode, target, count, self._suffix, self.path)
 
     @property
     def _suffix(self) -> str:

@@ -65,7 +65,7 @@ class _WithoutSwap(Layout):
 def _attempt(work: Work) -> int:
     target = FilesTarget(directory="", format="json", options=Model())
     epoch = Epoch("flights", "out", work.key, f"run-{os.getpid()}")
-    loading = DirectorySession(work.root, epoch, SaveMode(work.mode), target, lambda _: None, ".json")
+    loading = DirectorySession(epoch, SaveMode(work.mode), target, lambda _: None, ".json", work.root)
     try:
         if loading.committed():
             return SKIPPED

@@ -77,7 +77,7 @@ def _attempt(work: Work, name: str) -> int:
     place = S3Target(S3Account("lake", work.endpoint), work.bucket, work.prefix)
     target = FilesTarget(directory="", format="json", options=Model())
     epoch = Epoch("flights", "out", work.key, name)
-    loading = S3Session(place, epoch, SaveMode(work.mode), target, lambda _: None, ".json", work.staging)
+    loading = S3Session(epoch, SaveMode(work.mode), target, lambda _: None, ".json", place, work.staging)
     try:
         if done := loading.committed():
             return SKIPPED if done.status == "skipped" else COMMITTED

@@ -65,12 +65,12 @@ def test_a_second_run_is_told_who_holds_the_load(controller, start, execute, roo
     from rayetl.model import Model
 
     second = DirectorySession(
-        root,
         Epoch("flights", "out", "k1", "r2"),
         SaveMode.APPEND,
         FilesTarget("", "json", Model()),
         lambda _: None,
         ".json",
+        root,
     )
     assert second.committed() is None
     with pytest.raises(CommitConflict, match=rf"run-{pid} \(process {pid} on"):

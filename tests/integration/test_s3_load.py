@@ -181,7 +181,7 @@ def test_files_are_protected_as_the_config_says(pipeline: Make, bucket: Bucket, 
 def test_books_that_do_not_balance_commit_nothing(pipeline: Make, bucket: Bucket, monkeypatch: Any) -> None:
     made = pipeline(mode="append")
     monkeypatch.setattr("rayetl.connectors.files_load._parquet_rows", lambda paths: [2])
-    with pytest.raises(BooksError, match=r"3 rows went to .*, but the staged files hold 2"):
+    with pytest.raises(BooksError, match=r"3 rows went to .*, but its staged files hold 2"):
         made.run()
     assert bucket.keys("out/") == bucket.uploads() == []
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import field, replace
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
-from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
+from rayetl.connectors.base import FilesTarget, LoadResult
 from rayetl.connectors.commit.durable import cannot_exchange, sync
-from rayetl.connectors.commit.layout import Attempt, Layout, data_files, hive_directory
+from rayetl.connectors.commit.epochs import LedgerSession
+from rayetl.connectors.commit.layout import Attempt, Layout, data_files
 from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest
 from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.commit.publish import (
@@ -27,51 +26,30 @@ from rayetl.connectors.commit.publish import (
     write_manifest,
 )
 from rayetl.connectors.commit.writeback import Writeback
-from rayetl.errors import BooksError, CommitConflict, LoadError
+from rayetl.errors import CommitConflict, LoadError
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
-
-
-class SaveMode(StrEnum):
-    """What a load does with rows that are in the target already, as in Spark."""
-
-    APPEND = "append"
-    OVERWRITE = "overwrite"
-    ERROR_IF_EXISTS = "error_if_exists"
-    IGNORE = "ignore"
-
 
 FORGOTTEN = 7 * 24 * 3600.0
 """Seconds after which finished parts of an epoch are no longer waited for."""
 
-CountRows = Callable[[Sequence[Path]], Sequence[int] | None]
-"""Counts the rows of staged files from the files themselves; `None` where the format cannot tell."""
-
 
 @dataclass(slots=True)
-class DirectorySession(LoadSession):
-    """A `LoadSession` for local directories. `target.directory` is filled in by `begin`.
-
-    `count` reads the rows of the staged files back, to be compared with what the engine counted;
-    `suffix` ends the names of published files.
-    """
+class DirectorySession(LedgerSession):
+    """A `LedgerSession` for local directories."""
 
     path: str
-    epoch: Epoch
-    mode: SaveMode
-    target: FilesTarget
-    count: CountRows
-    suffix: str
     _layout: Layout = field(init=False)
     _lock: Lock | None = field(init=False, default=None)
-    _attempt: Attempt | None = field(init=False, default=None)
-    _ledger: Ledger = field(init=False, default=Ledger((), 0))
     _made: list[Path] = field(init=False, default_factory=list)
-    _started: float = field(init=False, default=0.0)
     _writeback: Writeback | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._layout = Layout.of(self.path)
+
+    @property
+    def where(self) -> str:
+        return str(self._layout.root)
 
     def committed(self) -> LoadResult | None:
         with _told(self.path):
@@ -109,19 +87,9 @@ class DirectorySession(LoadSession):
 
     def _begin(self) -> FilesTarget | None:
         self._recover()
-        if self._ledger.find(self.epoch):
-            raise CommitConflict(
-                f"another run has just committed this epoch into {self._layout.root}",
-                hint="run again: the epoch is recognised and skipped",
-            )
-        if self.mode in (SaveMode.IGNORE, SaveMode.ERROR_IF_EXISTS) and self._has_data():
-            if self.mode is SaveMode.IGNORE:
-                self.abort()
-                return None
-            raise LoadError(
-                f"{self._layout.root} holds data already and the mode is error_if_exists",
-                hint="choose the mode append, overwrite or ignore, or another path",
-            )
+        if not self._may_stage():
+            self.abort()
+            return None
         self._attempt = self._layout.new_attempt(self._ledger.head + 1)
         failpoint("stage.attempt_made")
         parking = self._layout.parking(self.epoch.pipeline, self.epoch.load, self.epoch.key)
@@ -135,7 +103,7 @@ class DirectorySession(LoadSession):
         self._stop_writeback()
         with _told(self.path):
             try:
-                manifest = self._manifest(self._attempt, rows)
+                manifest = self._described(self._attempt, rows)
                 self._decide(self._attempt, manifest)
             except BaseException:
                 self.abort()
@@ -242,55 +210,26 @@ class DirectorySession(LoadSession):
                     break
         self._made.clear()
 
-    def _manifest(self, attempt: Attempt, rows: int) -> Manifest:
+    def _described(self, attempt: Attempt, rows: int) -> Manifest:
         """Make the staged files durable and describe them."""
         failpoint("stage.written")
-        staged = list(data_files(attempt.data))
-        counted = self.count([attempt.data / name for name in staged])
-        if counted is not None and sum(counted) != rows:
-            raise BooksError(
-                f"{rows} rows went to {self._layout.root}, but its staged files hold {sum(counted)}",
-                hint="this is a fault of rayetl; nothing was committed",
-            )
+        staged, counted = self._staged(attempt, rows)
         failpoint("stage.counted")
         for name in staged:
             sync(attempt.data / name)
         for directory, _, _ in os.walk(attempt.data):
             sync(Path(directory))
         failpoint("stage.synced")
-        replaces = self.mode is SaveMode.OVERWRITE
-        return Manifest(
-            number=self._ledger.head + 1,
-            pipeline=self.epoch.pipeline,
-            load=self.epoch.load,
-            key=self.epoch.key,
-            run=self.epoch.run,
-            attempt=attempt.token,
-            mode=self.mode,
-            rows=rows,
-            files=self._describe(attempt, staged, counted),
-            replaces=replaces,
-            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self._started, 6),
-            previous=self._ledger.seal,
-        )
-
-    def _describe(
-        self, attempt: Attempt, staged: Sequence[Path], counted: Sequence[int] | None
-    ) -> tuple[DataFile, ...]:
-        stem = f"part-{attempt.token}"
-        return tuple(
+        files = (
             DataFile(
                 staged=name.as_posix(),
-                path=(self._final_directory(name) / f"{stem}-{index:05d}{self.suffix}").as_posix(),
+                path=self._published_name(attempt, index, name),
                 bytes=(attempt.data / name).stat().st_size,
-                rows=counted[index] if counted is not None else None,
+                rows=counted[index],
             )
             for index, name in enumerate(staged)
         )
-
-    def _final_directory(self, staged: Path) -> Path:
-        return hive_directory(staged.parent) if self.target.partition_by else staged.parent
+        return self._manifest(attempt, rows, tuple(files))
 
     def _decide(self, attempt: Attempt, manifest: Manifest) -> None:
         """Commit, publish and let go. Past the decision nothing is undone: what fails is completed by the

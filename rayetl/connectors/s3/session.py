@@ -8,45 +8,37 @@ the decision leaves nothing that anybody sees; one that is killed after it is co
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import field, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
-from rayetl.connectors.base import Epoch, FilesTarget, LoadResult, LoadSession
-from rayetl.connectors.commit.layout import Attempt, data_files, hive_directory
+from rayetl.connectors.base import FilesTarget, LoadResult
+from rayetl.connectors.commit.epochs import LedgerSession, SaveMode
+from rayetl.connectors.commit.layout import Attempt
 from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest
 from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.commit.publish import remove_tree
-from rayetl.connectors.commit.session import CountRows, SaveMode
 from rayetl.connectors.s3.desk import Desk
 from rayetl.connectors.s3.sending import send
 from rayetl.connectors.s3.target import S3Target
-from rayetl.errors import BooksError, CommitConflict, LoadError
+from rayetl.errors import CommitConflict, LoadError
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
 
 
 @dataclass(slots=True)
-class S3Session(LoadSession):
-    """A `LoadSession` for a bucket; `staging` is where files wait on this machine. `count` and `suffix` are
-    those of `DirectorySession`."""
+class S3Session(LedgerSession):
+    """A `LedgerSession` for a bucket; `staging` is where files wait on this machine."""
 
     place: S3Target
-    epoch: Epoch
-    mode: SaveMode
-    target: FilesTarget
-    count: CountRows
-    suffix: str
     staging: str
     _desk: Desk = field(init=False)
     _lock: Lock | None = field(init=False, default=None)
-    _attempt: Attempt | None = field(init=False, default=None)
-    _ledger: Ledger = field(init=False, default=Ledger((), 0))
-    _started: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self._desk = Desk.of(self.staging, str(self.place))
+
+    @property
+    def where(self) -> str:
+        return str(self.place)
 
     def committed(self) -> LoadResult | None:
         ledger = self.place.ledger()
@@ -73,19 +65,9 @@ class S3Session(LoadSession):
         self._lock = self._desk.lock(self.epoch.run)
         failpoint("s3.locked")
         self._ledger = self._recovered()
-        if self._ledger.find(self.epoch):
-            raise CommitConflict(
-                f"another run has just committed this epoch into {self.place}",
-                hint="run again: the epoch is recognised and skipped",
-            )
-        if self.mode in (SaveMode.IGNORE, SaveMode.ERROR_IF_EXISTS) and self._has_data():
-            if self.mode is SaveMode.IGNORE:
-                self.abort()
-                return None
-            raise LoadError(
-                f"{self.place} holds data already and the mode is error_if_exists",
-                hint="choose the mode append, overwrite or ignore, or another path",
-            )
+        if not self._may_stage():
+            self.abort()
+            return None
         if not self._ledger.manifests:
             self.place.assert_conditional()
         self._attempt = self._desk.attempt(self._ledger.head + 1)
@@ -123,20 +105,16 @@ class S3Session(LoadSession):
 
     def _decided(self, attempt: Attempt, rows: int) -> Manifest:
         failpoint("s3.staged")
-        staged = list(data_files(attempt.data))
-        counted = self.count([attempt.data / name for name in staged])
-        if counted is not None and sum(counted) != rows:
-            raise BooksError(
-                f"{rows} rows went to {self.place}, but the staged files hold {sum(counted)}",
-                hint="this is a fault of rayetl; nothing was committed",
-            )
-        names = [self._name(attempt, index, name) for index, name in enumerate(staged)]
+        staged, counted = self._staged(attempt, rows)
+        names = [self._published_name(attempt, index, name) for index, name in enumerate(staged)]
         paths = [attempt.data / name for name in staged]
         uploads = send(self.place, list(zip(paths, names, strict=True)))
         failpoint("s3.sent")
         try:
-            files = _described(paths, names, uploads, counted)
-            manifest = self._manifest(attempt, rows, files)
+            sizes = [path.stat().st_size for path in paths]
+            files = tuple(map(DataFile, uploads, names, sizes, counted))
+            removes = tuple(self.place.data()) if self.mode is SaveMode.OVERWRITE else ()
+            manifest = self._manifest(attempt, rows, files, removes)
             failpoint("s3.before_decision")
         except BaseException:
             self.place.give_up(zip(names, uploads, strict=True))
@@ -149,29 +127,6 @@ class S3Session(LoadSession):
             raise
         failpoint("s3.decided")
         return manifest
-
-    def _name(self, attempt: Attempt, index: int, staged: Path) -> str:
-        directory = hive_directory(staged.parent) if self.target.partition_by else staged.parent
-        return (directory / f"part-{attempt.token}-{index:05d}{self.suffix}").as_posix()
-
-    def _manifest(self, attempt: Attempt, rows: int, files: tuple[DataFile, ...]) -> Manifest:
-        replaces = self.mode is SaveMode.OVERWRITE
-        return Manifest(
-            number=self._ledger.head + 1,
-            pipeline=self.epoch.pipeline,
-            load=self.epoch.load,
-            key=self.epoch.key,
-            run=self.epoch.run,
-            attempt=attempt.token,
-            mode=self.mode,
-            rows=rows,
-            files=files,
-            replaces=replaces,
-            removes=tuple(self.place.data()) if replaces else (),
-            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self._started, 6),
-            previous=self._ledger.seal,
-        )
 
     def abort(self) -> None:
         attempt, self._attempt = self._attempt, None
@@ -186,11 +141,3 @@ class S3Session(LoadSession):
             f"cannot stage for {self.place}: {error.strerror or error} ({error.filename or self.staging})",
             hint="mend the cause and run again; `s3.staging` names another directory",
         )
-
-
-def _described(
-    paths: Sequence[Path], names: Sequence[str], uploads: Sequence[str], counted: Sequence[int] | None
-) -> tuple[DataFile, ...]:
-    sizes = [path.stat().st_size for path in paths]
-    rows = [None] * len(paths) if counted is None else counted
-    return tuple(map(DataFile, uploads, names, sizes, rows))
