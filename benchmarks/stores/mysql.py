@@ -6,10 +6,6 @@ writer, `write` against one LOAD DATA LOCAL of a file that was written before.
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ from typing import Any
 import polars as pl
 import pymysql
 import pymysql.cursors
-from run import BAD, ROWS, measure
+from run import BAD, ROWS, run
 from services.mariadb import MariaDatabase, Mariadb
 
 from rayetl import Pipeline
@@ -164,17 +160,5 @@ class Jobs:
         return {"type": "mysql", "table": table, "mode": mode, **self._database.config, **more}
 
 
-def main() -> None:
-    server, directory = Mariadb(), Path(tempfile.mkdtemp(prefix="rayetl-stores-"))
-    server.start()
-    try:
-        jobs = Jobs(server.create(), directory)
-        for name in sys.argv[1:] or GOALS:
-            print(json.dumps(measure(name, *getattr(jobs, name)(), goal=GOALS[name])), flush=True)
-    finally:
-        server.stop()
-        shutil.rmtree(directory)
-
-
 if __name__ == "__main__":
-    main()
+    run(Mariadb(), Jobs, GOALS)

@@ -188,17 +188,18 @@ def measure(
     }
 
 
-def main() -> None:
-    server, directory = Postgres(), Path(tempfile.mkdtemp(prefix="rayetl-stores-"))
+def run(server: Any, jobs: Callable[[Any, Path], object], goals: dict[str, float]) -> None:
+    """Start the server, print what each job takes that the command line names (or all), and stop it."""
+    directory = Path(tempfile.mkdtemp(prefix="rayetl-stores-"))
     server.start()
     try:
-        jobs = Jobs(server.create(), directory)
-        for name in sys.argv[1:] or GOALS:
-            print(json.dumps(measure(name, *getattr(jobs, name)(), goal=GOALS[name])), flush=True)
+        made = jobs(server.create(), directory)
+        for name in sys.argv[1:] or goals:
+            print(json.dumps(measure(name, *getattr(made, name)(), goal=goals[name])), flush=True)
     finally:
         server.stop()
         shutil.rmtree(directory)
 
 
 if __name__ == "__main__":
-    main()
+    run(Postgres(), Jobs, GOALS)
