@@ -32,6 +32,7 @@ class Kept(Provider):
 
 def into(
     database: SqlDatabase,
+    /,
     frame: pl.DataFrame,
     *steps: dict[str, Any],
     resilience: dict[str, Any] | None = None,
@@ -58,6 +59,7 @@ def ids(*values: int) -> pl.DataFrame:
 
 def out_of(
     database: SqlDatabase,
+    /,
     *steps: dict[str, Any],
     load: Any = None,
     resilience: dict[str, Any] | None = None,
@@ -75,12 +77,12 @@ def out_of(
     )
 
 
-def source(database: SqlDatabase, **fields: Any) -> Any:
+def source(database: SqlDatabase, /, **fields: Any) -> Any:
     """The source of a table or query."""
     return SOURCES[database.kind].model_validate({"type": database.kind, **database.config, **fields})
 
 
-def read(database: SqlDatabase, **fields: Any) -> pl.DataFrame:
+def read(database: SqlDatabase, /, **fields: Any) -> pl.DataFrame:
     """What the source reads."""
     scan = source(database, **fields).describe(None)
     reading = scan.open()

@@ -116,6 +116,14 @@ def test_names_of_tables_and_columns_may_be_anything(database: Database) -> None
 ROWS = 60_000
 
 
+@pytest.fixture
+def filled(database: Database) -> Database:
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY)", f"INSERT INTO t SELECT seq FROM {database.series(ROWS)}"
+    )
+    return database
+
+
 def test_all_rows_are_those_of_one_moment(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that others write meanwhile are in no part of the run: not in a second scan, not in the count."""
     real, changed, lock = PostgresReading.frames, [], threading.Lock()
