@@ -168,7 +168,7 @@ def _marked_first() -> None:
     publish = S3Target.publish
 
     def early(self, manifest):
-        self._write("_rayetl/published", str(manifest.number).encode())
+        self.write("_rayetl/published", str(manifest.number).encode())
         publish(self, manifest)
 
     S3Target.publish = early
