@@ -22,7 +22,7 @@ _FORBIDDEN = " ,;{}()\n\t="
 """Characters that no column of a table without column mapping may have in its name (Delta's protocol)."""
 
 
-class DeltaLoad(LoadsHereOrToS3, LakeLoad):
+class DeltaLoad(LakeLoad, LoadsHereOrToS3):
     """Writes into a Delta table of this machine or of S3. Rows and the record of their epoch become visible
     in one commit of the table's log."""
 

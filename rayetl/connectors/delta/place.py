@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.places import is_on_s3, split_key
 from rayetl.connectors.s3.account import S3Account
-from rayetl.errors import CredentialError, LoadError, SourceError, Terminal
+from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, Terminal
 from rayetl.records import dataclass
 
 LOG = "_delta_log"
@@ -71,7 +72,7 @@ class DeltaPlace(ABC):
     def inputs(self, paths: Sequence[str]) -> list[InputFile | OSError]:
         """Files of the table as a scan reads them, or why one of them cannot be read."""
 
-    def blame(self, fault: type[Terminal]) -> None:
+    def blame(self, fault: type[Terminal], error: Exception) -> None:
         """Raise what is wrong with the place itself, as far as something is, after the library has failed."""
 
     @contextmanager
@@ -81,7 +82,7 @@ class DeltaPlace(ABC):
         try:
             yield
         except (lake.exceptions.DeltaError, ValueError, OSError) as error:
-            self.blame(fault)
+            self.blame(fault, error)
             doing = "loaded into" if fault is LoadError else "read"
             raise fault(f"the Delta table {self.path} cannot be {doing}: {_sentence(error)}") from error
 
@@ -92,7 +93,7 @@ class Directory(DeltaPlace):
 
     @property
     def searched(self) -> str:
-        return f"paths are relative to {os.getcwd()}"
+        return f"its directory would hold {LOG}; paths are relative to {os.getcwd()}"
 
     def may_hold(self, fault: type[Terminal]) -> bool:
         del fault
@@ -105,7 +106,7 @@ class Directory(DeltaPlace):
             raise LoadError(f"{root} is a file; a Delta table is a directory", hint="choose another path")
         if (root / LOG).is_dir():
             return None
-        return next((str(path) for path in root.glob("*") if not is_control(path.name)), None)
+        return next((path.name for path in root.glob("*") if not is_control(path.name)), None)
 
     def options(self) -> None:
         return None
@@ -140,7 +141,7 @@ class Bucket(DeltaPlace):
 
     @property
     def searched(self) -> str:
-        return f"is it spelled so, and at {self.account.service}?"
+        return f"there is no object below {self.path}/{LOG}/: is it spelled so, and at {self.account.service}?"
 
     def may_hold(self, fault: type[Terminal]) -> bool:
         return next(self._names(f"{LOG}/", fault, MaxKeys=1), None) is not None
@@ -157,7 +158,7 @@ class Bucket(DeltaPlace):
         if self.may_hold(LoadError):
             return None
         names = (name for name in self._names("", LoadError) if not is_control(name))
-        return next((f"{self.path}/{name}" for name in names), None)
+        return next(names, None)
 
     def options(self) -> dict[str, str]:
         keys = self.account.keys(f"opening the Delta table {self.path}")
@@ -217,9 +218,22 @@ class Bucket(DeltaPlace):
         missing = FileNotFoundError(2, "no such object")
         return [found.get(path, missing) for path in paths]
 
-    def blame(self, fault: type[Terminal]) -> None:
+    def blame(self, fault: type[Terminal], error: Exception) -> None:
         self.may_hold(fault)
+        if isinstance(error, OSError) and _PASSING.search(str(error)):
+            raise Retryable(
+                f"{self.account.service} failed while the Delta table {self.path} was "
+                f"{'loaded into' if fault is LoadError else 'read'}: {_sentence(error)}",
+                hint="is the network there, and is the service up?",
+                endpoint=self.account.service,
+            ) from error
 
+
+_PASSING = re.compile(r"\b(?:408|429|5\d\d) [A-Z]|error sending request|timed out|connection (?:closed|reset)")
+"""By what the library's errors tell that trying again may help: they have no other sign than their text."""
+
+_PAINT, _CAUSE = re.compile(r"\x1b\[\d*m"), "\u21b3"
+"""The colours in errors of the library, and the arrow before each cause of one."""
 
 _TOKENS = frozenset(("aws_session_token", "aws_token", "session_token", "token"))
 """Under these names, in any letter case, the library looks for a token."""
@@ -252,5 +266,9 @@ def library(fault: type[Terminal]) -> Any:
 
 
 def _sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    """The first line; of a chain of causes, which the library writes below one another, all of them."""
+    text = _PAINT.sub("", str(error)).strip()
+    if _CAUSE in text:
+        text = ": ".join(" ".join(part.split()) for part in text.split(_CAUSE))
+    lines = text.splitlines()
     return lines[0].rstrip(".")[:300] if lines else type(error).__name__

@@ -69,6 +69,8 @@ class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
         return found is not None and self.load.mode in KEYED
 
     def _target(self, attempt: Attempt) -> FilesTarget:
+        if is_on_s3(self.load.path) and attempt.number == 0:
+            self.load.bucket.assert_conditional()
         return replace(self._files_target(attempt), partition_by=self._cut)
 
     def _change(

@@ -70,9 +70,7 @@ class DeltaSource(UsesS3, Source):
         place = self.place
         found = DeltaVersion.open(place, SourceError, self._moment)
         if found is None:
-            raise SourceError(
-                f"there is no Delta table at {self.path}", hint=f"it would hold _delta_log; {place.searched}"
-            )
+            raise SourceError(f"there is no Delta table at {self.path}", hint=place.searched)
         if reason := found.unreadable():
             raise SourceError(
                 f"the Delta table {self.path} {reason}, which rayetl does not read",
