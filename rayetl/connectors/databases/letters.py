@@ -137,9 +137,12 @@ class TableLetters(DeadLetters):
         table, exists = store.resolve(connection, store.named(part))
         if exists:
             return
+        tracker = store.tracker(epoch, table)
         connection.begin()
-        # Pipelines that begin at the same moment would both make it.
-        if not store.tracker(epoch, table).lock(connection, "making", str(table)):
+        # A load of this run may have made it, unseen until its commit; pipelines that begin at the same moment
+        # would both make it.
+        tracker.fence(connection)
+        if not tracker.lock(connection, "making", str(table)):
             raise CommitConflict(f"another run is making the table {table} and does not get on with it")
         if not store.resolve(connection, table)[1]:
             connection.execute(store.made(table, _stored(part)), f"making the table {table}")
