@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from rayetl.connectors.base import BatchesTarget, BatchScan, Epoch, Load, LoadSession, Target
 from rayetl.connectors.databases.connection import Connection, DatabaseConnection
@@ -56,20 +56,20 @@ class DatabaseDeadLetters(DatabaseConnection, DeadLetterStore):
         examples=["ops.rejects"],
     )
 
-    @model_validator(mode="after")
-    def _readable_names(self) -> Self:
-        replayed, rules = self.named(REPLAYED), self.naming.spelling
-        if rules.too_long(replayed.name):
+    @field_validator("table")
+    @classmethod
+    def _readable_name(cls, value: str) -> str:
+        replayed, rules = _beside(cls.naming.parse(value), REPLAYED).name, cls.naming.spelling
+        if rules.too_long(replayed):
             raise ValueError(
-                f"`table` is too long: beside it stands {replayed.name!r}, which has more than "
+                f"the name is too long: beside it stands {replayed!r}, which has more than "
                 f"{rules.longest} {rules.counted}, the most in {rules.server}"
             )
-        return self
+        return value
 
     def named(self, part: Part) -> QualifiedName:
         """The table of a part."""
-        letters = self.naming.parse(self.table)
-        return letters if part is LETTERS else self.naming(letters.schema, f"{letters.name}_{part.name}")
+        return _beside(self.naming.parse(self.table), part)
 
     def of(self, pipeline: str) -> DeadLetters:
         return TableLetters(pipeline, self)
@@ -197,6 +197,10 @@ class TableLetters(DeadLetters):
             assert isinstance(scan, BatchScan)
             with closing(scan.open()) as reading:
                 yield from reading.frames(columns, predicate, None)
+
+
+def _beside(letters: QualifiedName, part: Part) -> QualifiedName:
+    return letters if part is LETTERS else type(letters)(letters.schema, f"{letters.name}_{part.name}")
 
 
 def _stored(part: Part) -> Schema:
