@@ -139,8 +139,8 @@ class TableLetters(DeadLetters):
             return
         tracker = store.tracker(epoch, table)
         connection.begin()
-        # A load of this run may have made it, unseen until its commit; pipelines that begin at the same moment
-        # would both make it.
+        # A load of this run may have made it, unseen until its commit; pipelines that begin at the same
+        # moment would both make it.
         tracker.fence(connection)
         if not tracker.lock(connection, "making", str(table)):
             raise CommitConflict(f"another run is making the table {table} and does not get on with it")

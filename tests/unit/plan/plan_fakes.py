@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -65,7 +65,7 @@ class FakeConfig:
     load: Sequence[Load] = (FakeLoad(),)
     name: str = "p"
     time_zone: str = "UTC"
-    resilience: Resilience = Resilience()
+    resilience: Resilience = field(default_factory=Resilience)
 
 
 _STEP: TypeAdapter[Any] = TypeAdapter(AnyStep)
