@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from services.databases import DatabaseServer, SqlDatabase
 from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
 from services.s3 import Account, Bucket, S3Server
@@ -74,6 +75,26 @@ def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
     made = mariadb_server.create()
     yield made
     mariadb_server.drop(made)
+
+
+@pytest.fixture(params=["postgres_server", "mariadb_server"], ids=["postgres", "mysql"])
+def store_server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each database server in turn."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def store(store_server: DatabaseServer) -> Iterator[SqlDatabase]:
+    """A fresh database of the test's own, in each server in turn."""
+    made = store_server.create()
+    yield made
+    store_server.drop(made)
+
+
+@pytest.fixture(params=[Database, MariaDatabase], ids=["postgres", "mysql"])
+def nowhere(request: pytest.FixtureRequest) -> SqlDatabase:
+    """A database of each kind in turn that no server keeps."""
+    return request.param("127.0.0.1", 1, "d", "u", "p")  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,8 @@ import pytest
 from database_checker import assert_chain, assert_exactly, assert_whole, read
 from database_worker import BUGS, COMMITTED, CONFLICT, LOST, REFUSED, SKIPPED, Load, run
 from fault_checker import Verdict
-from services.mariadb import Mariadb
-from services.postgres import Postgres
+from services.databases import DatabaseServer, SqlDatabase
 from services.proxy import Proxy
-from stores import Database, Store
 from test_races import Controller
 
 MODES = ("append", "overwrite", "upsert")
@@ -46,20 +44,9 @@ def processes() -> multiprocessing.context.BaseContext:
     return found
 
 
-@pytest.fixture(params=["postgres", "mysql"])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    server: Postgres | Mariadb = request.getfixturevalue(
-        "postgres_server" if request.param == "postgres" else "mariadb_server"
-    )
-    answered = b"COMMIT\0" if request.param == "postgres" else b""
-    made = server.create()
-    yield Store(request.param, server, made, answered)
-    server.drop(made)
-
-
 @pytest.fixture
-def database(store: Store) -> Database:
-    return store.database
+def database(store: SqlDatabase) -> SqlDatabase:
+    return store
 
 
 @pytest.fixture
@@ -74,7 +61,7 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
     found.server.close()
 
 
-def seed(database: Database, mode: str) -> list[tuple[int, str]]:
+def seed(database: SqlDatabase, mode: str) -> list[tuple[int, str]]:
     """The target as it is before a load in `mode`."""
     key = " PRIMARY KEY" if mode == "upsert" else ""
     database.execute(
@@ -100,7 +87,9 @@ def passages(execute: Execute, work: Load, log: Path) -> dict[str, int]:
     return dict(Counter(log.read_text().split()))
 
 
-def assert_recovers(execute: Execute, database: Database, work: Load, before: list[tuple[int, str]]) -> None:
+def assert_recovers(
+    execute: Execute, database: SqlDatabase, work: Load, before: list[tuple[int, str]]
+) -> None:
     """The next run completes the epoch, a third recognises it, and the work goes on."""
     done = after(work, before)
     assert execute(work) in (COMMITTED, SKIPPED)
@@ -114,9 +103,9 @@ def assert_recovers(execute: Execute, database: Database, work: Load, before: li
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_kill_at_any_point_loses_nothing_and_doubles_nothing(
-    mode: str, execute: Execute, database: Database, tmp_path: Path, store: Store
+    mode: str, execute: Execute, database: SqlDatabase, tmp_path: Path
 ) -> None:
-    work = Load(store.kind, database.config, "k1", mode, bad=(60,))
+    work = Load(database.kind, database.config, "k1", mode, bad=(60,))
     seed(database, mode)
     for name, count in passages(execute, work, tmp_path / "log").items():
         before = seed(database, mode)
@@ -127,35 +116,35 @@ def test_a_kill_at_any_point_loses_nothing_and_doubles_nothing(
 
 
 def test_every_failpoint_of_the_load_is_one_that_is_fired(
-    execute: Execute, database: Database, tmp_path: Path, store: Store
+    execute: Execute, database: SqlDatabase, tmp_path: Path
 ) -> None:
     """The test above kills at every point that it finds passed; no point is passed in none of the modes."""
     connectors = Path(__file__).parents[2] / "rayetl/connectors"
-    sources = [*connectors.glob("databases/*.py"), *connectors.glob(f"{store.kind}/*.py")]
+    sources = [*connectors.glob("databases/*.py"), *connectors.glob(f"{database.kind}/*.py")]
     names = {name for path in sources for name in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())}
     wanted = {(name, mode) for name in names for mode in MODES if name != "database.merged"}
     wanted.add(("database.merged", "upsert"))
     fired = set()
     for mode in MODES:
         seed(database, mode)
-        work = Load(store.kind, database.config, "k1", mode)
+        work = Load(database.kind, database.config, "k1", mode)
         fired |= {(name, mode) for name in passages(execute, work, tmp_path / "log")}
     print(f"{len(fired & wanted)} of {len(wanted)} pairs of point and mode are killed at")
     assert fired == wanted
 
 
 def test_a_crash_of_the_server_at_any_point_is_recovered_from(
-    start, execute: Execute, controller: Controller, database: Database,
-    store: Store, tmp_path: Path,
+    start, execute: Execute, controller: Controller, database: SqlDatabase,
+    store_server: DatabaseServer, tmp_path: Path,
 ) -> None:  # fmt: skip
-    work = Load(store.kind, database.config, "k1", "upsert")
+    work = Load(database.kind, database.config, "k1", "upsert")
     seed(database, "upsert")
     for name in passages(execute, work, tmp_path / "log"):
         before = seed(database, "upsert")
         stopped = start(replace(work, arm=f"{name}:barrier", socket=controller.path))
         _, connection = controller.wait()
-        store.server.crash()
-        store.server.start()
+        store_server.crash()
+        store_server.start()
         connection.close()
         stopped.join(30)
         assert stopped.exitcode == (COMMITTED if name == "database.committed" else LOST), name
@@ -164,12 +153,10 @@ def test_a_crash_of_the_server_at_any_point_is_recovered_from(
 
 
 @pytest.mark.parametrize("racers", [2, 4, 8])
-def test_of_many_runs_of_an_epoch_exactly_one_wins(
-    racers: int, start, database: Database, store: Store
-) -> None:
+def test_of_many_runs_of_an_epoch_exactly_one_wins(racers: int, start, database: SqlDatabase) -> None:
     rows = seed(database, "append")
     for number in range(3):
-        work = Load(store.kind, database.config, f"k{number}", first=1000 * number)
+        work = Load(database.kind, database.config, f"k{number}", first=1000 * number)
         race(start, [work] * racers)
         rows = after(work, rows)
         assert_exactly(database, rows)
@@ -186,11 +173,9 @@ def race(start, works: list[Load]) -> None:
         raise Verdict(str(codes))
 
 
-def test_runs_of_different_epochs_all_win_one_after_the_other(
-    start, database: Database, store: Store
-) -> None:
+def test_runs_of_different_epochs_all_win_one_after_the_other(start, database: SqlDatabase) -> None:
     rows = seed(database, "append")
-    works = [Load(store.kind, database.config, f"k{number}", first=1000 * number) for number in range(4)]
+    works = [Load(database.kind, database.config, f"k{number}", first=1000 * number) for number in range(4)]
     start_at = time.time() + 0.3
     processes = [start(work, start_at) for work in works]
     for process in processes:
@@ -201,13 +186,13 @@ def test_runs_of_different_epochs_all_win_one_after_the_other(
 
 
 def test_a_zombie_cannot_commit(
-    start, execute: Execute, controller: Controller, database: Database, store: Store
+    start, execute: Execute, controller: Controller, database: SqlDatabase, store_server: DatabaseServer
 ) -> None:
     before = seed(database, "append")
-    work = Load(store.kind, database.config, "k1")
+    work = Load(database.kind, database.config, "k1")
     zombie = start(replace(work, arm="database.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
-    store.cut_others()
+    store_server.cut(database)
     assert execute(work) == COMMITTED
     connection.close()
     zombie.join(30)
@@ -219,7 +204,7 @@ def test_a_zombie_cannot_commit(
 class Reader(threading.Thread):
     """Looks at the target all the time; `verdict` is what was wrong."""
 
-    def __init__(self, database: Database, *states: list[tuple[int, str]]) -> None:
+    def __init__(self, database: SqlDatabase, *states: list[tuple[int, str]]) -> None:
         super().__init__(daemon=True)
         self._database, self._states, self._ended = database, states, threading.Event()
         self.verdict: Verdict | None = None
@@ -242,7 +227,7 @@ class Reader(threading.Thread):
         assert self.looks
 
 
-def read_along(execute: Execute, database: Database, work: Load) -> None:
+def read_along(execute: Execute, database: SqlDatabase, work: Load) -> None:
     before = seed(database, work.mode)
     for number in range(3):
         each = replace(work, key=f"k{number}", first=work.first + 1000 * number)
@@ -254,25 +239,26 @@ def read_along(execute: Execute, database: Database, work: Load) -> None:
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite", "upsert"])
-def test_a_reader_never_sees_part_of_a_batch(
-    mode: str, execute: Execute, database: Database, store: Store
-) -> None:
-    read_along(execute, database, Load(store.kind, database.config, "", mode))
+def test_a_reader_never_sees_part_of_a_batch(mode: str, execute: Execute, database: SqlDatabase) -> None:
+    read_along(execute, database, Load(database.kind, database.config, "", mode))
 
 
-def through(work: Load, database: Database, proxy: Proxy) -> Load:
+def through(work: Load, database: SqlDatabase, proxy: Proxy) -> Load:
     return replace(work, where=database.through(proxy.port).config)
 
 
 @pytest.mark.parametrize(("after_it", "code"), [(True, COMMITTED), (False, LOST)])
 def test_a_commit_whose_answer_is_lost_is_looked_up(
-    after_it: bool, code: int, execute: Execute, database: Database, store: Store
+    after_it: bool, code: int, execute: Execute, database: SqlDatabase, store_server: DatabaseServer
 ) -> None:
     before = seed(database, "append")
-    first, work = Load(store.kind, database.config, "k1"), Load(store.kind, database.config, "k2", first=1000)
+    first, work = (
+        Load(database.kind, database.config, "k1"),
+        Load(database.kind, database.config, "k2", first=1000),
+    )
     assert execute(first) == COMMITTED
     before = after(first, before)
-    with Proxy(database.port, answered=store.answered, after=after_it) as proxy:
+    with Proxy(database.port, answered=store_server.answered, after=after_it) as proxy:
         proxy.arm()
         assert execute(through(work, database, proxy)) == code
         assert proxy.cuts == 1
@@ -283,12 +269,12 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
 
 def test_a_commit_that_cannot_be_looked_up_is_told_how_to(
-    execute: Execute, database: Database, tmp_path: Path, store: Store
+    execute: Execute, database: SqlDatabase, tmp_path: Path, store_server: DatabaseServer
 ) -> None:
     before = seed(database, "append")
-    work = Load(store.kind, database.config, "it's", first=1000)
-    assert execute(Load(store.kind, database.config, "k1")) == COMMITTED
-    with Proxy(database.port, answered=store.answered, after=True, alone=True) as proxy:
+    work = Load(database.kind, database.config, "it's", first=1000)
+    assert execute(Load(database.kind, database.config, "k1")) == COMMITTED
+    with Proxy(database.port, answered=store_server.answered, after=True, alone=True) as proxy:
         proxy.arm()
         assert execute(replace(through(work, database, proxy), told=str(tmp_path / "told"))) == LOST
     told = (tmp_path / "told").read_text()
@@ -301,8 +287,8 @@ def test_a_commit_that_cannot_be_looked_up_is_told_how_to(
 # The checker is not blind
 
 
-def kill_at(point: str) -> Callable[[Execute, Database, Load], None]:
-    def look(execute: Execute, database: Database, work: Load) -> None:
+def kill_at(point: str) -> Callable[[Execute, SqlDatabase, Load], None]:
+    def look(execute: Execute, database: SqlDatabase, work: Load) -> None:
         before = seed(database, work.mode)
         execute(replace(work, arm=f"{point}:kill9@1"))
         assert_whole(database, before, after(work, before))
@@ -313,7 +299,7 @@ def kill_at(point: str) -> Callable[[Execute, Database, Load], None]:
     return look
 
 
-def lose_the_answer(execute: Execute, database: Database, work: Load) -> None:
+def lose_the_answer(execute: Execute, database: SqlDatabase, work: Load) -> None:
     before = seed(database, work.mode)
     assert execute(replace(work, key="k0", bug="", first=5000)) == COMMITTED
     before = after(replace(work, key="k0", first=5000), before)
@@ -323,7 +309,7 @@ def lose_the_answer(execute: Execute, database: Database, work: Load) -> None:
     assert_exactly(database, after(work, before) if code == COMMITTED else before)
 
 
-def once(execute: Execute, database: Database, work: Load) -> None:
+def once(execute: Execute, database: SqlDatabase, work: Load) -> None:
     before = seed(database, work.mode)
     assert execute(work) == COMMITTED
     assert_exactly(database, after(work, before))
@@ -342,19 +328,19 @@ REVEALED = {
 
 
 @pytest.mark.parametrize("bug", REVEALED)
-def test_planted_bugs_are_seen(bug: str, execute: Execute, database: Database, store: Store) -> None:
+def test_planted_bugs_are_seen(bug: str, execute: Execute, database: SqlDatabase) -> None:
     mode, look = REVEALED[bug]
-    work = Load(store.kind, database.config, "k1", mode)
+    work = Load(database.kind, database.config, "k1", mode)
     look(execute, database, work)
     with pytest.raises(Verdict):
         look(execute, database, replace(work, bug=bug))
 
 
 def test_no_fence_is_seen_when_two_run_at_once(
-    start, execute: Execute, controller: Controller, database: Database, store: Store
+    start, execute: Execute, controller: Controller, database: SqlDatabase
 ) -> None:
     before = seed(database, "append")
-    work = Load(store.kind, database.config, "k1", bug="no_fence")
+    work = Load(database.kind, database.config, "k1", bug="no_fence")
     racer = start(replace(work, arm="database.tracked:barrier", socket=controller.path))
     _, connection = controller.wait()
     assert execute(work) == COMMITTED
@@ -370,10 +356,8 @@ def test_every_planted_bug_is_asked_for() -> None:
     assert set(BUGS) == {*REVEALED, "no_fence"}
 
 
-def test_a_load_that_is_refused_leaves_all_as_it_was(
-    execute: Execute, database: Database, store: Store
-) -> None:
+def test_a_load_that_is_refused_leaves_all_as_it_was(execute: Execute, database: SqlDatabase) -> None:
     before = seed(database, "append")
-    assert execute(Load(store.kind, database.config, "k1", "error_if_exists")) == REFUSED
+    assert execute(Load(database.kind, database.config, "k1", "error_if_exists")) == REFUSED
     assert_exactly(database, before)
     assert read(database)

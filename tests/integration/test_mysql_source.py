@@ -1,30 +1,22 @@
-"""The source `mysql` against a real server: every type, one moment, pushed conditions, plain errors."""
+"""The source `mysql` where it is like no other: its types, its protocol, and how it keeps to one moment."""
 
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from services.base import free_port
+from database_runs import out_of, read, source
 from services.mariadb import MariaDatabase, Mariadb
 
-from rayetl import Pipeline
 from rayetl.connectors.mysql import decoding, wire
 from rayetl.connectors.mysql import source as mysql_source
-from rayetl.connectors.mysql.source import MysqlReading, MysqlSource
-from rayetl.errors import ConfigError, CredentialError, Retryable, SourceError
+from rayetl.connectors.mysql.source import MysqlReading
+from rayetl.errors import Retryable, SourceError
 from rayetl.secrets import Credential
-
-UTC = dt.UTC
-NOWHERE = MariaDatabase("127.0.0.1", 1, "d", "u", "p")
 
 
 @pytest.fixture(autouse=True)
@@ -32,29 +24,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def source(database: MariaDatabase, **fields: Any) -> MysqlSource:
-    return MysqlSource.model_validate({"type": "mysql", **database.config, **fields})
-
-
-def pipeline(database: MariaDatabase, *steps: dict[str, Any], load: Any = None, **fields: Any) -> Pipeline:
-    return Pipeline.from_dict(
-        {
-            "name": "p",
-            "extract": {"rows": {"type": "mysql", **database.config, **fields}},
-            "transform": list(steps),
-            "load": load or {"type": "files", "path": "out", "format": "parquet", "mode": "append"},
-            "resilience": {"retry": {"max_attempts": 1}},
-        }
-    )
-
-
-def read(database: MariaDatabase, **fields: Any) -> pl.DataFrame:
-    scan = source(database, **fields).describe(None)
-    reading = scan.open()
-    try:
-        return pl.concat(reading.frames(scan.schema.names, None, None))
-    finally:
-        reading.close()
+UTC = dt.UTC
 
 
 VALUES: list[tuple[str, str, list[str], list[Any]]] = [
@@ -112,47 +82,6 @@ def test_each_type_is_read_as_what_it_is(
     assert found["m"].to_list() == [0, 1, 2], "what stands behind it is where it is looked for"
 
 
-@pytest.mark.parametrize(
-    ("server", "value", "said"),
-    [
-        ("date", "'0000-00-00'", "holds 0000-00-00, which date cannot hold"),
-        ("date", "'2024-00-10'", "holds 2024-00-10"),
-        ("date", "'2024-02-31'", "holds 2024-02-31"),
-        ("datetime", "'0000-00-00 00:00:00'", "holds 0000-00-00, which timestamp_ntz cannot hold"),
-        ("timestamp", "'0000-00-00 00:00:00'", "holds 0000-00-00, which timestamp cannot hold"),
-        ("tinyint(1)", "5", "holds 5, which boolean cannot hold"),
-        ("decimal(65,30)", f"{10**20}", "holds 100000000000000000000.0"),
-        ("decimal(65,38)", "1e-38", None),
-    ],
-)
-def test_a_value_that_no_type_holds_stops_the_run_and_is_named(
-    maria: MariaDatabase, server: str, value: str, said: str | None
-) -> None:
-    with maria.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES'")
-        cursor.execute(f"CREATE TABLE t (x {server} NULL)")
-        cursor.execute(f"INSERT INTO t VALUES (NULL), ({value})")
-    if said is None:
-        assert read(maria, table="t")["x"].to_list() == [None, Decimal(value)]
-        return
-    with pytest.raises(SourceError, match="'x'") as told:
-        pipeline(maria, table="t").run()
-    assert said in str(told.value)
-    assert "rows: " in str(told.value), "the source is named"
-    assert "SELECT" in str(told.value.hint), "and what to type"
-    assert not list(Path().glob("out/*"))
-
-
-@pytest.mark.parametrize(("server", "named"), [("point", "geometry"), ("polygon", "geometry")])
-def test_a_type_that_cannot_be_read_is_refused_by_name_at_check_time(
-    maria: MariaDatabase, server: str, named: str
-) -> None:
-    maria.execute(f"CREATE TABLE t (good int, odd {server})")
-    with pytest.raises(ConfigError, match=f"cannot be read: 'odd' of type {named}") as told:
-        pipeline(maria, table="t").check()
-    assert told.value.problems[0].path == ("extract", "rows", "table")
-
-
 def test_names_of_tables_and_columns_may_be_anything(maria: MariaDatabase) -> None:
     maria.execute(
         'CREATE TABLE `a "b``;c` (`select` int, `x``y"` text, `\u00fc%s` int, `' + "k" * 64 + "` int)",
@@ -164,42 +93,6 @@ def test_names_of_tables_and_columns_may_be_anything(maria: MariaDatabase) -> No
         assert found.columns == ["select", 'x`y"', "\u00fc%s", "k" * 64]
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"table": "a.b.c"},
-        {"table": "a b"},
-        {"table": ""},
-        {"table": "k" * 65},
-        {},
-        {"table": "t", "query": "SELECT 1"},
-    ],
-)
-def test_what_makes_no_sense_is_refused_before_the_server_is_asked(fields: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        pipeline(NOWHERE, **fields)
-
-
-def test_a_query_may_end_in_a_comment_or_semicolon_and_cannot_write(maria: MariaDatabase) -> None:
-    maria.execute(
-        "CREATE TABLE t (x int)",
-        "CREATE FUNCTION w() RETURNS int MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (1); RETURN 1; END",
-    )
-    assert read(maria, query="WITH a AS (SELECT 1 AS x) SELECT x FROM a; ").rows() == [(1,)]
-    assert read(maria, query="SELECT '50%' AS x, '?' AS y -- two").rows() == [("50%", "?")]
-    with pytest.raises(SourceError, match="READ ONLY transaction"):
-        read(maria, query="SELECT w() AS x")
-    assert maria.value("SELECT count(*) FROM t") == 0
-    with pytest.raises(SourceError, match="the query has 1 `\\?` outside of quotes"):
-        read(maria, query="SELECT ? AS x")
-
-
-def test_nullability_is_that_of_the_table(maria: MariaDatabase) -> None:
-    maria.execute("CREATE TABLE t (k int PRIMARY KEY, x int)")
-    fields = source(maria, table="t").describe(None).schema.fields
-    assert [field.nullable for field in fields] == [False, True]
-
-
 def test_rows_longer_than_a_packet_are_put_together(
     mariadb_server: Mariadb, maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,9 +102,6 @@ def test_rows_longer_than_a_packet_are_put_together(
     selects = [f"SELECT {place} AS n, repeat('x', {size}) AS v" for place, size in enumerate(lengths)]
     found = read(maria, query=" UNION ALL ".join(selects))
     assert found.select("n", pl.col("v").str.len_bytes()).rows() == list(enumerate(lengths))
-
-
-# Runs
 
 
 ROWS = 60_000
@@ -227,69 +117,9 @@ def filled(maria: MariaDatabase) -> MariaDatabase:
     return maria
 
 
-@pytest.fixture
-def arrived(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many rows the server sent so far."""
-    heights, real = [], decoding.decode
-
-    def decode(rows: Any, columns: Any) -> pl.DataFrame:
-        heights.append(len(rows.starts))
-        return real(rows, columns)
-
-    monkeypatch.setattr(decoding, "decode", decode)
-    return lambda: sum(heights)
-
-
-def test_a_run_counts_refuses_and_balances(filled: MariaDatabase) -> None:
-    rules = {"id": "checked", "type": "validate", "rules": [{"name": "even", "check": "id % 2 = 0"}]}
-    run = pipeline(filled, {"type": "filter", "where": "id > 10"}, rules, table="t")
-    report = run.run()
-    half = ROWS // 2 - 5
-    assert (report.rows_read, report.rows_loaded, report.rows_rejected) == (ROWS, half, half)
-    assert report.balanced
-    assert report.sources[0].location.endswith("t")
-    assert b'"id":11' in b"".join(run.dead_letters.read().collect()["record"].to_list())
-
-
-@pytest.mark.parametrize(
-    ("where", "most"),
-    [
-        ("id <= 100", 100),
-        ("id IN (1, 2, 3)", 3),
-        ("v = 'v3' AND id % 2 = 1", ROWS // 10),
-        ("amount > 599.99", 1),
-        ("at < TIMESTAMP '2024-01-01 00:01:00'", 59),
-        ("d = DATE '2024-01-05'", ROWS // 100),
-        ("id < 5 OR id > 59990", 14),
-        ("id IS NULL", 0),
-        ("v = 'it''s \\\\'", 0),
-        ("length(v) = 7", ROWS),
-    ],
-)
-def test_conditions_are_pushed_to_the_server_and_mean_the_same(
-    filled: MariaDatabase, arrived: Callable[[], int], where: str, most: int
-) -> None:
-    pipeline(filled, table="t").run()
-    whole = pl.read_parquet("out/*.parquet")
-    expected = {
-        "name": "files",
-        "extract": {"type": "files", "path": "out", "format": "parquet"},
-        "transform": [{"type": "filter", "where": where}],
-        "load": {"type": "files", "path": "expected"},
-    }
-    Pipeline.from_dict(expected).run()
-    before = arrived()
-    some = {"type": "files", "path": "some"}
-    report = pipeline(filled, {"type": "filter", "where": where}, table="t", load=some).run()
-    assert arrived() - before <= most
-    assert report.rows_read == whole.height == ROWS, "what was not sent counts as read and filtered"
-    found = pl.read_parquet("some/*.parquet")
-    assert found.sort("id").equals(pl.read_parquet("expected/*.parquet").sort("id"))
-
-
 def test_texts_that_the_server_alone_takes_for_equal_are_told_apart_here(maria: MariaDatabase) -> None:
     maria.execute("CREATE TABLE t (v varchar(9))", "INSERT INTO t VALUES ('a'), ('A'), ('a '), ('b')")
-    pipeline(maria, {"type": "filter", "where": "v = 'a'"}, table="t").run()
+    out_of(maria, {"type": "filter", "where": "v = 'a'"}, table="t").run()
     assert pl.read_parquet("out/*.parquet").rows() == [("a",)]
 
 
@@ -314,7 +144,7 @@ def test_two_branches_of_a_run_read_the_same_moment(filled: MariaDatabase) -> No
     few = {"id": "few", "type": "filter", "where": "id <= 2000", "from": "rows"}
     many = {"id": "many", "type": "filter", "where": "id > 2000", "from": "rows"}
     loads = [{"type": "files", "path": name, "from": name} for name in ("few", "many")]
-    report = pipeline(filled, few, many, table="t", load=loads).run()
+    report = out_of(filled, few, many, table="t", load=loads).run()
     assert [load.rows for load in report.loads] == [2000, ROWS - 2000]
     assert report.rows_read == ROWS
 
@@ -348,66 +178,6 @@ def test_memory_does_not_grow_with_the_rows(maria: MariaDatabase, monkeypatch: p
     assert max(sizes) < (1 << 16) + (1 << 20) + 300, "a batch, and what one look into the socket may bring"
 
 
-def test_a_preview_takes_some_rows_only(filled: MariaDatabase, arrived: Callable[[], int]) -> None:
-    assert pipeline(filled, table="t").preview(rows=5).num_rows == 5
-    assert arrived() == 5
-
-
-def test_an_empty_table_gives_an_empty_result_with_its_columns(maria: MariaDatabase) -> None:
-    maria.execute("CREATE TABLE t (id int, v text)")
-    assert pipeline(maria, table="t").run().rows_read == 0
-    assert pl.read_parquet("out/*.parquet").schema == {"id": pl.Int32, "v": pl.String}
-
-
-# Connections
-
-
-def test_nothing_listening_is_said_at_once_with_what_to_type() -> None:
-    nowhere = NOWHERE.through(free_port())
-    begun = time.monotonic()
-    with pytest.raises(Retryable) as told:
-        pipeline(nowhere, table="t").check()
-    assert time.monotonic() - begun < 5
-    assert f"MySQL at 127.0.0.1:{nowhere.port} cannot be reached" in str(told.value)
-    assert f"mysql -h 127.0.0.1 -P {nowhere.port}" in str(told.value)
-    assert told.value.endpoint == f"mysql 127.0.0.1:{nowhere.port}"
-
-
-@pytest.mark.parametrize(
-    ("fields", "kind", "said"),
-    [
-        ({"password": "wrong-canary"}, CredentialError, "refuses the user"),
-        ({"user": "nobody"}, CredentialError, "refuses the user 'nobody'"),
-        ({"database": "nowhere"}, CredentialError, "no such database for this user"),
-        ({"host": "no-such-host.invalid", "sslmode": "prefer"}, Retryable, "cannot be reached"),
-        ({"sslmode": "verify-full"}, CredentialError, "is not trusted"),
-        ({"sslmode": "verify-ca", "sslrootcert": "/nowhere.pem"}, CredentialError, "sslrootcert"),
-        ({"table": "missing"}, ConfigError, "doesn't exist"),
-    ],
-)
-def test_what_is_wrong_with_a_connection_is_said_plainly(
-    maria: MariaDatabase, fields: dict[str, Any], kind: type[Exception], said: str
-) -> None:
-    config = {**maria.config, "table": "t", **fields}
-    with pytest.raises(kind, match=said) as told:
-        Pipeline.from_dict(
-            {"name": "p", "extract": {"type": "mysql", **config}, "load": {"type": "files", "path": "out"}}
-        ).check()
-    assert "canary" not in str(told.value)
-    assert maria.password not in str(told.value)
-
-
-def test_a_credential_opens_the_connection(maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    for field, value in {**maria.config, "port": str(maria.port)}.items():
-        monkeypatch.setenv(f"RAYETL_CREDENTIAL_WAREHOUSE__{field.upper()}", value)
-    named = {"type": "mysql", "credential": "warehouse", "query": "SELECT 1 AS x"}
-    load = {"type": "files", "path": "out"}
-    assert Pipeline.from_dict({"name": "p", "extract": named, "load": load}).run().rows_read == 1
-    monkeypatch.delenv("RAYETL_CREDENTIAL_WAREHOUSE__DATABASE")
-    with pytest.raises(CredentialError, match="has no field 'database'"):
-        Pipeline.from_dict({"name": "p", "extract": named, "load": load}).check()
-
-
 def test_a_password_may_be_in_any_script(mariadb_server: Mariadb, maria: MariaDatabase) -> None:
     mariadb_server.superuser.execute(f"ALTER USER {maria.user}@127.0.0.1 IDENTIFIED BY '\u043f\u0430\u0440'")
     assert read(maria, password="\u043f\u0430\u0440", query="SELECT 1 AS x").rows() == [(1,)]
@@ -431,52 +201,18 @@ def test_off_this_machine_certificates_are_verified_unless_told_otherwise() -> N
     assert settings(host="/run/mysqld/mysqld.sock")["unix_socket"] == "/run/mysqld/mysqld.sock"
 
 
-def test_a_run_without_a_database_imports_no_driver() -> None:
-    code = "import sys, rayetl.connectors\nprint([m for m in sys.modules if m in ('pymysql', 'numpy')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_connection_that_breaks_while_rows_come_in_is_made_again(
-    mariadb_server: Mariadb, maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    maria.execute("CREATE TABLE t AS SELECT seq AS i, repeat('x', 200) AS v FROM seq_1_to_200000")
-    monkeypatch.setattr(mysql_source, "BATCH", 1 << 16)
-    real, cut = decoding.decode, []
-
-    def decode(rows: Any, columns: Any) -> pl.DataFrame:
-        if not cut:
-            cut.append(mariadb_server.crash())
-            mariadb_server.start()
-        return real(rows, columns)
-
-    monkeypatch.setattr(decoding, "decode", decode)
-    run = Pipeline.from_dict(
-        {
-            "name": "p",
-            "extract": {"type": "mysql", **maria.config, "table": "t"},
-            "load": {"type": "files", "path": "out", "format": "parquet"},
-            "resilience": {"retry": {"initial_delay": "10ms"}},
-        }
-    )
-    report = run.run()
-    assert (report.retries, report.rows_read, report.rows_loaded) == (1, 200_000, 200_000)
-    assert pl.read_parquet("out/*.parquet")["i"].n_unique() == 200_000
-
-
-def test_an_error_of_the_server_while_rows_come_in_is_told_in_its_words(maria: MariaDatabase) -> None:
-    maria.execute(
-        "CREATE FUNCTION f(i int) RETURNS int BEGIN IF i = 90000 THEN SIGNAL SQLSTATE '45000' "
-        "SET MESSAGE_TEXT = 'no more'; END IF; RETURN i; END"
-    )
-    with pytest.raises(
-        SourceError, match=r"rows: reading .* query failed: no more \(error 1644, SQLSTATE 45000"
-    ):
-        pipeline(maria, query="SELECT f(seq) AS x FROM seq_1_to_100000").run()
-
-
 def test_readings_are_ended_by_their_close(maria: MariaDatabase) -> None:
     reading: MysqlReading = source(maria, query="SELECT 1 AS x").describe(None).open()
     reading.close()
     with pytest.raises(Retryable):
         reading.count()
+
+
+def test_a_decimal_of_more_digits_than_ours_is_read_where_its_value_has_few(maria: MariaDatabase) -> None:
+    maria.execute("CREATE TABLE t (x decimal(65,38) NULL)", "INSERT INTO t VALUES (NULL), (1e-38)")
+    assert read(maria, table="t")["x"].to_list() == [None, Decimal("1e-38")]
+
+
+def test_a_query_with_a_parameter_is_refused(maria: MariaDatabase) -> None:
+    with pytest.raises(SourceError, match="the query has 1 `\\?` outside of quotes"):
+        read(maria, query="SELECT ? AS x")
