@@ -227,6 +227,19 @@ class DeadLetters(ABC):
         return found.row(0, named=True)
 
 
+def as_text(column: str) -> pl.Expr:
+    """Reasons as a JSON text, for stores without lists of structs."""
+    text = pl.struct(pl.col(column).alias("_")).struct.json_encode()
+    return text.str.strip_prefix('{"_":').str.strip_suffix("}").alias(column)
+
+
+def as_reasons(column: str) -> pl.Expr:
+    """Reasons from what `as_text` made of them."""
+    from rayetl.sql.interop import polars_type
+
+    return pl.col(column).str.json_decode(polars_type(ArrayType(REASON)))
+
+
 def pour(target: BatchesTarget, frames: Iterable[pl.LazyFrame]) -> int:
     """Stream frames into a service to their end; how many rows they had. Raises `LoadError` for a letter that
     the service refuses: it has nowhere else to go."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from services.mariadb import MariaDatabase
 from services.postgres import Database
+from services.s3 import Bucket, S3Server
 
 from rayetl import Pipeline
 from rayetl.cli import main
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetters
 from rayetl.errors import ConfigError, LoadError, RayetlError, Retryable, SourceError
+from rayetl.secrets.keyring import with_new_key
 from rayetl.sql.interop import to_polars
 
 ODD = "a'b\"c\\d;--\u2028 \0 ü😀\n"
@@ -33,11 +37,17 @@ class Place:
     database: Database | MariaDatabase | None = None
 
 
-@pytest.fixture(params=["files", "postgres", "mysql"])
+@pytest.fixture(params=["files", "s3", "postgres", "mysql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.chdir(tmp_path)
     if request.param == "files":
         yield Place({"type": "files", "path": "rejects"})
+        return
+    if request.param == "s3":
+        bucket: Bucket = request.getfixturevalue("bucket")
+        server: S3Server = request.getfixturevalue("s3_server")
+        there = {"credential": "lake", "s3": {"endpoint": server.endpoint}}
+        yield Place({"type": "files", "path": f"{bucket.url}/letters", **there})
         return
     database = request.getfixturevalue("database" if request.param == "postgres" else "maria")
     for field, value in database.config.items():
@@ -287,3 +297,37 @@ def test_a_store_that_is_down_stops_the_run_before_a_row_is_read(
     monkeypatch.setenv("RAYETL_CREDENTIAL_STORE__PORT", str(place.database and place.database.port))
     assert Pipeline.from_dict(pipeline(place)).run().rows_rejected == 10
     assert loaded() == list(range(40))
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+@pytest.mark.usefixtures("source")
+def test_a_bucket_that_fails_stops_the_run_with_nothing_committed(place: Place, s3_server: S3Server) -> None:
+    s3_server.break_down("PUT", "letters/", status=403, code="AccessDenied", times=100)
+    with pytest.raises(LoadError, match="AccessDenied") as fault:
+        Pipeline.from_dict(pipeline(place)).run()
+    assert fault.value.step == "rejects"
+    s3_server.mend()
+    assert not list(Path("out").glob("part-*"))
+    assert Pipeline.from_dict(pipeline(place)).run().rows_rejected == 10
+    assert loaded() == list(range(40))
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+@pytest.mark.usefixtures("source")
+def test_records_are_encrypted_on_s3_too(
+    place: Place, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in with_new_key({})[0].items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_SEAL__{name.upper()}", value)
+    sealed = Place({**place.config, "encrypt": "seal"})
+    Pipeline.from_dict(pipeline(place)).run()
+    Pipeline.from_dict(pipeline(sealed)).run(force=True)
+    (part,) = (key for key in bucket.keys("letters/") if "/part-000002-" in key)
+    with pytest.raises(OSError, match="Cannot decrypt"):
+        pq.read_table(io.BytesIO(bucket.get(part)))
+    found = store(place).read().collect()
+    assert found["run"].n_unique() == 1
+    assert sorted(found["record"].to_list()) == [f"{i},v{i}".encode() for i in range(40, 50)]
+    monkeypatch.delenv("RAYETL_CREDENTIAL_SEAL__CURRENT")
+    assert store(place).read().drop("record").collect().height == 10
+    assert store(place).list()["letters"].to_list() == [10]

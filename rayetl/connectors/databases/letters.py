@@ -21,25 +21,25 @@ from rayetl.connectors.databases.source import DatabaseSource
 from rayetl.connectors.databases.tracker import Tracker
 from rayetl.connectors.dead_letters import (
     LETTERS,
-    REASON,
     REPLAYED,
     DeadLetters,
     DeadLetterStore,
     Part,
+    as_reasons,
+    as_text,
     pour,
 )
+from rayetl.connectors.scanning import scan
 from rayetl.errors import CommitConflict, LoadError
 from rayetl.lazy import lazily
-from rayetl.sql.interop import polars_type, to_polars
-from rayetl.sql.types import STRING, ArrayType, Schema
+from rayetl.sql.interop import to_polars
+from rayetl.sql.types import STRING, Schema
 from rayetl.sql.types import Field as Column
 
 if TYPE_CHECKING:
     import polars as pl
 else:
     pl = lazily("polars")
-
-_WRAPPED, _END = '{"reasons":', "}"
 
 
 class DatabaseDeadLetters(DatabaseConnection, DeadLetterStore):
@@ -159,43 +159,28 @@ class TableLetters(DeadLetters):
 
     def _as_stored(self, frame: pl.LazyFrame, part: Part) -> pl.LazyFrame:
         if part is LETTERS:
-            text = pl.struct("reasons").struct.json_encode()
-            text = text.str.strip_prefix(_WRAPPED).str.strip_suffix(_END)
-            frame = frame.with_columns(reasons=text)
+            frame = frame.with_columns(as_text("reasons"))
         return frame.with_columns(pipeline=pl.lit(self.pipeline)).select(_stored(part).names)
 
     def _scan(self, part: Part) -> pl.LazyFrame:
-        from polars.io.plugins import register_io_source
+        def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
+            # The server would compare the text of the reasons.
+            apart = predicate is not None and "reasons" in predicate.meta.root_names()
+            for frame in self._rows(part, columns, None if apart else predicate):
+                yield frame.with_columns(as_reasons(name) for name in columns if name == "reasons")
 
-        schema = to_polars(part.schema)
-
-        def batches(
-            columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
-        ) -> Iterator[pl.DataFrame]:
-            del size, rows
-            names = list(schema) if columns is None else columns
-            others = [] if predicate is None else predicate.meta.root_names()
-            needed = list(dict.fromkeys([*names, *others])) or list(schema)[:1]
-            asked = None if "reasons" in others else predicate
-            for frame in self._read(part, needed, asked):
-                typed = frame.cast({name: schema[name] for name in needed if name != "reasons"})
-                if "reasons" in needed:
-                    kind = polars_type(ArrayType(REASON))
-                    typed = typed.with_columns(pl.col("reasons").str.json_decode(kind))
-                yield (typed if predicate is None else typed.filter(predicate)).select(names)
-
-        found = register_io_source(batches, schema=schema, is_pure=True)
+        found = scan(read, to_polars(part.schema))
         # Of two letters the later one is kept; two of one moment are of two runs.
         return found.sort("time", "run") if part is LETTERS else found
 
-    def _read(self, part: Part, columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
+    def _rows(self, part: Part, columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
         store = self._store
         with store.connect() as connection:
             _, exists = store.resolve(connection, store.named(part))
         if exists:
-            scan = store.source(part, self.pipeline).describe(None)
-            assert isinstance(scan, BatchScan)
-            with closing(scan.open()) as reading:
+            found = store.source(part, self.pipeline).describe(None)
+            assert isinstance(found, BatchScan)
+            with closing(found.open()) as reading:
                 yield from reading.frames(columns, predicate, None)
 
 
