@@ -317,12 +317,16 @@ def test_runs_on_s3_show_no_secret(world: World, s3_account: Account, bucket: Bu
         "name": "canary_s3",
         "extract": {**there, "path": f"{bucket.url}/in/*.csv", "schema": "k INT"},
         "load": {**there, "path": f"{bucket.url}/out", "mode": "append"},
-        "resilience": {"retry": {"max_attempts": 1}, "dead_letter": {"type": "files", "path": "rejects"}},
+        "resilience": {
+            "retry": {"max_attempts": 1},
+            "dead_letter": {**there, "path": f"{bucket.url}/letters"},
+        },
     }
     (world.home / "config.yaml").write_text(json.dumps(document))
     watch, path = Watch(), str(world.home / "config.yaml")
     code, said = world.run(watch, "run", path, "--log-level", "debug", "--report", "report.html", **keys)
     assert (code, "2 loaded · 1 rejected" in said) == (0, True), said
+    assert world.run(watch, "dlq", "show", path, "--debug", **keys)[0] == 0
     s3_account.server.break_down("PUT", "out/", status=403, code="AccessDenied", times=100)
     code, said = world.run(watch, "run", path, "--force", "--debug", **keys)
     assert (code, "AccessDenied" in said, "Traceback" in said) == (1, True, True), said
