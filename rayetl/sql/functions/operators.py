@@ -308,10 +308,15 @@ def _compare(operation: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Cont
     return lower
 
 
+_FEW_TEXTS = 3
+"""Up to so many texts, comparing with each takes half the time that Polars' `is_in` does."""
+
+
 def _member(ctx: Context, call: Call) -> pl.Expr:
     value, *items = call.args
     plain = all(isinstance(item, Literal) and item.value is not None for item in items)
-    if plain and value.type in (*INTEGRAL, STRING):
+    few = value.type == STRING and len(items) <= _FEW_TEXTS
+    if plain and not few and value.type in (*INTEGRAL, STRING):
         return ctx.expr(value).is_in([item.value for item in items])  # type: ignore[attr-defined]
     form = ctx.scaled if isinstance(value.type, DecimalType) else ctx.expr
     tests = [form(value) == form(item) for item in items]
