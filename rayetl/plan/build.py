@@ -125,7 +125,7 @@ class _Compiler:
             self._extend(error.problems, (*draft.path, "contract") if promised is None else draft.path)
             return
         except SourceError as error:
-            self._fault(error.message, (*draft.path, place), error.hint)
+            self._fault(error.message, (*draft.path, *(error.path or (place,))), error.hint)
             return
         schema = visible(scan.schema)
         if not self._check_columns(scan.schema, draft.path, hidden=False):

@@ -32,14 +32,6 @@ BAD = (0, 17, 2_999, 3_000, N - 1)
 MAKE = "CREATE TABLE t (id bigint, v text CHECK (v <> 'bad'))"
 
 
-@pytest.fixture
-def served(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database that the processes of this machine know as the credential `here`."""
-    for name, value in database.config.items():
-        monkeypatch.setenv(f"RAYETL_CREDENTIAL_HERE__{name.upper()}", str(value))
-    return database
-
-
 def source() -> None:
     ids = pl.int_range(N, eager=True).alias("id")
     texts = ["bad" if row in BAD else f"v{row}" for row in range(N)]
