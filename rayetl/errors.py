@@ -161,7 +161,14 @@ class Terminal(RunError):
 
 
 class SourceError(Terminal):
-    """An input is missing, damaged, or not what the config says it is."""
+    """An input is missing, damaged, or not what the config says it is. `path` leads to the field of the
+    source that is at fault, where that is not the place of the input."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, step: str | None = None, path: ConfigPath = ()
+    ) -> None:
+        super().__init__(message, hint=hint, step=step)
+        self.path = path
 
 
 class LoadError(Terminal):

@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from services.databases import DatabaseServer, SqlDatabase
+from services.kafka import Kafka
 from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
 from services.s3 import Account, Bucket, S3Server, keep, login_again
@@ -95,6 +96,15 @@ def store(store_server: DatabaseServer) -> Iterator[SqlDatabase]:
 def nowhere(request: pytest.FixtureRequest) -> SqlDatabase:
     """A database of each kind in turn that no server keeps."""
     return request.param("127.0.0.1", 1, "d", "u", "p")  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """The Kafka broker of this process: with pytest-xdist, one for each worker."""
+    broker = Kafka()
+    broker.start()
+    yield broker
+    broker.stop()
 
 
 @pytest.fixture(scope="session")

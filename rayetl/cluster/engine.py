@@ -58,13 +58,18 @@ class OnCluster:
 
     def run(self, job: Job) -> Measured:
         splits = cut(job.plan, self.split_size)
-        return self._whole(job) if isinstance(splits, str) else self._by_splits(job, splits)
+        if isinstance(splits, str):
+            return self._whole(job)
+        with splits.opened(job.plan) as opened:
+            return self._by_splits(job, opened)
 
     def recall(self, plan: Plan) -> Measured | None:
         """What an earlier life of this supervisor has counted, if it came to the end: where it had committed
         everything, those are the books. What a store refused is not among it, so then there is none."""
         splits = cut(plan, self.split_size)
-        if isinstance(splits, str) or any(load.load.takes_batches for load in plan.loads):
+        if isinstance(splits, str) or not splits.lasting:
+            return None
+        if any(load.load.takes_batches for load in plan.loads):
             return None
         return Parking.left(self.records, plan, splits)
 

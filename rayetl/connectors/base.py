@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -94,6 +95,17 @@ class BatchScan(ABC):
     @abstractmethod
     def open(self) -> Reading:
         """Begin to read. Raises `SourceError`, `CredentialError` and `Retryable`."""
+
+    @property
+    def ranges(self) -> str | None:
+        """What it can be cut by, to be read by several processes at once; `None` where it is read as one."""
+        return None
+
+    @contextmanager
+    def parts(self) -> Iterator[Sequence[BatchScan]]:
+        """Scans of its ranges, which have every row once, all as they are at one moment. Any process may open
+        them, once or several times, until the context ends. Raises as `open` does."""
+        yield [self]
 
 
 class Reading(ABC):

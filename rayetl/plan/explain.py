@@ -10,7 +10,7 @@ from rayetl.connectors.base import BatchScan
 from rayetl.contracts import ContractConfig
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
-from rayetl.plan.splits import cut
+from rayetl.plan.splits import Splits, cut
 from rayetl.sql.parse import render
 from rayetl.sql.types import Field, Schema
 
@@ -60,9 +60,7 @@ def _on_ray(plan: Plan, size: int) -> Iterator[str]:
         yield f"runtime ray: one task, because {splits}"
         yield from poured
         return
-    largest = max(split.bytes for split in splits.parts)
-    count, source = len(splits.parts), splits.source
-    yield f"runtime ray: {count} splits of {source}, the largest of {_size(largest)}, one commit"
+    yield f"runtime ray: {_cuts(plan, splits)}, one commit"
     steps = [step.id for step in plan.steps if step.id in splits.streaming]
     if steps:
         yield f"  split by split: {_listed(steps)}"
@@ -71,6 +69,15 @@ def _on_ray(plan: Plan, size: int) -> Iterator[str]:
     if again:
         yield f"  again for every split: {_listed(again)}"
     yield from poured
+
+
+def _cuts(plan: Plan, splits: Splits) -> str:
+    if not splits.parts:
+        scan = next(node.scan for node in plan.sources if node.id == splits.source)
+        assert isinstance(scan, BatchScan)
+        return f"{splits.source} by ranges of {scan.ranges}, cut when the run begins"
+    largest = max(split.bytes for split in splits.parts)
+    return f"{len(splits.parts)} splits of {splits.source}, the largest of {_size(largest)}"
 
 
 def _warning(message: str, hint: str | None) -> str:

@@ -1,18 +1,22 @@
 """Which plans can be run split by split, and how their source is cut.
 
 A plan streams from a source when every row that reaches a load or a check comes of a single row of it, and
-of inputs that are the same for all its rows. Then its files, and the row groups of large Parquet files, can
-be put through the plan one after the other, or at the same time, and what comes out is what comes out of all
-of them at once. Whether a step streams is read off its analyzed query, not off its verb.
+of inputs that are the same for all its rows. Then its files, the row groups of large Parquet files, or
+the ranges of a table can be put through the plan one after the other, or at the same time, and what comes out
+is what comes out of all of them at once. Whether a step streams is read off its analyzed query, not off its
+verb.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from rayetl.connectors.base import FilesScan, InputFile
+from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Scan
 from rayetl.connectors.formats import row_groups
+from rayetl.errors import at_step
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.records import dataclass
 from rayetl.sql import relations
@@ -35,56 +39,73 @@ _KEPT_SIDES = {
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A part of a source: some of its files, the first of which has the number `first_file`, or some row
-    groups of one."""
+    """A part of a source: a scan of some of its files, of some row groups of one, or of a range of a table.
+    `bytes` is 0 where nobody knows."""
 
     number: int
-    first_file: int
-    files: tuple[InputFile, ...]
+    scan: Scan
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """How a plan is cut: the source, the nodes whose rows come of it, and its parts in order."""
+    """How a plan is cut: the source, the nodes whose rows come of it, and its parts in order. Those of a
+    service are known when it is `opened`; they are of one `moment`, the like of which never comes again."""
 
     source: str
     streaming: frozenset[str]
-    parts: tuple[Split, ...]
+    parts: tuple[Split, ...] = ()
+    moment: str = ""
 
     def plan_of(self, plan: Plan, split: Split) -> Plan:
         """The plan over one part of the source."""
         sources = (
-            replace(node, scan=replace(node.scan, files=split.files, first_file=split.first_file))
-            if node.id == self.source and isinstance(node.scan, FilesScan)
-            else node
-            for node in plan.sources
+            replace(node, scan=split.scan) if node.id == self.source else node for node in plan.sources
         )
         return replace(plan, sources=tuple(sources))
+
+    @property
+    def lasting(self) -> bool:
+        """Whether whoever cuts the plan again gets the same parts."""
+        return bool(self.parts) and not self.moment
+
+    @contextmanager
+    def opened(self, plan: Plan) -> Iterator[Splits]:
+        """With all parts, which any process may read until the context ends. Raises as a scan's `open`."""
+        scan = next(node.scan for node in plan.sources if node.id == self.source)
+        if isinstance(scan, FilesScan):
+            yield self
+            return
+        with ExitStack() as stack:
+            with at_step(self.source):
+                scans = stack.enter_context(scan.parts())
+            parts = tuple(Split(number, part, 0) for number, part in enumerate(scans))
+            yield replace(self, parts=parts, moment=secrets.token_hex(8))
 
 
 def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:
     """The plan in splits of about `size` bytes, or why it runs as one piece."""
-    files = [node for node in plan.sources if isinstance(node.scan, FilesScan)]
-    if len(files) < len(plan.sources):
-        service = next(node for node in plan.sources if not isinstance(node.scan, FilesScan))
-        return f"{service.id} is read at one moment, which splits would not share"
-    source = max(files, key=_bytes)
-    others = sum(_bytes(node) for node in files) - _bytes(source)
+    services = [node for node in plan.sources if isinstance(node.scan, BatchScan)]
+    whole = [node for node in services if isinstance(node.scan, BatchScan) and node.scan.ranges is None]
+    if whole or len(services) > 1:
+        return f"{(whole or services[1:])[0].id} is read at one moment, which splits would not share"
+    source = services[0] if services else max(plan.sources, key=_bytes)
+    others = sum(_bytes(node) for node in plan.sources if node is not source)
     streaming = _streaming(plan, source.id)
     if isinstance(streaming, str):
         return streaming
     if others > FIXED_BYTES:
         return f"every split would read {others} bytes of other sources again"
-    parts = _parts(source, size)
+    if not isinstance(source.scan, FilesScan):
+        return Splits(source.id, streaming)
+    parts = _parts(source.scan, size)
     if len(parts) < 2:
         return f"{source.id} is small enough for one task"
     return Splits(source.id, streaming, parts)
 
 
 def _bytes(node: SourceNode) -> int:
-    assert isinstance(node.scan, FilesScan)
-    return sum(file.size for file in node.scan.files)
+    return sum(file.size for file in node.scan.files) if isinstance(node.scan, FilesScan) else 0
 
 
 # What streams
@@ -151,12 +172,11 @@ def _reads(relation: relations.Relation, tables: set[str]) -> bool:
 # Cutting
 
 
-def _parts(source: SourceNode, size: int) -> tuple[Split, ...]:
-    assert isinstance(source.scan, FilesScan)
+def _parts(scan: FilesScan, size: int) -> tuple[Split, ...]:
     cuts: list[tuple[int, tuple[InputFile, ...], int]] = []
     open_cut = False
-    for number, file in enumerate(source.scan.files):
-        large = source.scan.format == "parquet" and file.size > size
+    for number, file in enumerate(scan.files):
+        large = scan.format == "parquet" and file.size > size
         pieces = list(_pieces(file, size)) if large else []
         if len(pieces) > 1:
             cuts += ((number, (piece,), weight) for piece, weight in pieces)
@@ -167,7 +187,10 @@ def _parts(source: SourceNode, size: int) -> tuple[Split, ...]:
         else:
             cuts.append((number, (file,), file.size))
             open_cut = True
-    return tuple(Split(number, *found) for number, found in enumerate(cuts))
+    return tuple(
+        Split(number, replace(scan, files=files, first_file=first), weight)
+        for number, (first, files, weight) in enumerate(cuts)
+    )
 
 
 def _pieces(file: InputFile, size: int) -> Iterator[tuple[InputFile, int]]:

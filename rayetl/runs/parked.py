@@ -3,7 +3,7 @@
 A split is put through the plan into directories of its own, named by a token. When its files are durable, a
 record of it is linked into place, and whoever links first has done the split; files that no record names are
 nobody's. Run again, a run finds the records of its epoch and does the other splits only. Records speak of
-one layout: the same plan, the same input, cut in the same places.
+one layout: the same plan, the same input, cut in the same places; rows of a service also of the same moment.
 
     state/parked/<epoch>/<layout>/000007.json           the record of a split
     state/parked/<epoch>/<layout>/000007-<token>/       its refused rows
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import orjson
 
-from rayetl.connectors.base import FilesTarget, SpoolTarget, Target
+from rayetl.connectors.base import FilesScan, FilesTarget, SpoolTarget, Target
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.layout import data_files
 from rayetl.engines.base import Engine, Job, Measured, TableFinding
@@ -279,8 +279,9 @@ def _made_durable(directory: Path) -> list[tuple[str, int]]:
 def _layout(plan: Plan, splits: Splits) -> str:
     identities = [(source.id, source.source.identity(source.scan)) for source in plan.sources]
     cuts = [
-        (split.first_file, [(file.path, file.first, file.count) for file in split.files])
+        (split.scan.first_file, [(file.path, file.first, file.count) for file in split.scan.files])
         for split in splits.parts
+        if isinstance(split.scan, FilesScan)
     ]
-    said = repr((plan.fingerprint, sorted(identities), cuts))
+    said = repr((plan.fingerprint, sorted(identities), splits.moment, cuts))
     return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]

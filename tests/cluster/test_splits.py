@@ -29,9 +29,11 @@ from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.engines.base import Job
 from rayetl.engines.polars import PolarsEngine
 from rayetl.errors import CommitConflict, LoadError, QualityAbort, RunError
+from rayetl.model import Model
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
 from rayetl.runs.parked import Parking
+from rayetl.sql.types import Schema
 from tests.cluster.test_ways_in import comparable
 
 N = 4_000
@@ -179,7 +181,8 @@ def test_cuts_cover_every_row_once(inputs: Path, size: int) -> None:
     seen: dict[str, list[tuple[int, int | None]]] = {}
     for number, split in enumerate(splits.parts):
         assert split.number == number
-        for index, file in enumerate(split.files, split.first_file):
+        assert isinstance(split.scan, FilesScan)
+        for index, file in enumerate(split.scan.files, split.scan.first_file):
             assert scan.files[index].path == file.path
             seen.setdefault(file.path, []).append((file.first, file.count))
     assert list(seen) == [file.path for file in scan.files]
@@ -193,7 +196,7 @@ def test_cuts_cover_every_row_once(inputs: Path, size: int) -> None:
 
 def test_work_under_way_is_bounded_by_bytes_and_number() -> None:
     def split(size: int) -> Split:
-        return Split(0, 0, (), size)
+        return Split(0, FilesScan("csv", (), Schema(), Model()), size)
 
     window = Window(bytes=100, parts=3)
     assert window.has_room([], split(500)), "one that is larger than the window goes alone"

@@ -32,14 +32,6 @@ BAD = (0, 17, 2_999, 3_000, N - 1)
 MAKE = "CREATE TABLE t (id bigint, v text CHECK (v <> 'bad'))"
 
 
-@pytest.fixture
-def served(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database that the processes of this machine know as the credential `here`."""
-    for name, value in database.config.items():
-        monkeypatch.setenv(f"RAYETL_CREDENTIAL_HERE__{name.upper()}", str(value))
-    return database
-
-
 def source() -> None:
     ids = pl.int_range(N, eager=True).alias("id")
     texts = ["bad" if row in BAD else f"v{row}" for row in range(N)]
@@ -93,6 +85,22 @@ def test_it_is_the_run_of_this_process(
     assert report.balanced
     assert not list(Path("state-p/parked").glob("*"))
     assert Pipeline.from_dict(config("p")).run().status == "skipped", "one epoch, whatever the runtime"
+
+
+@pytest.mark.parametrize(("split_size", "splits"), [(1, 12), (1 << 30, None)])
+def test_dead_letters_go_into_the_database_too(
+    cluster: str, here: Path, served: Database, split_size: int, splits: int | None
+) -> None:
+    source()
+    served.execute(MAKE)
+    store = {"dead_letter": {"type": "postgres", "credential": "here", "table": "rejects"}}
+    pipeline = Pipeline.from_dict(config("p") | {"resilience": store})
+    report = pipeline.run(runtime="ray", split_size=split_size)
+    assert (report.splits.total if report.splits else None) == splits
+    assert ids(served) == KEPT
+    assert served.rows("SELECT rejects.row FROM rejects ORDER BY 1") == [(row,) for row in BAD]
+    assert pipeline.run(runtime="ray", split_size=split_size).status == "skipped"
+    assert pipeline.dead_letters.list()["letters"].sum() == len(BAD)
 
 
 def test_explain_says_who_holds_the_transaction(here: Path) -> None:

@@ -8,12 +8,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from database_runs import out_of, read, source
 from services.postgres import Database
 
 from rayetl.connectors.postgres.source import PostgresReading
+from rayetl.errors import ConfigError, Retryable
 from rayetl.secrets import Credential
+from rayetl.sql.interop import to_polars
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +164,124 @@ def test_off_this_machine_certificates_are_verified_unless_told_otherwise() -> N
     for here in ("localhost", "127.0.0.1", "::1", "/var/run/postgresql"):
         assert settings(host=here)["sslmode"] == "prefer"
     assert settings(host="10.0.0.1")["sslmode"] == "verify-full"
+
+
+# Ranges
+
+
+def parts(database: Database, column: str, number: int, between: str = "SELECT 1") -> list[pl.DataFrame]:
+    """The rows of every range, while `between` happens after the first of them."""
+    scan = source(database, table="t", split={"column": column, "parts": number}).describe(None)
+    found = []
+    with scan.parts() as ranges:
+        for part in ranges:
+            reading = part.open()
+            none = pl.DataFrame(schema=to_polars(scan.schema))
+            frame = pl.concat([none, *reading.frames(scan.schema.names, None, None)])
+            assert reading.count() == frame.height
+            reading.close()
+            found.append(frame.sort(column, nulls_last=False))
+            database.execute(between)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "cut"),
+    [
+        ("bigint", "VALUES (1), (2), (2), (8), (NULL), (NULL)", [5, 0, 0, 1]),
+        ("bigint", f"VALUES ({-(2**63)}), ({2**63 - 1}), (0), (-1)", [1, 1, 1, 1]),
+        ("smallint", "SELECT seq FROM generate_series(1, 100) AS s(seq)", [25, 25, 25, 25]),
+        ("int", "VALUES (7), (7), (NULL)", [3]),
+        ("int", "VALUES (3), (4)", [1, 1]),
+        ("int", "VALUES (NULL::int), (NULL)", [2]),
+        ("int", "SELECT 1 WHERE false", [0]),
+        ("date", "SELECT DATE '2024-01-01' + seq FROM generate_series(0, 99) AS s(seq)", [25, 25, 25, 25]),
+        ("timestamp", "SELECT TIMESTAMP '1969-12-31 23:59:59.9' + seq * INTERVAL '1 s' FROM generate_series(0, 7) AS s(seq)", [2, 2, 2, 2]),
+        ("timestamptz", "SELECT TIMESTAMPTZ '2024-03-31 00:00+02' + seq * INTERVAL '1 h' FROM generate_series(0, 7) AS s(seq)", [2, 2, 2, 2]),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_every_row_is_in_one_range(database: Database, kind: str, values: str, cut: list[int]) -> None:
+    database.execute(f"CREATE TABLE t (k {kind})", f"INSERT INTO t {values}")
+    found = parts(database, "k", 4)
+    assert [frame.height for frame in found] == cut
+    assert pl.concat(found).rows() == database.rows("SELECT k FROM t ORDER BY k NULLS FIRST")
+
+
+def test_infinite_ends_do_not_stretch_the_ranges(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE t (k date)",
+        "INSERT INTO t SELECT DATE '2024-01-01' + seq FROM generate_series(0, 99) AS s(seq)",
+        "INSERT INTO t VALUES ('infinity'), ('-infinity')",
+    )
+    scan = source(database, table="t", split={"column": "k", "parts": 4}).describe(None)
+    with scan.parts() as ranges:
+        readings = [part.open() for part in ranges]
+    assert [reading.count() for reading in readings] == [26, 25, 25, 26]
+    for reading in readings:
+        reading.close()
+
+
+def test_ranges_are_of_one_moment_whatever_is_written_between_them(filled: Database) -> None:
+    found = parts(filled, "id", 5, f"UPDATE t SET id = (id + {ROWS}) % {2 * ROWS}")
+    assert len(found) == 5
+    assert pl.concat(found)["id"].sort().to_list() == list(range(1, ROWS + 1))
+
+
+def test_a_condition_is_asked_of_a_range_only(filled: Database) -> None:
+    scan = source(filled, table="t", split={"column": "id", "parts": 2}).describe(None)
+    condition = (pl.col("id") <= 10) | (pl.col("id") > ROWS - 20)
+    with scan.parts() as ranges:
+        for part, height in zip(ranges, (10, 20), strict=True):
+            reading = part.open()
+            assert pl.concat(reading.frames(["id"], condition, None)).height == height
+            assert reading.count() == ROWS // 2
+            reading.close()
+
+
+def test_a_moment_that_nobody_holds_any_more_is_asked_for_anew(filled: Database) -> None:
+    scan = source(filled, table="t", split={"column": "id", "parts": 2}).describe(None)
+    with scan.parts() as ranges:
+        pass
+    with pytest.raises(Retryable, match=r"the moment at which .* is read is gone") as told:
+        ranges[0].open()
+    assert told.value.endpoint == f"postgres 127.0.0.1:{filled.port}"
+
+
+def test_partitions_and_materialized_views_are_cut_like_tables(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE p (k int) PARTITION BY RANGE (k)",
+        "CREATE TABLE low PARTITION OF p FOR VALUES FROM (0) TO (50)",
+        "CREATE TABLE high PARTITION OF p DEFAULT",
+        "INSERT INTO p SELECT seq FROM generate_series(0, 99) AS s(seq)",
+        "CREATE MATERIALIZED VIEW t AS TABLE p",
+    )
+    assert [frame.height for frame in parts(database, "k", 2)] == [50, 50]
+    assert out_of(database, table="p", split={"column": "k", "parts": 2}).check() is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "said"),
+    [
+        ({"split": {"column": "idd", "parts": 2}}, ("split", "column"), "no column 'idd' to be cut by (did you mean id?)"),
+        ({"split": {"column": "v", "parts": 2}}, ("split", "column"), "'v' of type string cannot be cut into ranges (integers, dates and timestamps can; here: id)"),
+        ({"split": {"column": "id", "parts": 1}}, ("split", "parts"), "2"),
+        ({"table": None, "query": "SELECT 1 AS id", "split": {"column": "id", "parts": 2}}, (), "`split` is for a `table`"),
+        ({"table": "w", "split": {"column": "id", "parts": 2}}, ("split",), "is a view or foreign table, whose ranges would not be of one moment"),
+    ],
+    ids=range(5),
+)  # fmt: skip
+def test_what_cannot_be_cut_is_refused_at_its_place(
+    database: Database, fields: dict[str, Any], path: tuple[str, ...], said: str
+) -> None:
+    database.execute("CREATE TABLE t (id int, v text, o oid)", "CREATE VIEW w AS TABLE t")
+    given = {name: value for name, value in {"table": "t", **fields}.items() if value is not None}
+    with pytest.raises(ConfigError) as told:
+        out_of(database, **given).check()
+    (problem,) = told.value.problems
+    assert problem.path == ("extract", "rows", *path)
+    assert said in str(problem)
+
+
+def test_one_process_reads_the_table_as_if_it_were_not_cut(filled: Database) -> None:
+    assert out_of(filled, table="t", split={"column": "id", "parts": 3}).run().rows_read == ROWS

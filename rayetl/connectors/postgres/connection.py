@@ -11,7 +11,7 @@ from rayetl.connectors.databases.connection import Connection, DatabaseConnectio
 from rayetl.connectors.databases.faults import Fault, Server
 from rayetl.connectors.postgres.faults import connect_fault, row_fault, statement_fault
 from rayetl.connectors.postgres.naming import literal
-from rayetl.errors import CredentialError, LoadError, RunError, SourceError, Terminal
+from rayetl.errors import CredentialError, LoadError, Retryable, RunError, SourceError, Terminal
 from rayetl.secrets import Credential
 
 if TYPE_CHECKING:
@@ -84,9 +84,19 @@ class PostgresConnection(Connection):
         it sees what the transaction sees that exported it."""
         self.execute(f"BEGIN {characteristics}", "beginning a transaction")
         if snapshot is not None:
-            self.execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}", "beginning a transaction")
+            self._join(snapshot)
         names = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
         self.rows(f"SELECT {names}", "beginning a transaction")
+
+    def _join(self, snapshot: str) -> None:
+        try:
+            self.execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}", "joining a moment")
+        except Terminal as error:
+            raise Retryable(
+                f"the moment at which {self.server} is read is gone: {error.message}",
+                hint="everything is read again at a new one; did somebody end the session that held it?",
+                endpoint=self.server.endpoint,
+            ) from error
 
     def stream(self, query: str, doing: str, batch_bytes: int) -> Iterator[pa.RecordBatch]:
         """The rows of a query in batches of about `batch_bytes`."""

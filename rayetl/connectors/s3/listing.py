@@ -39,6 +39,15 @@ def files_behind(account: S3Account, path: str, options: ListingOptions) -> list
     raise SourceError(f"{what} {path}", hint=f"is it spelled so, and at {account.service}?")
 
 
+def parts_of(account: S3Account, path: str) -> list[InputFile]:
+    """The files of whole epochs that a load has put directly below a prefix, in the order of time; none where
+    there is no such load."""
+    bucket, key = split_key(path)
+    prefix = f"{key.strip('/')}/"
+    names = {str(found["Key"]).removeprefix(prefix): found for found in whole(account, bucket, prefix)}
+    return [_file(account, bucket, names[name]) for name in sorted(names) if name.startswith("part-")]
+
+
 def objects(
     account: S3Account, bucket: str, prefix: str, fault: type[Terminal] = SourceError, **more: Any
 ) -> Iterator[dict[str, Any]]:

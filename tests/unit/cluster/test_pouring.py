@@ -11,11 +11,13 @@ import pytest
 pytest.importorskip("ray", reason="the runtime ray is an extra")
 
 from rayetl.cluster.pouring import Pours
-from rayetl.connectors.base import BatchesTarget, SpoolTarget
+from rayetl.connectors.base import BatchesTarget, FilesScan, SpoolTarget
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars.pouring import sink_spool
+from rayetl.model import Model
 from rayetl.names import BAD, FIELD, ROW, RULE
 from rayetl.plan.splits import Split
+from rayetl.sql.types import Schema
 
 
 class Store(BatchesTarget):
@@ -51,7 +53,7 @@ def spool(place: Path, *ids: int) -> dict[str, Path]:
 
 
 def split(number: int) -> Split:
-    return Split(number, 0, (), 10)
+    return Split(number, FilesScan("csv", (), Schema(), Model()), 10)
 
 
 @pytest.fixture
