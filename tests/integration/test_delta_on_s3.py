@@ -17,9 +17,7 @@ from rayetl.errors import ConfigError, CredentialError, LoadError, RayetlError, 
 
 
 @pytest.fixture
-def lake(
-    bucket: Bucket, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> DeltaOnS3:
+def lake(bucket: Bucket, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeltaOnS3:
     monkeypatch.chdir(tmp_path)
     return DeltaOnS3(bucket, s3_server)
 
