@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import orjson
 
@@ -75,8 +76,8 @@ class DeltaUpkeep(Upkeep):
             wanted = own if retention is None else retention
             if wanted < SHORTEST:
                 raise LoadError(
-                    f"a retention of {format_duration(wanted)} could remove files that a load has just put and "
-                    "not committed yet",
+                    f"a retention of {format_duration(wanted)} could remove files that a load has just put "
+                    "and not committed yet",
                     hint=f"give at least {format_duration(SHORTEST)}",
                 )
             if wanted < own and not shorten:
@@ -102,7 +103,9 @@ def _changes(found: DeltaVersion) -> Iterator[Change]:
         if commit is None:
             return
         actions = [orjson.loads(line) for line in commit.splitlines()]
-        information = next((each["commitInfo"] for each in actions if "commitInfo" in each), {})
+        information: dict[str, Any] = next(
+            (each["commitInfo"] for each in actions if "commitInfo" in each), {}
+        )
         time = datetime.fromtimestamp(information.get("timestamp", 0) / 1000, UTC)
         operation = str(information.get("operation", "unknown"))
         yield told(version, time, operation, Ledger.entry(information))
