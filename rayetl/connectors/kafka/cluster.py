@@ -21,6 +21,9 @@ TRANSACTION = 60.0
 _BATCH = 8_192
 """Messages that are in hand at a time."""
 
+_MOMENT = 0.05
+"""Seconds that a batch may take to fill up."""
+
 _DOWN = ("_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL", "_RESOLVE")
 """What the driver tells beside its calls, and tries on nevertheless."""
 
@@ -119,7 +122,7 @@ class Cluster:
             deadline = time.monotonic() + TRANSACTION + PATIENCE
             while left:
                 found = []
-                for message in self.call(doing, lambda: consumer.consume(_BATCH, timeout=0.5)):
+                for message in self.call(doing, lambda: consumer.consume(_BATCH, timeout=_MOMENT)):
                     self._note(message, left, doing)
                     if message.error() is None and message.value() is not None:
                         found.append((message.key() or b"", message.value()))
