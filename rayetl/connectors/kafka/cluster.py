@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from rayetl.connectors.kafka.faults import Refused, fault
@@ -24,6 +25,10 @@ _BATCH = 8_192
 _MOMENT = 0.05
 """Seconds that a batch may take to fill up."""
 
+_SILENT = logging.getLogger("librdkafka")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
 _DOWN = ("_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL", "_RESOLVE")
 """What the driver tells beside its calls, and tries on nevertheless."""
 
@@ -35,9 +40,10 @@ class Cluster:
 
     def __init__(self, settings: Mapping[str, Any], endpoint: str, credential: Credential | None) -> None:
         self.endpoint = endpoint
-        self._settings, self._credential = settings, credential
+        # What the driver would print is in the errors that are raised.
+        self._settings, self._credential = {**settings, "logger": _SILENT}, credential
         self._told: list[Any] = []
-        self._admin = _driver("admin").AdminClient({**settings, "error_cb": self._told.append})
+        self._admin = _driver("admin").AdminClient({**self._settings, "error_cb": self._told.append})
         self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:
@@ -203,28 +209,46 @@ class Transaction:
         self._cluster.call("beginning a transaction", self._producer.begin_transaction)
         self._open = True
 
-    def send(self, topic: str, key: str, value: str) -> None:
-        """Send a message, perhaps later."""
+    def send(self, topic: str, messages: Iterable[tuple[str, str]]) -> None:
+        """Send messages of a key and a value, perhaps later."""
+        producer, delivered = self._producer, self._delivered
 
         def put() -> None:
-            while True:
-                try:
-                    self._producer.produce(topic, value, key, on_delivery=self._delivered)
-                    return
-                except BufferError:
-                    self._producer.poll(0.1)
+            for key, value in messages:
+                while True:
+                    try:
+                        producer.produce(topic, value, key, on_delivery=delivered)
+                        break
+                    except BufferError:
+                        producer.poll(0.1)
+            producer.poll(0)
 
-        self._cluster.call(f"sending to {topic}", put)
-        self._producer.poll(0)
+        self._served(f"sending to {topic}", put)
 
     def _delivered(self, error: Any, message: Any) -> None:
         del message
         self._refused = self._refused or error
 
+    def _served(self, doing: str, work: Callable[[], T]) -> T:
+        """What `work` gives, during which the driver may tell what became of messages."""
+        try:
+            return self._cluster.call(doing, work)
+        except SystemError:
+            # What ends a producer gets lost in the driver among the answers to its messages.
+            self._ask_for_the_end(doing)
+            raise
+
+    def _ask_for_the_end(self, doing: str) -> None:
+        """Raise what has ended the producer, if that is so."""
+        self._open = False
+        self._cluster.call(doing, lambda: self._producer.abort_transaction(PATIENCE))
+
     def flush(self, doing: str) -> None:
         """Wait until the cluster has all that was sent. Raises what it has against a message."""
-        left = self._producer.flush(PATIENCE)
+        left = self._served(doing, lambda: self._producer.flush(PATIENCE))
         if self._refused is not None:
+            if self._refused.name() == "_PURGE_QUEUE":
+                self._ask_for_the_end(doing)
             raise self._cluster.fault(self._refused, doing)
         if left:
             raise Retryable(

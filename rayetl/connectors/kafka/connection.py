@@ -74,8 +74,6 @@ class UsesKafka(UsesCredential):
         found: dict[str, Any] = {
             "bootstrap.servers": self.brokers,
             "client.id": "rayetl",
-            # What it would print itself is in the errors that are raised.
-            "log_level": 0,
         }
         if self.is_encrypted and self.tls_ca is not None:
             found["ssl.ca.location"] = self.tls_ca

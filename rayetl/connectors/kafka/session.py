@@ -76,9 +76,7 @@ class KafkaSession(LoadSession, BatchesTarget):
         return self
 
     def write(self, rows: pl.DataFrame) -> pl.DataFrame | None:
-        writing = self._writing()
-        for key, value in rows.select(KEY, VALUE).iter_rows():
-            writing.send(self.topic, key, value)
+        self._writing().send(self.topic, rows.select(KEY, VALUE).iter_rows())
         self._bytes += int(rows.estimated_size())
         failpoint("kafka.sent")
         return None
@@ -101,7 +99,7 @@ class KafkaSession(LoadSession, BatchesTarget):
                 "bytes": self._bytes,
                 "seconds": seconds,
             }
-            writing.send(self.store.epochs, self._mark(self.epoch.key), json.dumps(mark))
+            writing.send(self.store.epochs, [(self._mark(self.epoch.key), json.dumps(mark))])
             writing.flush("entering the epoch")
             failpoint("kafka.marked")
             try:
