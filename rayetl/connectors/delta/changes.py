@@ -35,7 +35,7 @@ _TOLD = (Column(KIND, STRING), Column(VERSION, LONG), Column(TIME, TIMESTAMP))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Range(Model):
+class Changes(Model):
     """Versions of a table, both ends among them."""
 
     from_version: int = Field(ge=0, description="The first version whose changes are read.", examples=[12])
@@ -122,7 +122,7 @@ def _commits(end: DeltaVersion, versions: range) -> list[_Commit]:
         oldest -= 1
     there = f"`from_version: {oldest}`" if oldest in versions else "a version that is still to come"
     raise SourceError(
-        f"the log of the Delta table {end.place.path} was cleaned: it does not go back to version {versions[0]}",
+        f"the log of the Delta table {end.place.path} does not go back to version {versions[0]} any more",
         hint=f"begin with {there}, after reading the table itself as it was before",
     )
 
@@ -181,11 +181,12 @@ def _assert_feed(path: str, states: Sequence[_State]) -> None:
             if since is not None
             else f"set {FEED} of the table to true for the versions to come, or read it without `changes`",
         )
-    if mapped := next((each for each in states if each.configuration.get(MAPPING, "none") != "none"), None):
-        raise SourceError(
-            f"the Delta table {path} maps its columns to other names in version {mapped.version}, which rayetl "
-            f"does not read ({MAPPING})"
-        )
+    for state in states:
+        if state.configuration.get(MAPPING, "none") != "none":
+            raise SourceError(
+                f"the Delta table {path} maps its columns to other names in version {state.version} "
+                f"({MAPPING}); rayetl does not read such rows"
+            )
 
 
 def _assert_same_columns(path: str, states: Sequence[_State], end: DeltaVersion) -> None:

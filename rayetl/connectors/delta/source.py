@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from rayetl.connectors.base import FilesScan, InputFile, Scan
-from rayetl.connectors.delta.changes import Feed, Range
+from rayetl.connectors.delta.changes import Changes, Feed
 from rayetl.connectors.delta.place import DeltaPlace
 from rayetl.connectors.delta.table import DataFile, DeltaVersion
 from rayetl.connectors.formats.options import ParquetOptions
@@ -41,7 +41,7 @@ class DeltaSource(UsesS3, LakeSource):
         default=None, ge=0, description="Read this version; by default the newest one.", examples=[12]
     )
 
-    changes: Range | None = Field(
+    changes: Changes | None = Field(
         default=None,
         description="Read the rows that these versions changed, from the table's change data feed, with the "
         "columns `_change_type` (insert, update_preimage, update_postimage, delete), `_commit_version` and "
