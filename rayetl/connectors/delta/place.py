@@ -72,6 +72,7 @@ class DeltaPlace(ABC):
     def inputs(self, paths: Sequence[str]) -> list[InputFile | OSError]:
         """Files of the table as a scan reads them, or why one of them cannot be read."""
 
+    @abstractmethod
     def blame(self, fault: type[Terminal], error: Exception) -> None:
         """Raise what is wrong with the place itself, as far as something is, after the library has failed."""
 
@@ -123,6 +124,9 @@ class Directory(DeltaPlace):
     def inputs(self, paths: Sequence[str]) -> list[InputFile | OSError]:
         return [_input(path) for path in paths]
 
+    def blame(self, fault: type[Terminal], error: Exception) -> None:
+        """Nothing: what is wrong with a directory the library says itself."""
+
 
 def _input(path: str) -> InputFile | OSError:
     try:
@@ -141,7 +145,9 @@ class Bucket(DeltaPlace):
 
     @property
     def searched(self) -> str:
-        return f"there is no object below {self.path}/{LOG}/: is it spelled so, and at {self.account.service}?"
+        return (
+            f"there is no object below {self.path}/{LOG}/: is it spelled so, and at {self.account.service}?"
+        )
 
     def may_hold(self, fault: type[Terminal]) -> bool:
         return next(self._names(f"{LOG}/", fault, MaxKeys=1), None) is not None
@@ -167,7 +173,7 @@ class Bucket(DeltaPlace):
         given = {
             "aws_access_key_id": keys.access_key.reveal(),
             "aws_secret_access_key": keys.secret_key.reveal(),
-            "aws_session_token": keys.token and keys.token.reveal(),
+            "aws_session_token": keys.token.reveal() if keys.token else None,
             "aws_region": keys.region,
             "aws_endpoint_url": self.account.endpoint,
             "aws_virtual_hosted_style_request": _flag(not self.account.is_path_style),
@@ -229,7 +235,9 @@ class Bucket(DeltaPlace):
             ) from error
 
 
-_PASSING = re.compile(r"\b(?:408|429|5\d\d) [A-Z]|error sending request|timed out|connection (?:closed|reset)")
+_PASSING = re.compile(
+    r"\b(?:408|429|5\d\d) [A-Z]|error sending request|timed out|connection (?:closed|reset)"
+)
 """By what the library's errors tell that trying again may help: they have no other sign than their text."""
 
 _PAINT, _CAUSE = re.compile(r"\x1b\[\d*m"), "\u21b3"

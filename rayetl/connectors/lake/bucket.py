@@ -1,7 +1,7 @@
 """A table below a prefix of a bucket: its files are staged on this machine and sent.
 
-Before an attempt sends files it notes their names below the table, so that any machine can take them back once
-another attempt has committed the epoch. Nobody sees them before: readers ask the table's log.
+Before an attempt sends files it notes their names below the table, so that any machine can take them back
+once another attempt has committed the epoch. Nobody sees them before: readers ask the table's log.
 
     _rayetl/<load>/00000002-9f3c01ab.json    what the attempt 9f3c01ab at the epoch after number 2 sends
 """

@@ -45,7 +45,7 @@ def parts_of(account: S3Account, path: str) -> list[InputFile]:
     bucket, key = split_key(path)
     prefix = f"{key.strip('/')}/"
     names = {str(found["Key"]).removeprefix(prefix): found for found in whole(account, bucket, prefix)}
-    return [_file(account, bucket, names[name]) for name in sorted(names) if name.startswith("part-")]
+    return [stored(account, bucket, names[name]) for name in sorted(names) if name.startswith("part-")]
 
 
 def objects(
