@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rayetl.connectors.iceberg.catalogs import local
 from rayetl.connectors.iceberg.table import schema_of
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -55,7 +54,8 @@ class Reader:
 
         if task.delete_files or task.file.file_format != "PARQUET":
             return False
-        footer = pq.read_schema(local(task.file.file_path))
+        with self.table.io.new_input(task.file.file_path).open() as file:
+            footer = pq.read_schema(file)
         version = self.table.metadata.format_version
         try:
             found = pyarrow_to_schema(footer, self.table.name_mapping(), False, version)

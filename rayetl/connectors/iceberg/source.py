@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ from pydantic import Field, model_validator
 
 from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Reading, Scan, Source
 from rayetl.connectors.formats.options import ParquetOptions
-from rayetl.connectors.iceberg.catalogs import local
 from rayetl.connectors.iceberg.connection import IcebergConnection, Opened
 from rayetl.connectors.iceberg.predicates import FileConditions
 from rayetl.connectors.iceberg.reading import Reader
@@ -70,8 +68,8 @@ class IcebergSource(IcebergConnection, Source):
         at = self._snapshot(found.table)
         moment = Moment.of(found.table, at)
         tasks = sorted(moment.tasks(), key=lambda task: str(task.file.file_path))
-        files = tuple(_input(self.table, task) for task in tasks)
         with ThreadPoolExecutor(8) as threads:
+            files = tuple(threads.map(lambda task: _input(opened, task), tasks))
             plain = all(threads.map(moment.reader.is_plain, tasks))
         if plain:
             return FilesScan("parquet", files, moment.reader.schema, ParquetOptions(), "fail")
@@ -114,16 +112,15 @@ class IcebergSource(IcebergConnection, Source):
         return fingerprint(scan.files) if isinstance(scan, FilesScan) else str(getattr(scan, "named", ""))
 
 
-def _input(table: str, task: FileScanTask) -> InputFile:
-    path = local(task.file.file_path)
+def _input(opened: Opened, task: FileScanTask) -> InputFile:
     try:
-        status = os.stat(path)
+        return opened.shelves.look(task.file.file_path)
     except OSError as error:
         raise SourceError(
-            f"the Iceberg table {table} names the file {path}, which cannot be read: {error.strerror}",
+            f"the Iceberg table {opened.connection.table} names the file {error.filename}, which cannot be "
+            f"read: {error.strerror}",
             hint="somebody removed it without the table's knowledge; restore it or read another snapshot",
         ) from error
-    return InputFile(path, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
