@@ -119,7 +119,7 @@ class _Object(_Placed, InputFile):
     def open(self, seekable: bool = True) -> InputStream:
         """The object as it is now, fetched in ranges."""
         del seekable
-        return self.shelves.look(self.address).open()  # type: ignore[return-value]
+        return self.shelves.look(self.address).open()
 
 
 class _NewObject(_Placed, OutputFile):
