@@ -29,6 +29,9 @@ from rayetl.records import dataclass
 _SHELVES = "rayetl.shelves"
 """The property of a catalog that holds its `Shelves`."""
 
+_RECORDS = (".json", ".avro")
+"""What the names of metadata files, manifests and their lists end with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shelves:
@@ -52,12 +55,20 @@ class Shelves:
             path = local(location)
             status = os.stat(path)
             return Listed(path, status.st_size, status.st_mtime_ns)
+        # Its first byte, because what is wrong with a request for nothing but the head, no service says.
+        _, found = self.content(address, Range="bytes=0-0")
+        bucket, key = split_key(address)
+        size = found["ContentRange"].rpartition("/")[2]
+        return stored(self.account, bucket, {**found, "Key": key, "Size": size})
+
+    def content(self, address: str, **more: Any) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of an object, and all else of the answer. Raises `FileNotFoundError` and what the
+        account raises."""
         bucket, key = split_key(address)
         try:
-            found = self.call("head_object", f"looking at {address}", address)
+            return self.account.content(f"reading {address}", self.fault, Bucket=bucket, Key=key, **more)
         except Missing:
             raise FileNotFoundError(2, "there is no such object", address) from None
-        return stored(self.account, bucket, {**found, "Key": key, "Size": found["ContentLength"]})
 
     def call(self, operation: str, doing: str, address: str, **more: Any) -> dict[str, Any]:
         """Ask the service about an object; see `S3Account.call`."""
@@ -117,8 +128,11 @@ class _Object(_Placed, InputFile):
     """An object that is read."""
 
     def open(self, seekable: bool = True) -> InputStream:
-        """The object as it is now, fetched in ranges."""
+        """The object as it is now: records of the table at once, as the library reads them, and rows in
+        ranges."""
         del seekable
+        if self.address.endswith(_RECORDS):
+            return io.BytesIO(self.shelves.content(self.address)[0])
         return self.shelves.look(self.address).open()
 
 
@@ -130,9 +144,9 @@ class _NewObject(_Placed, OutputFile):
         return _Object(self.shelves, self.address)
 
     def create(self, overwrite: bool = False) -> OutputStream:
-        """See `OutputFile`."""
-        if not overwrite and self.exists():
-            raise FileExistsError(17, "there is such an object", self.address)
+        """See `OutputFile`. Nothing is there yet: each attempt at a commit gives its files names of their
+        own."""
+        del overwrite
         return _Sent(self)
 
 
