@@ -12,6 +12,7 @@ from rayetl.connectors.iceberg.connection import IcebergConnection, TableS3Setti
 from rayetl.connectors.iceberg.cutting import Cut
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.staging import DERIVED
+from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.connectors.s3.settings import S3LoadSettings
 from rayetl.errors import Problem
 from rayetl.model import OneOrMany
@@ -94,6 +95,11 @@ class IcebergLoad(IcebergConnection, LakeLoad):
             field = schema.get(cut.column)
             if field is not None and (reason := cut.unfit(self.stored(field.type))):
                 yield Problem("load.partition", f"the table {reason}", ("partition_by", index))
+
+    def upkeep(self) -> Upkeep:
+        from rayetl.connectors.iceberg.upkeep import IcebergUpkeep
+
+        return IcebergUpkeep(self)
 
     def open(self, epoch: Epoch, schema: Schema) -> LoadSession:
         from rayetl.connectors.iceberg.session import IcebergSession
