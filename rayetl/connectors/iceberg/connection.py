@@ -59,7 +59,12 @@ class IcebergConnection(UsesCredential):
         return value
 
     @model_validator(mode="after")
-    def _s3_where_it_can_be(self) -> Self:
+    def _keys_where_they_open_something(self) -> Self:
+        if self.credential is not None and self.catalog.file is not None:
+            raise ValueError(
+                "`credential` opens nothing: the catalog is a file. The keys of a bucket stand in `s3`: "
+                f"`s3: {{credential: {self.credential}}}`"
+            )
         if self.s3 is not None and self.catalog.is_in_bucket is False:
             raise ValueError(
                 "`s3` is for tables on S3, and the catalog's `warehouse` is a directory of this machine"
