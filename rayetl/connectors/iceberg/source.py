@@ -61,7 +61,7 @@ class IcebergSource(IcebergConnection, LakeSource):
         tasks = sorted(moment.tasks(), key=lambda task: str(task.file.file_path))
         with ThreadPoolExecutor(8) as threads:
             files = tuple(threads.map(lambda task: _input(opened, task), tasks))
-            plain = all(threads.map(moment.reader.is_plain, tasks))
+            plain = all(threads.map(moment.reader.is_plain, tasks, files))
         if plain:
             return FilesScan("parquet", files, moment.reader.schema, ParquetOptions(), "fail")
         named = f"{found.table.metadata.table_uuid}:{at}"
