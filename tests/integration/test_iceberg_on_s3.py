@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from iceberg_deletes import delete_rows
 from lakes import IcebergOnS3, numbers
 from services.iceberg_rest import IcebergRest
 from services.postgres import Database
@@ -185,6 +186,18 @@ def test_a_table_of_another_program_under_its_name_for_s3(lake: IcebergOnS3) -> 
     lake.load(numbers(2, 4), mode="upsert", keys="id")
     assert sorted(lake.read()["id"]) == [1, 2, 3, 4]
     assert sorted(lake.seen()["id"]) == [1, 2, 3, 4]
+
+
+def test_what_only_the_library_can_read(lake: IcebergOnS3) -> None:
+    """Rows that were deleted by position, and a column that was renamed."""
+    lake.load(numbers(1, 2, 3), mode="append", key="a")
+    delete_rows(lake.table(), {1: [1]})
+    with lake.table().update_schema() as change:
+        change.rename_column("v", "w")
+    assert sorted(lake.read().rows()) == [(1, "v1"), (3, "v3")]
+    assert lake.read(snapshot=lake.table().snapshots()[0].snapshot_id)["id"].to_list() == [1, 2, 3]
+    lake.load(numbers(3, 4).rename({"v": "w"}), mode="upsert", keys="id")
+    assert sorted(lake.seen().rows()) == [(1, "v1"), (3, "v3"), (4, "v4")]
 
 
 # What fails
