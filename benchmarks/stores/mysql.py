@@ -23,10 +23,10 @@ COLUMNS = (
     "id bigint, k int, small smallint, price decimal(12,2), ratio double, flag bool, name varchar(40), "
     "note varchar(60), day date, at datetime(6)"
 )
-VALUES = f"""
+VALUES = """
 SELECT seq, seq % 1000, seq % 100, (seq % 99999) / 100, seq * 0.1e0, seq % 2, concat('name ', seq % 5000),
        repeat('x', seq % 40), '2024-01-01' + INTERVAL (seq % 365) DAY, '2024-01-01' + INTERVAL seq SECOND
-  FROM seq_1_to_{ROWS}
+  FROM seq_1_to_{rows}
 """
 CSV = "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY ''"
 
@@ -37,7 +37,7 @@ class Jobs:
     def __init__(self, database: MariaDatabase, directory: Path) -> None:
         self._database = database
         self._directory = directory
-        database.execute(f"CREATE TABLE source ({COLUMNS})", f"INSERT INTO source {VALUES}")
+        database.execute(f"CREATE TABLE source ({COLUMNS})", f"INSERT INTO source {VALUES.format(rows=ROWS)}")
 
     def read(self) -> tuple[Callable[[], object], Callable[[], object]]:
         """MariaDB to Parquet; by hand an unbuffered cursor, 100,000 rows at a time into a file."""
