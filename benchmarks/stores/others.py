@@ -52,13 +52,14 @@ def spark(job: str, place: Place, out: Path) -> Callable[[], object]:
 
     session = (
         SparkSession.builder.master("local[*]")
-        .config("spark.jars", str(out / "driver.jar"))
+        .config("spark.driver.extraClassPath", str(out / "driver.jar"))
         .config("spark.driver.memory", "3g")
         .config("spark.ui.enabled", "false")
         .getOrCreate()
     )
     url = f"jdbc:postgresql://{place['host']}:{place['port']}/{place['database']}?reWriteBatchedInserts=true"
     named = {"url": url, "user": place["user"], "password": place["password"], "fetchsize": "10000"}
+    named["driver"] = "org.postgresql.Driver"
     ranges = {"partitionColumn": "id", "lowerBound": "1", "upperBound": str(ROWS), "numPartitions": "2"}
 
     def run() -> None:
