@@ -209,7 +209,7 @@ class Pipeline:
     def _places(self) -> dict[str, str]:
         """The paths that a run writes to, by what goes there."""
         paths = {f"the load {place}": load.directory() for place, load in enumerate(self.config.load, 1)}
-        letters, state = self.config.resilience.dead_letter.path, self.config.state
+        letters, state = self.config.resilience.dead_letter.directory(), self.config.state
         others = {"the dead letters": letters, "the reports": state}
         return {purpose: path for purpose, path in (paths | others).items() if path is not None}
 

@@ -13,9 +13,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from services.databases import DatabaseServer, SqlDatabase
+from services.kafka import Kafka
 from services.mariadb import MariaDatabase, Mariadb
 from services.postgres import Database, Postgres
-from services.s3 import Account, Bucket, S3Server
+from services.s3 import Account, Bucket, S3Server, keep, login_again
 from services.spark_host import SparkHost
 
 # No test looks for credentials where the person who runs it keeps some.
@@ -98,6 +99,15 @@ def nowhere(request: pytest.FixtureRequest) -> SqlDatabase:
 
 
 @pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """The Kafka broker of this process: with pytest-xdist, one for each worker."""
+    broker = Kafka()
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
 def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
     """Spark on Ray in a process beside this one, started by its first run."""
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))
@@ -121,10 +131,18 @@ def s3_account(s3_server: S3Server) -> Account:
 
 
 @pytest.fixture
+def other(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """A second account, whose keys are the credential `other`."""
+    account = s3_server.account()
+    keep(monkeypatch, "other", **account.fields)
+    yield account
+    login_again()
+
+
+@pytest.fixture
 def bucket(s3_account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A fresh bucket of the test's own; its keys are the credential `lake`."""
-    for name, value in s3_account.fields.items():
-        monkeypatch.setenv(f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value)
+    keep(monkeypatch, "lake", **s3_account.fields)
     yield s3_account.bucket()
     s3_account.server.mend()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from rayetl.connectors.base import Epoch
-from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetterFiles
+from rayetl.connectors.dead_letter_files import DeadLetterFiles
+from rayetl.connectors.dead_letters import DEAD_LETTER
 from rayetl.secrets.keyring import with_new_key
 from rayetl.sql.interop import to_polars
 
@@ -49,11 +50,7 @@ def write(frame: pl.LazyFrame, directory: Path, name: str, encrypt: str | None) 
     """Seconds and bytes of one epoch of letters, committed."""
     store = DeadLetterFiles(path=str(directory / name), encrypt=encrypt).of("p")
     begun = time.perf_counter()
-    session = store.open(Epoch("p", "rejects", "k", "r"))
-    session.begin()
-    rows = store.write(session, [frame])
-    session.commit(rows)
-    assert rows == ROWS
+    store.write(Epoch("p", "rejects", "k", "r"), [frame], ROWS)
     return time.perf_counter() - begun, sum(
         path.stat().st_size for path in (directory / name).rglob("*.parquet")
     )

@@ -19,9 +19,10 @@ from pydantic_core import CoreSchema, core_schema
 
 from rayetl.config.document import ONLY_SOURCE
 from rayetl.config.engines import EngineChoice
-from rayetl.connectors import LOADS, SOURCES
+from rayetl.connectors import LETTER_STORES, LOADS, SOURCES
 from rayetl.connectors.base import Load, Source
-from rayetl.connectors.dead_letters import DeadLetterFiles
+from rayetl.connectors.dead_letter_files import DeadLetterFiles
+from rayetl.connectors.dead_letters import DeadLetterStore
 from rayetl.connectors.places import LocalPath
 from rayetl.contracts import Share
 from rayetl.model import Identifier, Model, OneOrMany
@@ -40,9 +41,11 @@ def _one_of(models: tuple[type[Model], ...]) -> Any:
 if TYPE_CHECKING:
     AnySource = Source
     AnyLoad = Load
+    AnyStore = DeadLetterStore
 else:
     AnySource = _one_of(SOURCES)
     AnyLoad = _one_of(LOADS)
+    AnyStore = _one_of(LETTER_STORES)
 
 AnyStep = Annotated[Verb | ValidateStep, Field(discriminator="type")]
 """Every step that a config may have."""
@@ -74,6 +77,23 @@ def _many(value: object) -> object:
     return {ONLY_SOURCE: value} if is_one else value
 
 
+class FilesByDefault:
+    """Beside the type of a dead letter store: one without a `type` is of files."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_of_files, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        # Where `type` decides between models it has to be given, which it has not here.
+        return {name: value for name, value in handler(schema).items() if name != "discriminator"}
+
+
+def _of_files(value: object) -> object:
+    return {"type": "files", **value} if isinstance(value, Mapping) else value
+
+
 def _known_zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -98,10 +118,14 @@ class Resilience(Model):
         examples=[{"failure_threshold": 5, "reset_timeout": "30s"}],
     )
 
-    dead_letter: DeadLetterFiles = Field(
+    dead_letter: Annotated[AnyStore, FilesByDefault()] = Field(
         default_factory=DeadLetterFiles,
-        description="The store that takes every refused row with its reasons and its place in the source.",
-        examples=[{"type": "files", "path": "out/rejects"}],
+        description="The store that takes every refused row with its reasons and its place in the source; "
+        "without a `type` it is `files`.",
+        examples=[
+            {"type": "files", "path": "out/rejects"},
+            {"type": "postgres", "credential": "warehouse", "table": "ops.rejects"},
+        ],
     )
 
 

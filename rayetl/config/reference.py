@@ -20,10 +20,8 @@ from pydantic.fields import FieldInfo
 
 from rayetl.config.models import PipelineConfig
 from rayetl.config.schema import json_schema
-from rayetl.config.shape import Shape, choices, describe, shape_of, spellings, type_tags
-from rayetl.connectors.base import Load, Source
+from rayetl.config.shape import Shape, choices, describe, noun_of, shape_of, spellings, type_tags
 from rayetl.model import format_duration
-from rayetl.steps.base import Step
 
 PAGE = "config.md"
 SCHEMA = "rayetl.schema.json"
@@ -119,9 +117,8 @@ def _inside(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _heading(model: type[BaseModel]) -> str:
     tags = type_tags(model)
-    for base, noun in ((Source, "source"), (Step, "step"), (Load, "load")):
-        if issubclass(model, base) and tags:
-            return f"{noun} `{tags[0]}`"
+    if tags and (noun := noun_of(model)):
+        return f"{noun} `{tags[0]}`"
     return "pipeline" if model is PipelineConfig else model.__name__
 
 

@@ -18,6 +18,7 @@ from typing_extensions import TypeAliasType
 
 from rayetl.config.faults import nearest, quoted
 from rayetl.connectors.base import Load, Source
+from rayetl.connectors.dead_letters import DeadLetterStore
 from rayetl.errors import ConfigPath
 from rayetl.model import OneOrMany
 from rayetl.quality import ValidateStep
@@ -56,7 +57,13 @@ _PLURALS = {
     "any value": "values",
     "text": "texts",
 }
-_PARTS = ((Source, "source"), (Step, "step"), (ValidateStep, "step"), (Load, "load"))
+_PARTS = (
+    (Source, "source"),
+    (Step, "step"),
+    (ValidateStep, "step"),
+    (Load, "load"),
+    (DeadLetterStore, "dead letter store"),
+)
 _SEQUENCES = (list, tuple, set, frozenset, Sequence)
 _MAPPINGS = (dict, Mapping)
 

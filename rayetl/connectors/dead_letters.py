@@ -1,33 +1,29 @@
-"""The dead letter store on files: every refused record with its reasons and its place in the source.
+"""What every dead letter store does: keep refused records with their reasons and their place in the source.
 
-Below `<path>/<pipeline>/`, `rejects` holds the letters as Parquet and `replayed` the ids that were run
-again. Both are loads of their own, committed by the protocol of all files loads, so that an epoch's
-rejects exist exactly once and a replay counts once.
+A store keeps two kinds of rows: the letters, and the ids of those that were run again. Both are committed
+like the rows of a load, so that an epoch's letters exist exactly once and a replay counts once; letters are
+durable before the loads of their run commit.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field as ConfigField
-
-from rayetl.connectors.base import Epoch, LoadResult
-from rayetl.connectors.commit import DirectorySession
-from rayetl.connectors.files_load import FilesLoad
-from rayetl.connectors.places import LocalPath
-from rayetl.connectors.sealed_parquet import scan_sealed, sealed_with, write_sealed
-from rayetl.errors import SourceError
-from rayetl.model import Identifier, Model
-from rayetl.secrets.keyring import Keyring
+from rayetl.connectors.base import BatchesTarget, Epoch, Load, LoadResult, LoadSession, Target
+from rayetl.errors import LoadError, SourceError, Terminal
+from rayetl.lazy import lazily
+from rayetl.model import Model
+from rayetl.names import BAD
+from rayetl.records import dataclass
 from rayetl.sql.types import BINARY, LONG, STRING, TIMESTAMP, ArrayType, Field, Schema, StructType
 
 if TYPE_CHECKING:
     import polars as pl
+else:
+    pl = lazily("polars")
 
 REASON = StructType(tuple(Field(name, STRING) for name in ("rule", "kind", "field", "reason")))
 
@@ -52,10 +48,23 @@ DEAD_LETTER = Schema(
 """One refused record. `record` is the source's own bytes, or the row as JSON (`record_format` says which);
 `row` counts from 0 in `file`; `time` is when it was refused."""
 
-GROUP = 50_000
-"""Letters in a row group, which is held in memory whole until it is packed."""
 
-REPLAYED = Schema((Field("id", STRING, nullable=False), Field("epoch", STRING, nullable=False)))
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the two kinds of rows that a store keeps."""
+
+    name: str
+    schema: Schema
+
+
+LETTERS = Part("rejects", DEAD_LETTER)
+REPLAYED = Part(
+    "replayed", Schema((Field("id", STRING, nullable=False), Field("epoch", STRING, nullable=False)))
+)
+"""The letters that were run again, each with the epoch that did so."""
+
+_BATCH = 8_192
+"""Letters that are handed to a service at a time."""
 
 
 def digest(*names: str) -> str:
@@ -66,15 +75,11 @@ def digest(*names: str) -> str:
 def row_ids(row: pl.Expr, origin: pl.Expr) -> pl.Expr:
     """The ids of letters by row number and `digest` of the origin, as in `12-3f2a...`: the same record
     refused at the same step has the same id in every run."""
-    import polars as pl
-
     return pl.format("{}-{}", row, origin)
 
 
 def content_ids(record: pl.Expr, pipeline: str, step: str) -> pl.Expr:
     """The ids of letters whose records have no place: equal records have the same id."""
-    import polars as pl
-
     begun = hashlib.sha256("\x1f".join((pipeline, step, "")).encode())
 
     def ids(records: pl.Series) -> pl.Series:
@@ -89,68 +94,94 @@ def _continued(begun: hashlib._Hash, content: bytes) -> str:
     return whole.hexdigest()[:24]
 
 
-class DeadLetterFiles(Model):
-    """Keeps refused records in Parquet files."""
+class DeadLetterStore(Model):
+    """Where refused rows are kept."""
 
-    type: Literal["files"] = ConfigField(default="files", description="The kind of store.")
-    path: LocalPath = ConfigField(
-        default=".rayetl/rejects",
-        min_length=1,
-        description="The directory; one below it for each pipeline.",
-        examples=["out/rejects"],
-    )
+    type: str
 
-    encrypt: Identifier | None = ConfigField(
-        default=None,
-        description="Name of the credential whose current key encrypts the refused records; `rayetl vault "
-        "new-key NAME` makes one. Older keys in it open what was encrypted with them.",
-        examples=["rejects_key"],
-    )
-
+    @abstractmethod
     def of(self, pipeline: str) -> DeadLetters:
         """The letters of one pipeline."""
-        return DeadLetters(pipeline, Path(self.path) / quote(pipeline, safe=" "), self.encrypt)
+
+    def directory(self) -> str | None:
+        """The directory of this machine that letters are put into, if there is one."""
+        return None
+
+    @abstractmethod
+    def is_place_of(self, load: Load, pipeline: str) -> bool:
+        """Whether the rows of `load` would go where the letters of the pipeline are."""
 
 
-class DeadLetters:
-    """The stored rejects of one pipeline, below `directory`; `encrypt` names the keys that new records are
-    encrypted with."""
+class DeadLetters(ABC):
+    """The stored rejects of one pipeline. `endpoint` is the service that keeps them, as errors and circuit
+    breakers name it; `None` for files of this machine."""
 
-    def __init__(self, pipeline: str, directory: Path, encrypt: str | None = None) -> None:
+    def __init__(self, pipeline: str, endpoint: str | None) -> None:
         self.pipeline = pipeline
-        self._encrypt = encrypt
-        self._rejects = directory / "rejects"
-        self._replayed = directory / "replayed"
+        self.endpoint = endpoint
 
-    def assert_ready(self) -> None:
-        """Raise what would keep letters from being written: `CredentialError` for a key that is not there."""
-        self._ring()
+    @abstractmethod
+    def assert_ready(self, epoch: Epoch) -> None:
+        """Raise what would keep the letters of an epoch from being written: `CredentialError`, `LoadError`,
+        `CommitConflict` and `Retryable`."""
 
-    def _ring(self) -> Keyring | None:
-        return None if self._encrypt is None else Keyring.find(self._encrypt)
+    @abstractmethod
+    def _open(self, part: Part, epoch: Epoch) -> LoadSession:
+        """A session that appends rows of a part."""
 
-    def open(self, epoch: Epoch) -> DirectorySession:
-        """A session for the rejects of one epoch: stage Parquet of `DEAD_LETTER` rows, then commit."""
-        return _append(self._rejects, epoch, DEAD_LETTER)
+    @abstractmethod
+    def _fill(self, target: Target, part: Part, frames: Iterable[pl.LazyFrame]) -> int:
+        """Put frames with the columns of `part` into the target of a session; how many rows that were."""
 
-    def write(self, session: DirectorySession, frames: Iterable[pl.LazyFrame]) -> int:
-        """Stage frames of `DEAD_LETTER` rows, a file each, in a session that has begun; returns how many
-        rows. Frames are streamed: how much memory that takes does not depend on how many rows they have."""
-        import polars as pl
+    @abstractmethod
+    def _scan(self, part: Part) -> pl.LazyFrame:
+        """All rows of a part, in the order of time."""
 
-        from rayetl.sql.interop import to_polars
+    def write(self, epoch: Epoch, frames: Iterable[pl.LazyFrame], rows: int) -> None:
+        """Store frames of `DEAD_LETTER` rows durably, once for the epoch. They are streamed: how much memory
+        that takes does not depend on how many rows they have.
 
-        rows, types, ring = 0, to_polars(DEAD_LETTER), self._ring()
-        for index, frame in enumerate(frames):
-            path = Path(session.target.directory, f"{index:08d}.parquet")
-            typed = frame.select(DEAD_LETTER.names).cast(types)  # type: ignore[arg-type]
-            if ring is not None:
-                rows += write_sealed(path, typed, "record", ring, GROUP)
-                continue
-            # Records are most of a letter, and seldom read: the fastest level packs them nearly as well.
-            typed.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP)
-            rows += pl.scan_parquet(path).select(pl.len()).collect().item()
-        return rows
+        Raises `SourceError` where they are not `rows` in all, and what a load raises; nothing is stored then.
+        """
+        session = self._open(LETTERS, epoch)
+        if session.committed() is None:
+            self._commit(session, LETTERS, frames, rows)
+
+    def mark_replayed(self, ids: Iterable[str], epoch: Epoch) -> LoadResult:
+        """Record that `epoch` took these letters up again; calling it twice changes nothing.
+
+        Raises `CommitConflict` and `LoadError` like any load.
+        """
+        session = self._open(REPLAYED, epoch)
+        if done := session.committed():
+            return done
+        marks = pl.LazyFrame({"id": sorted(set(ids))}, schema={"id": pl.String})
+        rows = marks.select(pl.len()).collect().item()
+        return self._commit(session, REPLAYED, [marks.with_columns(epoch=pl.lit(epoch.key))], rows)
+
+    def _commit(
+        self, session: LoadSession, part: Part, frames: Iterable[pl.LazyFrame], rows: int
+    ) -> LoadResult:
+        target = session.begin()
+        if target is None:
+            raise RuntimeError("an append always has something to do")
+        try:
+            written = self._fill(target, part, frames)
+            if written != rows:
+                raise SourceError(
+                    f"{rows} rows were refused, but the records of {written} were found again",
+                    hint="did an input change during the run? nothing was committed; run again",
+                )
+        except pl.exceptions.PolarsError as fault:
+            session.abort()
+            raise Terminal(
+                f"the dead letters could not be written: {str(fault).splitlines()[0]}",
+                hint="nothing was committed; see to the place of the dead letters and run again",
+            ) from fault
+        except BaseException:
+            session.abort()
+            raise
+        return session.commit(rows)
 
     def read(
         self,
@@ -162,25 +193,23 @@ class DeadLetters:
     ) -> pl.LazyFrame:
         """The letters with those ids, of that run and step; `pending` leaves out what was replayed. The
         column `replayed` (BOOLEAN) says what was."""
-        import polars as pl
-
-        done = _scan(self._replayed, REPLAYED).select("id").unique().with_columns(replayed=pl.lit(True))
-        letters = _scan(self._rejects, DEAD_LETTER).unique("id", keep="last", maintain_order=True)
-        letters = letters.join(done, on="id", how="left", maintain_order="left")
-        letters = letters.with_columns(pl.col("replayed").fill_null(False))
-        if ids is not None:
-            letters = letters.filter(pl.col("id").is_in(list(ids)))
+        letters = self._found(pl.lit(True) if ids is None else pl.col("id").is_in(list(ids)))
         if run is not None:
             letters = letters.filter(pl.col("run") == run)
         if step is not None:
             letters = letters.filter(pl.col("step") == step)
         return letters.filter(~pl.col("replayed")) if pending else letters
 
+    def _found(self, narrowed: pl.Expr) -> pl.LazyFrame:
+        """The last letter of each id, of ids for which `narrowed` is TRUE."""
+        done = self._scan(REPLAYED).select("id").unique().with_columns(replayed=pl.lit(True))
+        letters = self._scan(LETTERS).filter(narrowed).unique("id", keep="last", maintain_order=True)
+        letters = letters.join(done, on="id", how="left", maintain_order="left")
+        return letters.with_columns(pl.col("replayed").fill_null(False))
+
     def list(self) -> pl.DataFrame:
         """How many letters there are, and how many were replayed, by run, step, rule and reason. A letter
         with several reasons counts under each."""
-        import polars as pl
-
         reasons = self.read().explode("reasons").unnest("reasons")
         groups = reasons.group_by("run", "step", "rule", "field", "reason")
         counts = groups.agg(letters=pl.len(), replayed=pl.col("replayed").sum(), last=pl.col("time").max())
@@ -188,9 +217,7 @@ class DeadLetters:
 
     def show(self, letter: str) -> dict[str, Any]:
         """One letter, by its id or the unmistakable beginning of it. Raises `SourceError`."""
-        import polars as pl
-
-        found = self.read().filter(pl.col("id").str.starts_with(letter)).head(2).collect()
+        found = self._found(pl.col("id").str.starts_with(letter)).head(2).collect()
         if found.height != 1:
             what = "several dead letters begin" if found.height else "no dead letter begins"
             raise SourceError(
@@ -199,40 +226,36 @@ class DeadLetters:
             )
         return found.row(0, named=True)
 
-    def mark_replayed(self, ids: Iterable[str], epoch: Epoch) -> LoadResult:
-        """Record that `epoch` took these letters up again; calling it twice changes nothing.
 
-        Raises `CommitConflict` and `LoadError` like any load.
-        """
-        import polars as pl
-
-        session = _append(self._replayed, epoch, REPLAYED)
-        if done := session.committed():
-            return done
-        target = session.begin()
-        if target is None:
-            raise RuntimeError("an append always has something to do")
-        marks = pl.DataFrame({"id": sorted(set(ids))}, schema={"id": pl.String})
-        marks = marks.with_columns(epoch=pl.lit(epoch.key))
-        marks.write_parquet(Path(target.directory, "0.parquet"))
-        return session.commit(marks.height)
+def as_text(column: str) -> pl.Expr:
+    """Reasons as a JSON text, for stores without lists of structs."""
+    text = pl.struct(pl.col(column).alias("_")).struct.json_encode()
+    return text.str.strip_prefix('{"_":').str.strip_suffix("}").alias(column)
 
 
-def _append(directory: Path, epoch: Epoch, schema: Schema) -> DirectorySession:
-    load = FilesLoad.model_validate({"type": "files", "path": str(directory), "mode": "append"})
-    return load.open_directory(epoch, schema)
+def as_reasons(column: str) -> pl.Expr:
+    """Reasons from what `as_text` made of them."""
+    from rayetl.sql.interop import polars_type
+
+    return pl.col(column).str.json_decode(polars_type(ArrayType(REASON)))
 
 
-def _scan(directory: Path, schema: Schema) -> pl.LazyFrame:
-    import polars as pl
+def pour(target: BatchesTarget, frames: Iterable[pl.LazyFrame]) -> int:
+    """Stream frames into a service to their end; how many rows they had. Raises `LoadError` for a letter that
+    the service refuses: it has nowhere else to go."""
+    rows = 0
+    for frame in frames:
+        for batch in frame.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            rows += batch.height
+            _refuse(target.write(batch))
+    _refuse(target.finish())
+    return rows
 
-    from rayetl.sql.interop import to_polars
 
-    types = to_polars(schema)
-    files = sorted(directory.glob("part-*.parquet"))
-    # In the order of their names, which is that of time: of two letters the later one is kept.
-    scans = [
-        scan_sealed(list(group), "record", types) if sealed else pl.scan_parquet(list(group), schema=types)
-        for sealed, group in groupby(files, lambda path: sealed_with(path) is not None)
-    ]
-    return pl.concat(scans) if scans else pl.LazyFrame(schema=types)
+def _refuse(refused: pl.DataFrame | None) -> None:
+    if refused is not None and refused.height:
+        raise LoadError(
+            f"the store of the dead letters refuses {refused.height} of them, the first because: "
+            f"{refused[BAD][0]}",
+            hint="nothing was committed; see to the store and run again",
+        )

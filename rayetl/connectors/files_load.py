@@ -9,10 +9,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rayetl.connectors.base import Epoch, FilesTarget, Load, LoadSession
+from rayetl.connectors.base import Epoch, FilesTarget, LoadSession
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
-from rayetl.connectors.places import S3, FilePath, is_on_s3, split_key
-from rayetl.connectors.s3.settings import S3LoadSettings, UsesS3
+from rayetl.connectors.places import FilePath, is_on_s3
+from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, Model, OneOrMany, Size
@@ -83,7 +83,7 @@ class WriteOptions(Model):
         return value
 
 
-class FilesLoad(UsesS3, Load):
+class FilesLoad(LoadsHereOrToS3):
     """Writes Parquet, CSV, JSON lines or Avro files into a directory of this machine or a prefix on S3."""
 
     type: Literal["files"]
@@ -125,25 +125,6 @@ class FilesLoad(UsesS3, Load):
         description="The Avro schema that loaded rows must satisfy.",
         examples=["schemas/daily.avsc"],
     )
-    s3: S3LoadSettings | None = Field(
-        default=None,
-        description="The service of an `s3://` path, and how files are protected there; by default AWS. "
-        "`credential` names the keys, by default those that AWS's own tools find on this machine.",
-        examples=[{"endpoint": "https://minio.example.com:9000", "encryption": "AES256"}],
-    )
-
-    @model_validator(mode="after")
-    def _known_place(self) -> Self:
-        self.assert_places([self.path])
-        if is_on_s3(self.path) and not self._prefix:
-            raise ValueError(
-                f"a load needs a prefix of its own in the bucket, as {self.path.rstrip('/')}/daily"
-            )
-        return self
-
-    @property
-    def _prefix(self) -> str:
-        return split_key(self.path)[1].strip("/")
 
     @model_validator(mode="after")
     def _known_codec(self) -> Self:
@@ -195,25 +176,13 @@ class FilesLoad(UsesS3, Load):
             Problem("load.type", f"{self.format} cannot hold the column {name!r} of type {kind}", (), hint)
         ]
 
-    def location(self) -> str | None:
-        return f"{S3}{split_key(self.path)[0]}/{self._prefix}" if is_on_s3(self.path) else super().location()
-
-    def directory(self) -> str | None:
-        return (self.s3 or S3LoadSettings()).staging if is_on_s3(self.path) else self.path
-
-    def endpoint(self) -> str | None:
-        return self.account.service if is_on_s3(self.path) else None
-
     def open(self, epoch: Epoch, schema: Schema) -> LoadSession:
         if not is_on_s3(self.path):
             return self.open_directory(epoch, schema)
         from rayetl.connectors.s3.session import S3Session
-        from rayetl.connectors.s3.target import S3Target
 
-        settings = self.s3 or S3LoadSettings()
-        place = S3Target(self.account, split_key(self.path)[0], self._prefix, settings.protection)
-        target, count = self._target(schema), count_rows(self.format)
-        return S3Session(epoch, self.mode, target, count, self._suffix, place, settings.staging)
+        target, count, staging = self._target(schema), count_rows(self.format), self.settings.staging
+        return S3Session(epoch, self.mode, target, count, self._suffix, self.bucket, staging)
 
     def open_directory(self, epoch: Epoch, schema: Schema) -> DirectorySession:
         """As `open`, for a load into a directory of this machine."""

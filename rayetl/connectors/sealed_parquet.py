@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rayetl.connectors.base import InputFile
+from rayetl.connectors.scanning import scan
 from rayetl.errors import CredentialError, SourceError
 from rayetl.secrets.keyring import Keyring
 from rayetl.secrets.vault.document import bytes_of, text_of
@@ -47,65 +49,58 @@ def write_sealed(path: Path, frame: pl.LazyFrame, column: str, ring: Keyring, gr
     return rows
 
 
-def sealed_with(path: Path) -> str | None:
+def sealed_with(file: Path | InputFile) -> str | None:
     """Credential and id of the key that a file needs, as `reject_key/k1`; `None` if it needs none."""
     import pyarrow.parquet as pq
 
-    mark = (pq.read_schema(path).metadata or {}).get(_MARK)
+    mark = (pq.read_schema(_source(file)).metadata or {}).get(_MARK)
     return None if mark is None else mark.decode()
 
 
-def scan_sealed(paths: Sequence[Path], column: str, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """The rows of such files. Keys are looked up only where `column` is asked for; then reading raises
-    `CredentialError` for one that is not there."""
-    from polars.io.plugins import register_io_source
+def scan_sealed(
+    files: Sequence[Path | InputFile], column: str, schema: Mapping[str, pl.DataType]
+) -> pl.LazyFrame:
+    """The rows of files, sealed ones and others. Keys are looked up only where `column` is asked for; then
+    reading raises `CredentialError` for one that is not there."""
 
-    def batches(
-        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        del size
-        wanted = list(schema) if columns is None else columns
-        others = [] if predicate is None else predicate.meta.root_names()
-        names = list(dict.fromkeys([*wanted, *others])) or list(schema)[:1]
-        left = rows
-        for path in paths:
-            for frame in _read(path, names, column in names):
-                typed = frame.cast({name: schema[name] for name in names})
-                kept = typed if predicate is None else typed.filter(predicate)
-                kept = kept if left is None else kept.head(left)
-                left = None if left is None else left - kept.height
-                yield kept.select(wanted)
-                if left == 0:
-                    return
+    def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
+        del predicate
+        for file in files:
+            yield from _read(file, columns, column in columns)
 
-    return register_io_source(batches, schema=schema, is_pure=True)
+    return scan(read, schema)
 
 
-def _read(path: Path, columns: list[str], opened: bool) -> Iterator[pl.DataFrame]:
+def _source(file: Path | InputFile) -> Any:
+    return file if isinstance(file, Path) else file.open()
+
+
+def _read(file: Path | InputFile, columns: list[str], opened: bool) -> Iterator[pl.DataFrame]:
     import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    properties = _opened(path) if opened else None
+    properties = _opened(file) if opened else None
     try:
-        with pq.ParquetFile(path, decryption_properties=properties) as file:
-            for batch in file.iter_batches(_MORSEL, columns=columns):
+        with pq.ParquetFile(_source(file), decryption_properties=properties) as parquet:
+            for batch in parquet.iter_batches(_MORSEL, columns=columns):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)
                 yield frame.select(columns)
     except (pa.ArrowException, OSError) as error:
+        path = file if isinstance(file, Path) else file.path
         raise SourceError(
             f"the dead letters in {path} are damaged: {str(error).splitlines()[0]}",
             hint="put back a copy of the file; the other files of the store are not touched by this",
         ) from error
 
 
-def _opened(path: Path) -> Any:
+def _opened(file: Path | InputFile) -> Any:
     from pyarrow.parquet import encryption
 
-    name = sealed_with(path)
+    name = sealed_with(file)
     if name is None:
-        raise SourceError(f"{path} does not say which key it is encrypted with")
+        return None
     ring = Keyring.find(name.rpartition("/")[0])
     ring.key(name.rpartition("/")[2])
     return _factory(ring).file_decryption_properties(_connection(), encryption.DecryptionConfiguration())

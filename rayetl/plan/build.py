@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlErro
 from rayetl.names import PREFIX, ROW
 from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.fingerprint import fingerprint
-from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
+from rayetl.plan.graph import DEAD_LETTER, Graph, LoadDraft, SourceDraft, StepDraft, build_graph
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
 from rayetl.plan.warnings import warnings_of
@@ -52,7 +52,7 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
     graph = _graph(config)
     compiler = _Compiler(graph, config.time_zone, found)
     compiler.run()
-    problems = [*graph.problems, *compiler.problems]
+    problems = [*graph.problems, *compiler.problems, *_letters_in_loads(config, graph.loads)]
     if problems:
         raise ConfigError(sorted(_distinct(problems), key=_place))
     plan = Plan(
@@ -64,7 +64,7 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
         fingerprint="",
     )
     mark = fingerprint(plan, {draft.id: draft.step for draft in graph.steps})
-    return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph))
+    return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph, config.resilience.dead_letter))
 
 
 def _graph(config: PipelineConfig) -> Graph:
@@ -376,3 +376,13 @@ def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
             problems.append(
                 Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
             )
+
+
+def _letters_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
+    """Dead letters in the place of a load would be among its rows, and wait for its commit for ever."""
+    store = config.resilience.dead_letter
+    for draft in loads:
+        if store.is_place_of(draft.load, config.name):
+            message = f"the dead letters would go where `{draft.id}` puts its rows, {draft.load.location()}"
+            place = next(name for name in ("table", "path") if hasattr(store, name))
+            yield Problem("plan", message, (*DEAD_LETTER, place), f"give them a {place} of their own")

@@ -14,6 +14,9 @@ from rayetl.steps.fragments import nearest
 RESERVED = frozenset({"rejects"})
 """The id under which dead letters are committed."""
 
+DEAD_LETTER = ("resilience", "dead_letter")
+"""Where a config names the store of dead letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceDraft:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from rayetl.connectors.dead_letters import DeadLetterStore
 from rayetl.errors import ConfigPath, Problem
-from rayetl.plan.graph import Graph, StepDraft
+from rayetl.plan.graph import DEAD_LETTER, Graph, StepDraft
 from rayetl.plan.nodes import Plan
 from rayetl.secrets.naming import UsesCredential
 from rayetl.steps.deduplicate import Deduplicate
 from rayetl.steps.rows import Limit, Sort
 
 
-def warnings_of(plan: Plan, graph: Graph) -> tuple[Problem, ...]:
+def warnings_of(plan: Plan, graph: Graph, letters: DeadLetterStore) -> tuple[Problem, ...]:
     """Inputs and steps that nothing reads, steps whose result is up to chance, and secrets in the config."""
     read = graph.readers()
     checked = {step.id for step in plan.steps if step.checked is not None}
@@ -27,6 +28,7 @@ def warnings_of(plan: Plan, graph: Graph) -> tuple[Problem, ...]:
         found.extend(_in_clear(source.source, source.id, source.path))
     for load in graph.loads:
         found.extend(_in_clear(load.load, load.id, load.path))
+    found.extend(_in_clear(letters, "dead_letter", DEAD_LETTER))
     return tuple(found)
 
 

@@ -121,7 +121,7 @@ class Run:
 
     def _attempt(self) -> None:
         lease = f"{self.id}-{self.retries}"
-        with guarded(self.circuits, endpoints(self.plan), self.breaker, lease):
+        with guarded(self.circuits, endpoints(self.plan, self.dead_letters), self.breaker, lease):
             self._recognise()
             if self.targets:
                 self._stage()
@@ -165,7 +165,8 @@ class Run:
         return Epoch(self.plan.name, load, self.key, self.id)
 
     def _stage(self) -> None:
-        self.dead_letters.assert_ready()
+        with at_step(REJECTS):
+            self.dead_letters.assert_ready(self._epoch(REJECTS))
         try:
             self._refused_rows.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -189,7 +190,7 @@ class Run:
     def _commit(self) -> None:
         assert self.measured is not None
         if any(self.measured.refused[node] for node in self.measured.rejects):
-            with self.stage("rejects"):
+            with self.stage("rejects"), at_step(REJECTS):
                 self.refused = rejects.write(
                     self.plan, self.measured, self.dead_letters, self._epoch(REJECTS), self.places
                 )
@@ -291,9 +292,10 @@ class Run:
         )
 
 
-def endpoints(plan: Plan) -> list[str]:
+def endpoints(plan: Plan, letters: DeadLetters) -> list[str]:
     """The services that a plan reads from and writes to, each once, in a fixed order."""
     found = {node.source.endpoint() for node in plan.sources} | {node.load.endpoint() for node in plan.loads}
+    found.add(letters.endpoint)
     return sorted(endpoint for endpoint in found if endpoint is not None)
 
 

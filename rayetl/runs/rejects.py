@@ -16,11 +16,9 @@ from typing import Any
 import polars as pl
 
 from rayetl.connectors.base import Epoch, FilesScan
-from rayetl.connectors.commit import DirectorySession
 from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
 from rayetl.engines.base import Measured
-from rayetl.errors import SourceError, Terminal
 from rayetl.names import BAD, FIELD, PREFIX, RECORD, ROW, ROW_BITS, RULE
 from rayetl.observability.report import RejectReason
 from rayetl.plan.checks import contract_of
@@ -89,33 +87,8 @@ def write(
         _refused(plan, node, parts) for node, parts in measured.rejects.items() if measured.refused[node]
     ]
     rows = sum(measured.refused[node] for node in measured.rejects)
-    session = store.open(epoch)
-    if session.committed() is None:
-        _commit(
-            session, store, [letters for each in refused for letters in _all(plan, each, epoch, places)], rows
-        )
+    store.write(epoch, (letters for each in refused for letters in _all(plan, each, epoch, places)), rows)
     return Written(rows, _counted(refused))
-
-
-def _commit(session: DirectorySession, store: DeadLetters, letters: list[pl.LazyFrame], rows: int) -> None:
-    session.begin()
-    try:
-        written = store.write(session, letters)
-        if written != rows:
-            raise SourceError(
-                f"{rows} rows were refused, but the records of {written} were found again",
-                hint="did an input change during the run? nothing was committed; run again",
-            )
-    except pl.exceptions.PolarsError as fault:
-        session.abort()
-        raise Terminal(
-            f"the dead letters could not be written: {str(fault).splitlines()[0]}",
-            hint="nothing was committed; see to the place of the dead letters and run again",
-        ) from fault
-    except BaseException:
-        session.abort()
-        raise
-    session.commit(rows)
 
 
 def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:

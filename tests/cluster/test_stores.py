@@ -87,6 +87,22 @@ def test_it_is_the_run_of_this_process(
     assert Pipeline.from_dict(config("p")).run().status == "skipped", "one epoch, whatever the runtime"
 
 
+@pytest.mark.parametrize(("split_size", "splits"), [(1, 12), (1 << 30, None)])
+def test_dead_letters_go_into_the_database_too(
+    cluster: str, here: Path, served: Database, split_size: int, splits: int | None
+) -> None:
+    source()
+    served.execute(MAKE)
+    store = {"dead_letter": {"type": "postgres", "credential": "here", "table": "rejects"}}
+    pipeline = Pipeline.from_dict(config("p") | {"resilience": store})
+    report = pipeline.run(runtime="ray", split_size=split_size)
+    assert (report.splits.total if report.splits else None) == splits
+    assert ids(served) == KEPT
+    assert served.rows("SELECT rejects.row FROM rejects ORDER BY 1") == [(row,) for row in BAD]
+    assert pipeline.run(runtime="ray", split_size=split_size).status == "skipped"
+    assert pipeline.dead_letters.list()["letters"].sum() == len(BAD)
+
+
 def test_explain_says_who_holds_the_transaction(here: Path) -> None:
     source()
     for size, head in ((1, "runtime ray: 12 splits of rows"), (1 << 30, "runtime ray: one task, because")):

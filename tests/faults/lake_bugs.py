@@ -101,7 +101,7 @@ def _cleared_without_a_look(kind: str) -> None:
 
     def careless(self: Any) -> None:
         for directory in self._attempts.glob("[0-9]*-*"):
-            staging.Attempt(self.root, directory, self.data).unlink()
+            staging.Attempt(self.shelf, directory, self.data).take_back()
         fence(self)
 
     staging.Staging.fence = careless  # type: ignore[method-assign]
@@ -128,7 +128,7 @@ def _check_then_append(kind: str) -> None:
     real = delta_writing.write
 
     def write(load: Any, found: Any, *rest: Any) -> None:
-        real(load, delta_session.DeltaVersion.open(load.path, LoadError), *rest)
+        real(load, delta_session.DeltaVersion.open(load.place, LoadError), *rest)
 
     delta_session.write = write
 

@@ -60,6 +60,7 @@ class LakeWork:
     log: str = ""
     socket: str = ""
     bug: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def rows_of(work: LakeWork) -> list[tuple[str, str, int]]:
@@ -71,7 +72,7 @@ def run(work: LakeWork, start_at: float = 0.0) -> None:
     if work.bug:
         plant(work.kind, work.bug)
     if not work.lock:
-        Lock.acquire = classmethod(lambda cls, path, run: cls(path, -1))  # type: ignore[assignment, method-assign]
+        Lock.acquire = classmethod(lambda cls, path, run, target=None: cls(path, -1))  # type: ignore[assignment, method-assign]
     time.sleep(max(0.0, start_at - time.time()))
     sys.exit(attempt(work))
 
@@ -80,6 +81,7 @@ def attempt(work: LakeWork) -> int:
     """Load the epoch, and say by a code how it went."""
     os.environ["RAYETL_FAILPOINT"], os.environ["RAYETL_FAILPOINT_LOG"] = work.arm, work.log
     os.environ["RAYETL_FAILPOINT_SOCKET"] = work.socket
+    os.environ.update(work.environment)
     failpoints.rearm()
     try:
         return _loaded(work)

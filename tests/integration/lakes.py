@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+from services.s3 import Bucket, S3Server
 
 from rayetl import Pipeline
 from rayetl.observability.report import RunReport
@@ -57,6 +59,36 @@ class Lake:
     def remove_a_file(self) -> None:
         """Take a data file away without the table's knowledge."""
         next(Path("lake").glob("part-*.parquet")).unlink()
+
+
+class DeltaOnS3(Lake):
+    """A Delta table in a bucket."""
+
+    def __init__(self, bucket: Bucket, server: S3Server) -> None:
+        self.bucket = bucket
+        path = f"{bucket.url}/lake"
+        self.settings = {  # type: ignore[misc]
+            "type": "delta",
+            "path": path,
+            "credential": "lake",
+            "s3": {"endpoint": server.endpoint},
+        }
+        self.name = f"Delta table {path}"
+
+    def seen(self) -> pl.DataFrame:
+        """What is in the bucket, copied out of it."""
+        from deltalake import DeltaTable
+
+        shutil.rmtree("copy", ignore_errors=True)
+        for key in self.bucket.keys("lake/", hidden=True):
+            path = Path("copy", key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.bucket.get(key))
+        return pl.from_arrow(DeltaTable("copy/lake").to_pyarrow_table())  # type: ignore[return-value]
+
+    def remove_a_file(self) -> None:
+        found = next(key for key in self.bucket.keys("lake/") if "/part-" in key)
+        self.bucket.client.delete_object(Bucket=self.bucket.name, Key=found)
 
 
 class IcebergLake(Lake):

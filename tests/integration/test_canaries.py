@@ -204,6 +204,25 @@ def test_a_row_that_the_store_refuses_is_kept_without_the_secret(world: World) -
     world.assert_silent(watch)
 
 
+def test_a_dead_letter_store_in_a_database_shows_no_secret(world: World) -> None:
+    watch, path = Watch(), config(world, "password", "token")
+    document = json.loads(path.read_text())
+    server = {name: document["extract"]["s"][name] for name in ("type", "host", "port", "database")}
+    for place in ("environment", "aws", "inline"):
+        table = f"canary_{place}.rejects"
+        for passwords, code, told in (("password", 0, "2 rejected"), ("wrong", 1, "refuses the user")):
+            found = world.put(place, world.canaries[f"{passwords} of {place}"].text)
+            document["name"] = f"letters_{place}_{passwords}"
+            document["load"] = {"type": "files", "path": f"out_{place}", "mode": "append"}
+            document["resilience"]["dead_letter"] = {**server, **found, "table": table}
+            path.write_text(json.dumps(document))
+            ended, said = world.run(watch, "run", str(path), "--debug", "--log-level", "debug")
+            assert (ended, told in said) == (code, True), said
+            shown = world.run(watch, "dlq", "show", str(path), "--debug")
+            assert (shown[0], told in shown[1]) == (code, passwords == "wrong"), shown[1]
+    world.assert_silent(watch)
+
+
 def test_runs_on_mariadb_show_no_secret(world: World, mariadb_server: Mariadb) -> None:
     good = world.canaries["password of file"].text.replace("\\", "\\\\").replace("'", "''")
     mariadb_server.superuser.execute(
@@ -298,12 +317,16 @@ def test_runs_on_s3_show_no_secret(world: World, s3_account: Account, bucket: Bu
         "name": "canary_s3",
         "extract": {**there, "path": f"{bucket.url}/in/*.csv", "schema": "k INT"},
         "load": {**there, "path": f"{bucket.url}/out", "mode": "append"},
-        "resilience": {"retry": {"max_attempts": 1}, "dead_letter": {"type": "files", "path": "rejects"}},
+        "resilience": {
+            "retry": {"max_attempts": 1},
+            "dead_letter": {**there, "path": f"{bucket.url}/letters"},
+        },
     }
     (world.home / "config.yaml").write_text(json.dumps(document))
     watch, path = Watch(), str(world.home / "config.yaml")
     code, said = world.run(watch, "run", path, "--log-level", "debug", "--report", "report.html", **keys)
     assert (code, "2 loaded · 1 rejected" in said) == (0, True), said
+    assert world.run(watch, "dlq", "show", path, "--debug", **keys)[0] == 0
     s3_account.server.break_down("PUT", "out/", status=403, code="AccessDenied", times=100)
     code, said = world.run(watch, "run", path, "--force", "--debug", **keys)
     assert (code, "AccessDenied" in said, "Traceback" in said) == (1, True, True), said

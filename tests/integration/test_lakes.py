@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import EVERY_TYPE, IcebergLake, Lake, numbers
+from lakes import EVERY_TYPE, DeltaOnS3, IcebergLake, Lake, numbers
 
 from rayetl import Pipeline
 from rayetl.errors import ConfigError, LoadError
 
 
-@pytest.fixture(params=[Lake, IcebergLake], ids=["delta", "iceberg"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(params=["delta", "delta on S3", "iceberg"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.chdir(tmp_path)
-    return request.param()
+    if request.param == "delta on S3":
+        return DeltaOnS3(request.getfixturevalue("bucket"), request.getfixturevalue("s3_server"))
+    return IcebergLake() if request.param == "iceberg" else Lake()
 
 
 def test_every_type_comes_back_as_it_was(lake: Lake) -> None:

@@ -9,7 +9,7 @@ import pickle
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import fastavro
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from services.s3 import Account, Bucket, S3Server
+from services.s3 import Account, Bucket, S3Server, keep, login_again
 
 from rayetl import Pipeline
 from rayetl.connectors.base import FilesScan
@@ -396,26 +396,6 @@ def test_a_service_that_is_not_there_is_said_so(bucket: Bucket, source: Make) ->
 
 
 # Accounts
-
-
-def keep(monkeypatch: pytest.MonkeyPatch, name: str, **fields: str) -> None:
-    for field, value in fields.items():
-        monkeypatch.setenv(f"RAYETL_CREDENTIAL_{name.upper()}__{field.upper()}", value)
-
-
-@pytest.fixture
-def other(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """A second account, whose keys are the credential `other`."""
-    account = s3_server.account()
-    keep(monkeypatch, "other", **account.fields)
-    yield account
-    login_again()
-
-
-def login_again() -> None:
-    from rayetl.connectors.s3 import account
-
-    account._CLIENTS.clear()
 
 
 def test_two_accounts_work_at_the_same_time_and_see_their_own(

@@ -87,6 +87,17 @@ def test_the_same_as_on_polars_and_recognised_by_it(here: Path, spark_host: Spar
     assert report["diffs"] == []
 
 
+def test_dead_letters_go_into_a_database(here: Path, spark_host: SparkHost, database: Database) -> None:
+    # The password is the config's own: the process of the session was started before the database was made.
+    store = {"type": "postgres", **database.config, "table": "rejects"}
+    made = config(resilience={"dead_letter": store})
+    assert spark_host.run(made)["status"] == "done"
+    assert loaded() == GOOD
+    assert database.value("SELECT count(*) FROM rejects") == ROWS // 10 + 1
+    assert spark_host.run(made)["status"] == "skipped"
+    assert database.value("SELECT count(DISTINCT id) FROM rejects") == ROWS // 10 + 1
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_files_are_read_alike(here: Path, spark_host: SparkHost, form: str) -> None:
     report = spark_host.run(parity.of_format(form) | {"engine": SPARK}, parity=True)

@@ -16,7 +16,7 @@ _SETTINGS = {
     "bind-address": "127.0.0.1",
     "local-infile": "1",
     # The tests stop processes, never the machine, so nothing needs to reach the disk.
-    "innodb-flush-log-at-trx-commit": "0",
+    "innodb-flush-log-at-trx-commit": "2",
     "innodb-flush-method": "nosync",
     "innodb-buffer-pool-size": "256M",
     "skip-name-resolve": "1",

@@ -213,6 +213,19 @@ class S3Server(Service):
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
 
+def keep(monkeypatch: Any, name: str, **fields: str) -> None:
+    """Put fields of a credential into the environment of a test."""
+    for field_name, value in fields.items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_{name.upper()}__{field_name.upper()}", value)
+
+
+def login_again() -> None:
+    """Forget the clients of this process, which have looked their keys up."""
+    from rayetl.connectors.s3 import account
+
+    account._CLIENTS.clear()
+
+
 def _error(environ: dict[str, Any], start: Callable[..., Any], status: int, code: str) -> Iterable[bytes]:
     text = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
     is_role = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"]) == ("POST", "/", "")

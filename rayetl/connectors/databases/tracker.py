@@ -67,19 +67,19 @@ class Tracker(ABC):
         where another load of this run does: each would wait for the other's rows for ever.
         """
         epoch, target = self.epoch, str(self.target)
-        if not self._lock(connection, epoch.pipeline, epoch.load, target):
+        if not self.lock(connection, epoch.pipeline, epoch.load, target):
             raise CommitConflict(
                 f"another run of {epoch.pipeline} has been loading into {target} for more than {WAIT} s",
                 hint=f"run again when it has ended; who it is: {self._who()}",
             )
-        if not self._lock(connection, epoch.run, target):
+        if not self.lock(connection, epoch.run, target):
             raise LoadError(
                 f"two loads of this run write into {target}",
                 hint="bring their rows together in a union step, and load them once",
             )
 
     @abstractmethod
-    def _lock(self, connection: Connection, *names: str) -> bool:
+    def lock(self, connection: Connection, *names: str) -> bool:
         """Take the lock that stands for `names`; `False` where that lasts longer than `WAIT` seconds."""
 
     @abstractmethod

@@ -66,11 +66,15 @@ class Ledger:
 
     @staticmethod
     def _entries(found: DeltaVersion) -> Iterator[Entry]:
-        """What the newest commits say of the epochs that they hold."""
-        for commit in found.table.history(LOOK_BACK):
-            if INFORMATION in commit:
-                entry = Entry(**orjson.loads(commit[INFORMATION]))
-                yield replace(entry, rows=_merged(commit, entry.rows))
+        """What the newest commits say of the epochs that they hold, as far as they are not cleaned."""
+        for version in range(found.version, max(found.version - LOOK_BACK, -1), -1):
+            commit = found.place.commit(version)
+            if commit is None:
+                return
+            for action in map(orjson.loads, commit.splitlines()):
+                if INFORMATION in (information := action.get("commitInfo", {})):
+                    entry = Entry(**orjson.loads(information[INFORMATION]))
+                    yield replace(entry, rows=_merged(information, entry.rows))
 
     def entered(self, entry: Entry) -> deltalake.CommitProperties:
         """What makes a commit the one of this epoch. It is tried once: whoever commits in between has to be

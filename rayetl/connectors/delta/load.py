@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from rayetl.connectors.base import Epoch, LoadSession
 from rayetl.connectors.lake.load import LakeLoad, is_nested
-from rayetl.connectors.places import LocalPath
+from rayetl.connectors.places import FilePath
+from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany
 from rayetl.sql.types import BINARY, TIMESTAMP, Schema
+
+if TYPE_CHECKING:
+    from rayetl.connectors.delta.place import DeltaPlace
 
 _FORBIDDEN = " ,;{}()\n\t="
 """Characters that no column of a table without column mapping may have in its name (Delta's protocol)."""
 
 
-class DeltaLoad(LakeLoad):
-    """Writes into a Delta table of this machine's file system. Rows and the record of their epoch become
-    visible in one commit of the table's log."""
+class DeltaLoad(LakeLoad, LoadsHereOrToS3):
+    """Writes into a Delta table of this machine or of S3. Rows and the record of their epoch become visible
+    in one commit of the table's log."""
 
     kind: ClassVar[str] = "Delta"
 
     type: Literal["delta"]
-    path: LocalPath = Field(
+    path: FilePath = Field(
         min_length=1,
-        description="The directory of the table. It is made from the columns of the rows if there is none.",
-        examples=["lake/daily"],
+        description="The directory of the table, or `s3://bucket/prefix`. The table is made from the columns "
+        "of the rows if there is none.",
+        examples=["lake/daily", "s3://lake/daily"],
     )
     partition_by: Annotated[tuple[ColumnName, ...], OneOrMany()] = Field(
         default=(),
@@ -39,6 +44,13 @@ class DeltaLoad(LakeLoad):
     @property
     def name(self) -> str:
         return self.path
+
+    @property
+    def place(self) -> DeltaPlace:
+        """Where the table lies."""
+        from rayetl.connectors.delta.place import DeltaPlace
+
+        return DeltaPlace.of(self.path, self.account, self.settings.protection)
 
     def check(self, schema: Schema) -> Sequence[Problem]:
         return [

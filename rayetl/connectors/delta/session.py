@@ -9,12 +9,14 @@ from dataclasses import replace
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.delta.ledger import Ledger
 from rayetl.connectors.delta.load import DeltaLoad
-from rayetl.connectors.delta.table import DeltaVersion, told
+from rayetl.connectors.delta.table import DeltaVersion
 from rayetl.connectors.delta.writing import write
+from rayetl.connectors.lake.bucket import staging
 from rayetl.connectors.lake.load import KEYED
 from rayetl.connectors.lake.session import LakeSession
 from rayetl.connectors.lake.staging import Attempt, StagedFile, Staging
 from rayetl.connectors.lake.version import Entry
+from rayetl.connectors.places import is_on_s3
 from rayetl.errors import LoadError
 from rayetl.records import dataclass
 
@@ -30,13 +32,15 @@ class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
         return Ledger(self.epoch)
 
     def _place(self) -> Staging:
+        if is_on_s3(self.load.path):
+            return staging(self.load.bucket, self.load.settings.staging, self.epoch)
         return Staging.of(self.load.path, self.epoch)
 
     def _told(self) -> AbstractContextManager[None]:
-        return told(self.load.path, LoadError)
+        return self.load.place.told(LoadError)
 
     def _now(self) -> DeltaVersion | None:
-        return DeltaVersion.open(self.load.path, LoadError)
+        return DeltaVersion.open(self.load.place, LoadError)
 
     def _number(self, found: DeltaVersion | None) -> int:
         return self._ledger.number(found)
@@ -48,15 +52,9 @@ class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
         return self._ledger.holder(found, number)
 
     def _assert_ours(self) -> None:
-        root = self._staging.root
-        if root.exists() and not root.is_dir():
-            raise LoadError(f"{root} is a file; a Delta table is a directory", hint="choose another path")
-        if (root / "_delta_log").is_dir() or self._staging.has_attempts():
-            return
-        others = [path.name for path in root.glob("*") if not path.name.startswith(("_", "."))]
-        if others:
+        if not self._staging.has_attempts() and (other := self.load.place.stranger()) is not None:
             raise LoadError(
-                f"{root} holds files that belong to no Delta table, as {others[0]}",
+                f"{self.load.path} holds files that belong to no Delta table, as {other}",
                 hint="choose an empty directory or one that does not exist",
             )
 
@@ -71,13 +69,15 @@ class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
         return found is not None and self.load.mode in KEYED
 
     def _target(self, attempt: Attempt) -> FilesTarget:
+        if is_on_s3(self.load.path) and attempt.number == 0:
+            self.load.bucket.assert_conditional()
         return replace(self._files_target(attempt), partition_by=self._cut)
 
     def _change(
         self, found: DeltaVersion | None, attempt: Attempt, files: Sequence[StagedFile]
     ) -> Sequence[StagedFile]:
         if not self._merges(found):
-            self._link_once(attempt, files)
+            self._put_once(attempt, files)
         return files
 
     def _write(self, found: DeltaVersion | None, change: Sequence[StagedFile], entry: Entry) -> None:

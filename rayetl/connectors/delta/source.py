@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Self
@@ -10,20 +12,24 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rayetl.connectors.base import FilesScan, InputFile, Scan, Source
-from rayetl.connectors.delta.table import DataFile, DeltaVersion
+from rayetl.connectors.delta.place import DeltaPlace
+from rayetl.connectors.delta.table import DeltaVersion
 from rayetl.connectors.formats.options import ParquetOptions
 from rayetl.connectors.listing import fingerprint
-from rayetl.connectors.places import LocalPath
+from rayetl.connectors.places import FilePath, is_on_s3
+from rayetl.connectors.s3.settings import UsesS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import SourceError
 
 
-class DeltaSource(Source):
+class DeltaSource(UsesS3, Source):
     """Reads a version of a Delta table: the newest, or one of the past by its number or time."""
 
     type: Literal["delta"]
-    path: LocalPath = Field(
-        min_length=1, description="The directory of the table.", examples=["lake/flights"]
+    path: FilePath = Field(
+        min_length=1,
+        description="The directory of the table, or `s3://bucket/prefix`.",
+        examples=["lake/flights", "s3://lake/flights"],
     )
     version: int | None = Field(
         default=None, ge=0, description="Read this version; by default the newest one.", examples=[12]
@@ -45,23 +51,43 @@ class DeltaSource(Source):
             raise ValueError("give `version` or `timestamp`, not both")
         return self
 
+    @model_validator(mode="after")
+    def _one_kind_of_place(self) -> Self:
+        self.assert_places([self.path])
+        return self
+
+    @property
+    def place(self) -> DeltaPlace:
+        """Where the table lies."""
+        return DeltaPlace.of(os.path.expanduser(self.path), self.account)
+
+    def endpoint(self) -> str | None:
+        return self.account.service if is_on_s3(self.path) else None
+
     def describe(self, promised: object) -> FilesScan:
         """The files of the version and the table's columns. Raises `SourceError`."""
         del promised
-        path = os.path.expanduser(self.path)
-        found = DeltaVersion.open(path, SourceError, self._moment)
+        place = self.place
+        found = DeltaVersion.open(place, SourceError, self._moment)
         if found is None:
-            raise SourceError(
-                f"there is no Delta table at {self.path}",
-                hint=f"its directory would hold _delta_log; paths are relative to {os.getcwd()}",
-            )
+            raise SourceError(f"there is no Delta table at {self.path}", hint=place.searched)
         if reason := found.unreadable():
             raise SourceError(
                 f"the Delta table {self.path} {reason}, which rayetl does not read",
                 hint="rewrite the table with Spark (REORG TABLE ... APPLY (PURGE)), or read it there",
             )
-        files = tuple(_input(self.path, file) for file in found.files())
-        return FilesScan("parquet", files, found.schema, ParquetOptions(), "fail")
+        return FilesScan("parquet", tuple(self._inputs(found)), found.schema, ParquetOptions(), "fail")
+
+    def _inputs(self, found: DeltaVersion) -> Iterator[InputFile]:
+        files = found.files()
+        for file, there in zip(files, found.place.inputs([file.path for file in files]), strict=True):
+            if isinstance(there, OSError):
+                raise SourceError(
+                    f"the Delta table {self.path} names the file {file.named}, which cannot be read: "
+                    f"{there.strerror}",
+                    hint="a vacuum may have removed the files of an old version; read a newer one",
+                ) from there
+            yield replace(there, partition=tuple((name, spelled(value)) for name, value in file.partition))
 
     def identity(self, scan: Scan) -> str | None:
         """A fingerprint of the files of the version: other versions with the same files are the same."""
@@ -73,18 +99,6 @@ class DeltaSource(Source):
         if self.timestamp is None:
             return self.version
         return self.timestamp if self.timestamp.tzinfo else self.timestamp.replace(tzinfo=UTC)
-
-
-def _input(table: str, file: DataFile) -> InputFile:
-    try:
-        status = os.stat(file.path)
-    except OSError as error:
-        raise SourceError(
-            f"the Delta table {table} names the file {file.named}, which cannot be read: {error.strerror}",
-            hint="a vacuum may have removed the files of an old version; read a newer one",
-        ) from error
-    partition = tuple((name, spelled(value)) for name, value in file.partition)
-    return InputFile(file.path, status.st_size, status.st_mtime_ns, partition)
 
 
 def spelled(value: Any) -> str | None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from rayetl.connectors.delta.place import DeltaPlace, library
 from rayetl.connectors.formats.schemas import nullable
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.version import LakeVersion
-from rayetl.errors import LoadError, SourceError, Terminal
+from rayetl.errors import Terminal
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
 from rayetl.sql.interop import from_arrow
@@ -36,7 +35,7 @@ _RULES = ("delta.invariants", "delta.generationExpression", "delta.identity.star
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A data file of a version: its path on this machine, its name in the table, and its partition."""
+    """A data file of a version: its path, its name in the table, and its partition."""
 
     path: str
     named: str
@@ -46,29 +45,30 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DeltaVersion(LakeVersion):
-    """One version of a table below the directory `root`."""
+    """One version of the table at a place."""
 
-    root: str
+    place: DeltaPlace
     table: deltalake.DeltaTable
 
     @classmethod
-    def open(cls, root: str, fault: type[Terminal], at: int | datetime | None = None) -> DeltaVersion | None:
+    def open(
+        cls, place: DeltaPlace, fault: type[Terminal], at: int | datetime | None = None
+    ) -> DeltaVersion | None:
         """The version `at` (by default the newest) of the table, `None` where there is no table.
 
-        Raises `fault` for a table that is damaged, or has no such version.
+        Raises `fault` for a table that is damaged, or has no such version, and what the place raises.
         """
-        lake = _deltalake(fault)
-        # Where there is nothing, the library would make a directory before it says so.
-        if not Path(root).is_dir():
+        lake = library(fault)
+        if not place.may_hold(fault):
             return None
-        with told(root, fault):
+        with place.told(fault):
             try:
-                table = lake.DeltaTable(root)
+                table = lake.DeltaTable(place.address, storage_options=place.options())
             except lake.exceptions.TableNotFoundError:
                 return None
             if at is not None:
                 table.load_as_version(at)
-            return cls(root, table)
+            return cls(place, table)
 
     @property
     def version(self) -> int:
@@ -98,7 +98,7 @@ class DeltaVersion(LakeVersion):
         return sorted(
             (
                 DataFile(
-                    _local(self.root, name),
+                    self.place.resolve(name),
                     unquote(name),
                     size,
                     _values(self.partition_by, partitions, place),
@@ -143,38 +143,7 @@ class DeltaVersion(LakeVersion):
         return self.unreadable()
 
 
-def _local(root: str, name: str) -> str:
-    """The path of a file that the log names: relative and percent-encoded, or a `file:` address."""
-    return str(Path(root, unquote(name.removeprefix("file://"))))
-
-
 def _values(
     names: tuple[str, ...], partitions: list[dict[str, Any]] | None, place: int
 ) -> tuple[tuple[str, Any], ...]:
     return tuple((name, partitions[place][name]) for name in names) if partitions is not None else ()
-
-
-def _deltalake(fault: type[Terminal]) -> Any:
-    try:
-        import deltalake
-    except ImportError as error:
-        raise fault(
-            "Delta tables need a library that is not installed", hint="pip install 'rayetl[delta]'"
-        ) from error
-    return deltalake
-
-
-@contextmanager
-def told(root: str, fault: type[Terminal] = SourceError) -> Iterator[None]:
-    """Turns what the library raises into `fault` with one sentence that names the table."""
-    lake = _deltalake(fault)
-    try:
-        yield
-    except (lake.exceptions.DeltaError, ValueError, OSError) as error:
-        doing = "loaded into" if fault is LoadError else "read"
-        raise fault(f"the Delta table {root} cannot be {doing}: {_sentence(error)}") from error
-
-
-def _sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:300] if lines else type(error).__name__

@@ -61,7 +61,12 @@ def _create(
     columns = pa.schema([field.with_nullable(True) for field in to_arrow(schema)])
     made = DeltaSchema.from_arrow(columns)
     create_table_with_add_actions(
-        load.path, made, _added(files), partition_by=partition_by, commit_properties=properties
+        load.place.address,
+        made,
+        _added(files),
+        partition_by=partition_by,
+        storage_options=load.place.options(),
+        commit_properties=properties,
     )
 
 
@@ -78,7 +83,7 @@ def _widened(load: DeltaLoad, found: DeltaVersion, schema: Schema) -> DeltaVersi
     fields = DeltaSchema.from_arrow(to_arrow(lacking)).fields
     found.table.alter.add_columns([DeltaField(field.name, field.type, nullable=True) for field in fields])
     failpoint("delta.widened")
-    reopened = DeltaVersion.open(load.path, LoadError)
+    reopened = DeltaVersion.open(load.place, LoadError)
     if reopened is None or reopened.version != found.version + 1:
         raise CommitFailedError("another writer came in between")
     return reopened

@@ -74,7 +74,7 @@ class _Merge:
                 own += self._written(self._without(task, keys))
                 failpoint("iceberg.rewritten")
         if not hits or (upsert and not self._kept):
-            self.attempt.link(self.files)
+            self.attempt.put(self.files)
             own += self.files
             return Change(own, removed, total)
         known = pl.concat(hits).unique()
@@ -128,7 +128,7 @@ class _Merge:
         ]
         pl.collect_all([sink_files(rows.with_columns(absent), target)])
         made = self.attempt.staged(Path(inside))
-        self.attempt.link(made)
+        self.attempt.put(made)
         return made
 
     def _tasks(self, keys: pl.DataFrame) -> Iterator[FileScanTask]:

@@ -110,9 +110,9 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
     def _change(self, found: IcebergVersion | None, attempt: Attempt, files: Sequence[StagedFile]) -> Change:
         if found is not None and self._merges:
             assert self._files is not None
-            self._linked = True
+            self._is_put = True
             return merged(self.load, found, self.schema, self._files, attempt, files)
-        self._link_once(attempt, files)
+        self._put_once(attempt, files)
         rows = sum(file.stats.rows for file in files)
         if found is None or self.load.mode != "overwrite":
             return Change(files, (), rows)
@@ -132,7 +132,7 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
 
     def _take_back(self, attempt: Attempt, change: Change) -> None:
         if self._merges:
-            attempt.unlink(change.added)
+            attempt.take_back(change.added)
 
     def committed(self) -> LoadResult | None:
         try:

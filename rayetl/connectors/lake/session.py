@@ -46,7 +46,7 @@ class LakeSession(LoadSession, Generic[V, C]):
     schema: Schema
     _lock: Lock | None = field(init=False, default=None)
     _attempt: Attempt | None = field(init=False, default=None)
-    _linked: bool = field(init=False, default=False)
+    _is_put: bool = field(init=False, default=False)
     _cut: tuple[str, ...] = field(init=False, default=())
     _started: float = field(init=False, default=0.0)
 
@@ -183,7 +183,7 @@ class LakeSession(LoadSession, Generic[V, C]):
         try:
             entry = self._decided(attempt, rows)
             with self._told():
-                attempt.remove()
+                attempt.settle()
                 if self._staging.has_attempts():
                     self._clear(self._now())
                 remove_tree(self._staging.parking(self.epoch.key))
@@ -259,11 +259,11 @@ class LakeSession(LoadSession, Generic[V, C]):
         self._take_back(attempt, change)
         return False
 
-    def _link_once(self, attempt: Attempt, files: Sequence[StagedFile]) -> None:
+    def _put_once(self, attempt: Attempt, files: Sequence[StagedFile]) -> None:
         """Give staged files their names in the table before the first try; they are good for every other."""
-        if not self._linked:
-            self._linked = True
-            attempt.link(files)
+        if not self._is_put:
+            self._is_put = True
+            attempt.put(files)
 
     def _conflict(self) -> CommitConflict:
         return CommitConflict(
@@ -274,7 +274,7 @@ class LakeSession(LoadSession, Generic[V, C]):
     def abort(self) -> None:
         attempt, self._attempt = self._attempt, None
         # Whether files that have their names in the table are committed is for the next attempt to find out.
-        if attempt is not None and not self._linked:
+        if attempt is not None and not self._is_put:
             attempt.remove()
         if self._lock is not None:
             self._lock.release()

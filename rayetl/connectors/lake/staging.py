@@ -1,8 +1,9 @@
 """Where an attempt puts its files before they are committed, and what is left of attempts that died.
 
-Below the table, `_rayetl` holds for each load a lock and the directories of its attempts; readers and
-clean-ups of tables pass over names that begin with `_`. Finished files are linked to their names in the table
-just before the commit; until a commit names them, they are nobody's.
+Below the table, or below a directory of this machine where the table is elsewhere, `_rayetl` holds for each
+load a lock and the directories of its attempts; readers and clean-ups of tables pass over names that begin
+with `_`. Finished files get their names in the table just before the commit; until a commit names them, they
+are nobody's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -49,19 +51,77 @@ class StagedFile:
     stats: FileStats
 
 
+class Shelf(ABC):
+    """Where the data files of a table lie. Attempts are known here by number and token, as
+    `00000002-9f3c01ab`."""
+
+    @abstractmethod
+    def put(self, attempt: str, files: Sequence[StagedFile]) -> None:
+        """Give files their names in the table, so that they are there after a power cut."""
+
+    @abstractmethod
+    def take_back(self, attempt: str, places: Iterable[Path]) -> None:
+        """Remove files that an attempt put, as far as it came."""
+
+    @abstractmethod
+    def left(self) -> dict[str, list[Path]]:
+        """What attempts have put of which nothing else is known on this machine, by their names."""
+
+    @abstractmethod
+    def forget(self, attempt: str) -> None:
+        """Nothing of an attempt will be taken back any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory(Shelf):
+    """A table in a directory of this machine: its files are linked."""
+
+    root: Path
+
+    def put(self, attempt: str, files: Sequence[StagedFile]) -> None:
+        del attempt
+        made = {self.root}
+        for file in files:
+            sync(file.source)
+            target = self.root / file.place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(file.source, target)
+            failpoint("lake.linked")
+            made.update(parent for parent in target.parents if self.root in parent.parents)
+        for directory in sorted(made, reverse=True):
+            sync(directory)
+
+    def take_back(self, attempt: str, places: Iterable[Path]) -> None:
+        del attempt
+        for place in places:
+            (self.root / place).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if place.parent.parts:
+                    os.removedirs(self.root / place.parent)
+
+    def left(self) -> dict[str, list[Path]]:
+        """Nothing: the directories of the attempts are below the table, and say all."""
+        return {}
+
+    def forget(self, attempt: str) -> None:
+        """Nothing is remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """The attempts of one load below the directory `root` of its table, whose data files lie in its directory
-    `data` ("" for the root itself)."""
+    """The attempts of one load below the directory `root`; the table's files get their names on the `shelf`,
+    in its directory `data` ("" for the root itself). `table` is what errors call it."""
 
     root: Path
     scope: str
+    shelf: Shelf
+    table: str
     data: str = ""
 
     @classmethod
     def of(cls, root: str, epoch: Epoch, data: str = "") -> Staging:
-        """The staging of a load, whether its directories are there or not."""
-        return cls(Path(root), scope_of(epoch), data)
+        """The staging of a load into a table of this machine, whether its directories are there or not."""
+        return cls(Path(root), scope_of(epoch), Directory(Path(root)), root, data)
 
     @property
     def _attempts(self) -> Path:
@@ -70,7 +130,7 @@ class Staging:
     def lock(self, run: str) -> Lock:
         """Take the load's lock; its directories are made. Raises `CommitConflict`."""
         self._attempts.mkdir(parents=True, exist_ok=True)
-        return Lock.acquire(self.root / CONTROL / f"{self.scope}.lock", run)
+        return Lock.acquire(self.root / CONTROL / f"{self.scope}.lock", run, self.table)
 
     def parking(self, key: str) -> Path:
         """The directory for finished splits of an epoch."""
@@ -82,20 +142,21 @@ class Staging:
         Raises `CommitConflict` where nothing can be locked and another run fences it while it is made.
         """
         directory = self._attempts / f"{number:08d}-{secrets.token_hex(4)}"
-        made = Attempt(self.root, directory, self.data)
+        made = Attempt(self.shelf, directory, self.data)
         try:
             made.staging.mkdir(parents=True)
             made.mark.touch()
         except FileNotFoundError:
             raise CommitConflict(
-                f"another run has just taken over the load into {self.root}",
+                f"another run has just taken over the load into {self.table}",
                 hint="run again: an epoch that is committed is recognised and skipped",
             ) from None
         return made
 
     def has_attempts(self) -> bool:
         """Whether an attempt died here and may have linked files."""
-        return any(self._attempts.glob("[0-9]*-*")) or any(self._attempts.glob(f"{_DEAD}*"))
+        known = (*self._attempts.glob("[0-9]*-*"), *self._attempts.glob(f"{_DEAD}*"))
+        return bool(known or self.shelf.left())
 
     def fence(self) -> None:
         """Take the right to commit from attempts before. The load's lock is held; where nothing can be locked
@@ -115,15 +176,22 @@ class Staging:
         for. Until then they stay, because a commit that was sent may still arrive at a catalog.
         """
         for directory in sorted(self._attempts.glob(f"{_DEAD}*")):
-            dead = Attempt(self.root, directory, self.data)
+            dead = Attempt(self.shelf, directory, self.data)
             if dead.number >= number:
                 continue
             # Where nothing can be locked, another run may clear it at the same time.
             with contextlib.suppress(FileNotFoundError):
                 if holder(dead.number + 1) not in (None, dead.token):
-                    dead.unlink()
+                    dead.take_back()
                 remove_tree(directory)
             failpoint("lake.cleared")
+        for name, places in self.shelf.left().items():
+            begun, _, token = name.partition("-")
+            if int(begun) < number:
+                if holder(int(begun) + 1) not in (None, token):
+                    self.shelf.take_back(name, places)
+                self.shelf.forget(name)
+                failpoint("lake.cleared")
         for parking in self._attempts.glob("parked-*"):
             if time.time() - parking.stat().st_mtime > FORGOTTEN:
                 remove_tree(parking)
@@ -139,7 +207,7 @@ def scope_of(epoch: Epoch) -> str:
 class Attempt:
     """One try to load an epoch: its directory, named after the epoch before and a token."""
 
-    root: Path
+    shelf: Shelf
     directory: Path
     data: str = ""
 
@@ -192,34 +260,31 @@ class Attempt:
             place = Path(self.data, *parts, f"part-{index:05d}{mark}-{self.token}.parquet")
             yield inside / name, place, _partition(name)
 
-    def link(self, files: Sequence[StagedFile]) -> None:
-        """Give the files their names in the table, so that they are there after a power cut."""
-        made = {self.root}
-        for file in files:
-            sync(file.source)
-            target = self.root / file.place
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(file.source, target)
-            failpoint("lake.linked")
-            made.update(parent for parent in target.parents if self.root in parent.parents)
-        for directory in sorted(made, reverse=True):
-            sync(directory)
+    def put(self, files: Sequence[StagedFile]) -> None:
+        """Give the files their names in the table."""
+        self.shelf.put(self._name, files)
 
-    def unlink(self, files: Sequence[StagedFile] | None = None) -> None:
-        """Take back the names that `link` gave, as far as it came; of these files, or of all."""
-        for place in [file.place for file in files] if files is not None else self._all_places():
-            (self.root / place).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                if place.parent.parts:
-                    os.removedirs(self.root / place.parent)
+    def take_back(self, files: Sequence[StagedFile] | None = None) -> None:
+        """Take back what `put` did, as far as it came; of these files, or of all."""
+        places = self._all_places() if files is None else [file.place for file in files]
+        self.shelf.take_back(self._name, places)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.number:08d}-{self.token}"
 
     def _all_places(self) -> Iterator[Path]:
         for inside in (self.staging, *self.directory.glob("aside-*")):
             yield from (place for _, place, _ in self._places(inside))
 
     def remove(self) -> None:
-        """Remove the attempt's own directory; linked files stay."""
+        """Remove the attempt's own directory; files in the table stay."""
         remove_tree(self.directory)
+
+    def settle(self) -> None:
+        """Remove all that is only of use until the attempt is committed, as it is now."""
+        self.remove()
+        self.shelf.forget(self._name)
 
 
 def _partition(staged: Path) -> dict[str, str | None]:

@@ -7,13 +7,11 @@ the lock that stands for pipeline, load and table: it belongs to the connection.
 from __future__ import annotations
 
 from dataclasses import field
-from functools import partial
 
 from rayetl.connectors.databases.connection import Connection
 from rayetl.connectors.databases.load import KEYED
 from rayetl.connectors.databases.naming import QualifiedName
 from rayetl.connectors.databases.session import DatabaseSession
-from rayetl.connectors.databases.tables import create
 from rayetl.connectors.databases.tracker import Tracker
 from rayetl.connectors.databases.writing import Refusals, Writer
 from rayetl.connectors.mysql import tables
@@ -74,9 +72,7 @@ class MysqlSession(DatabaseSession):
         """The table, made or given columns where that is asked for."""
         keys = [column.name for key in self.load.keys if (column := self.schema.get(key))]
         if not exists:
-            made = create(table, self.schema, keys, partial(tables.define, keys=keys))
-            text = " ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-            connection.execute(made + text, f"making the table {table}")
+            connection.execute(tables.create(table, self.schema, keys), f"making the table {table}")
         target = tables.describe(connection, table)
         missing = target.missing(self.schema) if self.load.add_columns else []
         for column in missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from rayetl.connectors.databases import tables
 from rayetl.connectors.databases.connection import Connection
@@ -11,7 +12,7 @@ from rayetl.connectors.databases.tables import TargetColumn
 from rayetl.connectors.mysql.naming import TableName, identifier, literal
 from rayetl.connectors.mysql.ways import ServerType, made_type
 from rayetl.errors import LoadError
-from rayetl.sql.types import TIMESTAMP, DataType
+from rayetl.sql.types import TIMESTAMP, DataType, Schema
 
 _COLUMNS = """
 SELECT column_name, data_type, column_type, coalesce(numeric_scale, 0), coalesce(datetime_precision, 0),
@@ -73,6 +74,12 @@ def describe(connection: Connection, table: TableName) -> Target:
         required = bool(never) and not given and not fixed and not counted
         columns.append(TargetColumn(name, kind, required=required, fixed=fixed))
     return Target(table, tuple(columns))
+
+
+def create(table: TableName, schema: Schema, keys: Sequence[str]) -> str:
+    """The statement that makes a table for rows of `schema`."""
+    made = tables.create(table, schema, keys, partial(define, keys=keys))
+    return f"{made} ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 
 def define(name: str, kind: DataType, nullable: bool, keys: Sequence[str]) -> str:

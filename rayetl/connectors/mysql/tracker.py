@@ -68,7 +68,7 @@ class MysqlTracker(Tracker):
             "entering the epoch",
         )
 
-    def _lock(self, connection: Connection, *names: str) -> bool:
+    def lock(self, connection: Connection, *names: str) -> bool:
         query = f"SELECT GET_LOCK('{_lock_name(*names)}', {tracker.WAIT})"
         return bool(connection.value(query, "taking the fence"))
 

@@ -8,7 +8,6 @@ from rayetl.connectors.databases.connection import Connection
 from rayetl.connectors.databases.load import KEYED
 from rayetl.connectors.databases.naming import QualifiedName
 from rayetl.connectors.databases.session import DatabaseSession
-from rayetl.connectors.databases.tables import create
 from rayetl.connectors.databases.tracker import Tracker
 from rayetl.connectors.databases.writing import NUMBER, STAGE, Refusals, Writer
 from rayetl.connectors.postgres import tables
@@ -61,8 +60,7 @@ class PostgresSession(DatabaseSession):
         """The table, made or given columns where that is asked for."""
         if not exists:
             keys = [column.name for key in self.load.keys if (column := self.schema.get(key))]
-            made = create(table, self.schema, keys, tables.define)
-            connection.execute(made, f"making the table {table}")
+            connection.execute(tables.create(table, self.schema, keys), f"making the table {table}")
         target = tables.describe(connection, table)
         missing = target.missing(self.schema) if self.load.add_columns else []
         for column in missing:

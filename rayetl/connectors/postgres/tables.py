@@ -10,7 +10,7 @@ from rayetl.connectors.databases.tables import TargetColumn
 from rayetl.connectors.postgres.naming import TableName, identifier, literal
 from rayetl.connectors.postgres.ways import ServerType, made_type
 from rayetl.errors import LoadError
-from rayetl.sql.types import DataType
+from rayetl.sql.types import DataType, Schema
 
 _COLUMNS = """
 SELECT a.attname::text, base.typname::text, space.nspname::text, format_type(a.atttypid, a.atttypmod),
@@ -86,6 +86,11 @@ def describe(connection: Connection, table: TableName) -> Target:
 
 def _scale(modifier: int) -> int | None:
     return None if modifier < 0 else ((modifier - 4 & 0x7FF) ^ 1024) - 1024
+
+
+def create(table: TableName, schema: Schema, keys: Sequence[str]) -> str:
+    """The statement that makes a table for rows of `schema`."""
+    return tables.create(table, schema, keys, define)
 
 
 def define(name: str, kind: DataType, nullable: bool) -> str:

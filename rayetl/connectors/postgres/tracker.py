@@ -64,7 +64,7 @@ class PostgresTracker(Tracker):
             "entering the epoch",
         )
 
-    def _lock(self, connection: Connection, *names: str) -> bool:
+    def lock(self, connection: Connection, *names: str) -> bool:
         connection.execute(f"SET LOCAL lock_timeout = '{tracker.WAIT}s'", "taking the fence")
         try:
             connection.rows(f"SELECT pg_advisory_xact_lock({_number(*names)})", "taking the fence")

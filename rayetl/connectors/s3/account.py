@@ -17,7 +17,7 @@ from rayetl.connectors.base import FileStore, InputFile
 from rayetl.connectors.s3.faults import is_refusal, lost, told
 from rayetl.errors import SourceError, Terminal
 from rayetl.records import dataclass
-from rayetl.secrets import Credential, Credentials
+from rayetl.secrets import Credential, Credentials, Secret
 
 if TYPE_CHECKING:
     from rayetl.connectors.formats.options import ListingOptions
@@ -106,6 +106,17 @@ class S3Account(FileStore):
             fresh = Credentials.here().refreshed(stale.credential)
             return None if fresh is None else self._made(fresh)
 
+    @property
+    def is_path_style(self) -> bool:
+        """Whether the name of the bucket stands in the path of an address."""
+        return self.path_style if self.path_style is not None else self.endpoint is not None
+
+    def keys(self, doing: str) -> Keys:
+        """The keys as they are now, for a library with a client of its own: those of a role are asked for
+        again before they end. Raises `CredentialError` and `Retryable`."""
+        with told(self, doing, SourceError):
+            return self._client().keys()
+
     def found(self) -> Credential | None:
         """The credential as it is now, if one is named. Raises `CredentialError` and `Retryable`."""
         return None if self.credential is None else Credentials.here().find(self.credential)
@@ -113,16 +124,37 @@ class S3Account(FileStore):
     def _made(self, credential: Credential | None) -> _Client:
         from rayetl.connectors.s3.login import make_client
 
-        made = _CLIENTS[os.getpid(), self] = _Client(credential, make_client(self, credential))
+        made = _CLIENTS[os.getpid(), self] = _Client(credential, *make_client(self, credential))
         return made
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """What opens the buckets of an account, and the region that its requests are signed for."""
+
+    access_key: Secret
+    secret_key: Secret
+    token: Secret | None
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Client:
-    """A client of the driver, and the credential that it was made with."""
+    """A client of the driver with its session, and the credential that it was made with."""
 
     credential: Credential | None
     boto: Any
+    session: Any
+
+    def keys(self) -> Keys:
+        from botocore.exceptions import NoCredentialsError
+
+        found = self.session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        now = found.get_frozen_credentials()
+        token = Secret(now.token) if now.token else None
+        return Keys(Secret(now.access_key), Secret(now.secret_key), token, self.boto.meta.region_name)
 
     def call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = getattr(self.boto, operation)(**parameters)

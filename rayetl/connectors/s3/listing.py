@@ -39,6 +39,15 @@ def files_behind(account: S3Account, path: str, options: ListingOptions) -> list
     raise SourceError(f"{what} {path}", hint=f"is it spelled so, and at {account.service}?")
 
 
+def parts_of(account: S3Account, path: str) -> list[InputFile]:
+    """The files of whole epochs that a load has put directly below a prefix, in the order of time; none where
+    there is no such load."""
+    bucket, key = split_key(path)
+    prefix = f"{key.strip('/')}/"
+    names = {str(found["Key"]).removeprefix(prefix): found for found in whole(account, bucket, prefix)}
+    return [stored(account, bucket, names[name]) for name in sorted(names) if name.startswith("part-")]
+
+
 def objects(
     account: S3Account, bucket: str, prefix: str, fault: type[Terminal] = SourceError, **more: Any
 ) -> Iterator[dict[str, Any]]:
@@ -64,7 +73,7 @@ def _exactly(account: S3Account, bucket: str, key: str, options: ListingOptions)
     for first in objects(account, bucket, key, MaxKeys=1):
         if first["Key"] == key:
             wanted = is_wanted(key.rpartition("/")[2], options)
-            yield _file(account, bucket, first) if wanted else None
+            yield stored(account, bucket, first) if wanted else None
         return
 
 
@@ -95,7 +104,7 @@ def _fitting(account: S3Account, bucket: str, key: str, options: ListingOptions)
 def _placed(
     account: S3Account, bucket: str, found: dict[str, Any], partition: _Partition
 ) -> InputFile | None:
-    return None if partition is None else replace(_file(account, bucket, found), partition=partition)
+    return None if partition is None else replace(stored(account, bucket, found), partition=partition)
 
 
 def _walked(parts: Sequence[str], options: ListingOptions, named: bool = False) -> _Partition:
@@ -125,7 +134,8 @@ def _fits(parts: Sequence[str], steps: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(parts[0], steps[0]) and _fits(parts[1:], steps[1:])
 
 
-def _file(account: S3Account, bucket: str, found: dict[str, Any]) -> InputFile:
+def stored(account: S3Account, bucket: str, found: dict[str, Any]) -> InputFile:
+    """An object as the service describes it."""
     return InputFile(
         path=f"{S3}{bucket}/{found['Key']}",
         size=int(found["Size"]),

@@ -34,12 +34,13 @@ _MODELS = create_loader()
 """The descriptions of services, which are large: all sessions of a process share them."""
 
 
-def make_client(account: S3Account, credential: Credential | None) -> Any:
+def make_client(account: S3Account, credential: Credential | None) -> tuple[Any, Session]:
     """A client of S3 with the keys of `credential` or of its role; without one, with what AWS's own tools
-    find. Raises `CredentialError` for a credential without keys, and what the driver raises."""
+    find; and its session. Raises `CredentialError` for a credential without keys, and what the driver
+    raises."""
     session = _session(account, credential, with_role=True)
-    by_path = account.path_style if account.path_style is not None else account.endpoint is not None
-    return _client(account, credential, session, "s3", account.endpoint, s3=_style(by_path))
+    style = _style(account.is_path_style)
+    return _client(account, credential, session, "s3", account.endpoint, s3=style), session
 
 
 def _style(by_path: bool) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rayetl.connectors.s3.faults import Missing
 from rayetl.connectors.s3.target import S3Target
+from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
 
@@ -53,6 +54,22 @@ def send(target: S3Target, files: Sequence[tuple[Path, str]]) -> list[str]:
         target.give_up(uploads.items())
         raise
     return [uploads[name] for _, name in files]
+
+
+def send_whole(target: S3Target, files: Sequence[tuple[Path, str]]) -> None:
+    """Send files under their names in the target, to be seen at once. Raises as `send`, and `LoadError` for a
+    file that somebody removed meanwhile."""
+    uploads = send(target, files)
+
+    def complete(item: tuple[tuple[Path, str], str]) -> None:
+        (path, name), upload = item
+        if not target.complete(name, upload, path.stat().st_size):
+            raise LoadError(
+                f"{target}/{name} was sent, but neither it nor its whole upload is there",
+                hint="does somebody clear the bucket at this moment? run again",
+            )
+
+    target.at_once(complete, list(zip(files, uploads, strict=True)))
 
 
 def _parts(path: Path, name: str, upload: str) -> Iterator[_Part]:

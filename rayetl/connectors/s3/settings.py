@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from rayetl.connectors.places import S3, LocalPath, is_on_s3
+from rayetl.connectors.base import Load
+from rayetl.connectors.places import S3, FilePath, LocalPath, is_on_s3, split_key
 from rayetl.connectors.s3.account import S3Account
 from rayetl.hosts import is_here
 from rayetl.model import Model
 from rayetl.secrets.naming import UsesCredential
+
+if TYPE_CHECKING:
+    from rayetl.connectors.s3.target import S3Target
 
 
 class S3Settings(Model):
@@ -128,3 +132,49 @@ class UsesS3(UsesCredential):
             raise ValueError(
                 f"`{given[0]}` is for paths on S3 ({S3}bucket/...); files of this machine need none"
             )
+
+
+class LoadsHereOrToS3(UsesS3, Load):
+    """The part of a load whose `path` is a directory of this machine or a prefix of a bucket."""
+
+    path: FilePath
+    s3: S3LoadSettings | None = Field(
+        default=None,
+        description="The service of an `s3://` path, and how files are protected there; by default AWS. "
+        "`credential` names the keys, by default those that AWS's own tools find on this machine.",
+        examples=[{"endpoint": "https://minio.example.com:9000", "encryption": "AES256"}],
+    )
+
+    @model_validator(mode="after")
+    def _known_place(self) -> Self:
+        self.assert_places([self.path])
+        if is_on_s3(self.path) and not self._prefix:
+            raise ValueError(
+                f"a load needs a prefix of its own in the bucket, as {self.path.rstrip('/')}/daily"
+            )
+        return self
+
+    @property
+    def _prefix(self) -> str:
+        return split_key(self.path)[1].strip("/")
+
+    @property
+    def settings(self) -> S3LoadSettings:
+        """How files are kept at the service."""
+        return self.s3 or S3LoadSettings()
+
+    @property
+    def bucket(self) -> S3Target:
+        """What lies behind an `s3://` path."""
+        from rayetl.connectors.s3.target import S3Target
+
+        return S3Target(self.account, split_key(self.path)[0], self._prefix, self.settings.protection)
+
+    def location(self) -> str | None:
+        return f"{S3}{split_key(self.path)[0]}/{self._prefix}" if is_on_s3(self.path) else super().location()
+
+    def directory(self) -> str | None:
+        return self.settings.staging if is_on_s3(self.path) else self.path
+
+    def endpoint(self) -> str | None:
+        return self.account.service if is_on_s3(self.path) else None

@@ -74,7 +74,7 @@ class S3Target:
         published = self._published()
         epochs, place = f"{CONTROL}/epochs/", f"{self}/{CONTROL}/epochs"
         names = [name.removeprefix(epochs) for name in self.names(epochs) if name.endswith(".json")]
-        found = self.at_once(lambda name: self._read(f"{epochs}{name}"), names)
+        found = self.at_once(lambda name: self.read(f"{epochs}{name}"), names)
         manifests: list[Manifest] = []
         for name, data in zip(names, found, strict=True):
             manifests.append(follow(manifests, name, place, BytesIO(data or b"").read))
@@ -84,13 +84,14 @@ class S3Target:
         return Ledger(tuple(manifests), max(published, len(manifests) - 1))
 
     def _published(self) -> int:
-        data = self._read(f"{CONTROL}/published")
+        data = self.read(f"{CONTROL}/published")
         try:
             return int(data or 0)
         except ValueError as error:
             raise damaged(f"{self}/{CONTROL}/published", "it does not hold a number") from error
 
-    def _read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes | None:
+        """The bytes of an object, `None` if there is none of that name."""
         try:
             doing = f"reading {self}/{name}"
             return self.account.content(doing, LoadError, Bucket=self.bucket, Key=self.key(name))[0]
@@ -105,10 +106,10 @@ class S3Target:
         """
         name = f"{CONTROL}/epochs/{manifest_name(manifest.number)}"
         try:
-            self._write(name, manifest.to_bytes(), IfNoneMatch="*")
+            self.write(name, manifest.to_bytes(), IfNoneMatch="*")
         except (Precondition, Retryable) as error:
             # A request that was sent again meets its own work, and one without an answer may have done it.
-            there = self._read(name)
+            there = self.read(name)
             if there == manifest.to_bytes():
                 return
             if there is None and isinstance(error, Retryable):
@@ -122,7 +123,8 @@ class S3Target:
             hint="run again: an epoch that is committed is recognised and skipped",
         )
 
-    def _write(self, name: str, data: bytes, **more: str) -> None:
+    def write(self, name: str, data: bytes, **more: str) -> None:
+        """Make an object; `more` are further parameters of the request."""
         self.call(
             "put_object",
             f"writing {self}/{name}",
@@ -138,7 +140,7 @@ class S3Target:
         name = f"{CONTROL}/conditional"
         for _ in range(2):
             try:
-                self._write(name, b"", IfNoneMatch="*")
+                self.write(name, b"", IfNoneMatch="*")
             except Precondition:
                 return
         raise LoadError(
@@ -162,27 +164,36 @@ class S3Target:
         repeated from any point on. Raises `LoadError` for a file that is neither uploaded nor there."""
         self.at_once(lambda file: self._complete(file, manifest.number), manifest.files)
         failpoint("s3.completed")
-        self.at_once(self._remove, manifest.removes)
+        self.at_once(self.remove, manifest.removes)
         failpoint("s3.removed_old")
         self._abort_dead(manifest)
         failpoint("s3.dead_aborted")
-        self._write(f"{CONTROL}/published", str(manifest.number).encode())
+        self.write(f"{CONTROL}/published", str(manifest.number).encode())
         failpoint("s3.marked")
 
     def _complete(self, file: DataFile, number: int) -> None:
-        doing = f"completing {self}/{file.path}"
-        upload = {"Key": self.key(file.path), "UploadId": file.staged}
         failpoint("s3.before_complete")
+        there = self.complete(file.path, file.staged, file.bytes)
+        # Where another run has published this epoch, a later one may have replaced it since.
+        if not there and self._published() < number:
+            raise self._lost(file, number)
+        failpoint("s3.completed_one")
+
+    def complete(self, name: str, upload_id: str, size: int) -> bool:
+        """Complete an upload of `size` bytes, which may be done already; `False` where neither it nor what it
+        would become is there."""
+        doing = f"completing {self}/{name}"
+        upload = {"Key": self.key(name), "UploadId": upload_id}
         try:
             parts = list(self._parts(doing, upload))
-            if sum(part["Size"] for part in parts) != file.bytes:
-                raise self._lost(file, number)
+            if sum(part["Size"] for part in parts) != size:
+                return False
             kept = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in parts]
             self.call("complete_multipart_upload", doing, MultipartUpload={"Parts": kept}, **upload)
         except Missing:
             # It was completed already, by this request before its answer was lost or by another run.
-            self._assert_there(file, number)
-        failpoint("s3.completed_one")
+            return self._size(name) == size
+        return True
 
     def _parts(self, doing: str, upload: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         after = 0
@@ -193,15 +204,12 @@ class S3Target:
                 return
             after = int(found["NextPartNumberMarker"])
 
-    def _assert_there(self, file: DataFile, number: int) -> None:
+    def _size(self, name: str) -> int | None:
         try:
-            found = self.call("head_object", f"looking at {self}/{file.path}", Key=self.key(file.path))
-            size = found["ContentLength"]
+            found = self.call("head_object", f"looking at {self}/{name}", Key=self.key(name))
         except Missing:
-            size = None
-        # Where another run has published this epoch, a later one may have replaced it since.
-        if size != file.bytes and self._published() < number:
-            raise self._lost(file, number)
+            return None
+        return int(found["ContentLength"])
 
     def _lost(self, file: DataFile, number: int) -> LoadError:
         manifest = f"{CONTROL}/epochs/{manifest_name(number)}"
@@ -211,7 +219,8 @@ class S3Target:
             f"remove the objects part-{number:06d}-* and then {self}/{manifest}",
         )
 
-    def _remove(self, name: str) -> None:
+    def remove(self, name: str) -> None:
+        """Remove an object; one that is gone already is fine."""
         with suppress(Missing):
             self.call("delete_object", f"removing {self}/{name}", Key=self.key(name))
         failpoint("s3.removed_one")
@@ -221,8 +230,10 @@ class S3Target:
         alive = {file.staged for file in manifest.files}
         self.abort(
             (name, upload)
-            for name, upload, number in self._uploads()
-            if number <= manifest.number and upload not in alive
+            for name, upload in self.uploads()
+            if (ours := _OURS.match(name.rpartition("/")[2]))
+            and int(ours[1]) <= manifest.number
+            and upload not in alive
         )
 
     def abort(self, uploads: Iterable[tuple[str, str]]) -> None:
@@ -240,15 +251,13 @@ class S3Target:
         with suppress(RunError):
             self.abort(uploads)
 
-    def _uploads(self) -> Iterator[tuple[str, str, int]]:
-        """Name, id and number of the epoch of our uploads that are not completed."""
+    def uploads(self) -> Iterator[tuple[str, str]]:
+        """Name and id of the uploads that are not completed."""
         asked: dict[str, Any] = {"Prefix": self.key("")}
         while True:
             found = self.call("list_multipart_uploads", f"looking for uploads in {self}", **asked)
             for upload in found.get("Uploads", ()):
-                name = str(upload["Key"]).removeprefix(self.key(""))
-                if ours := _OURS.match(name.rpartition("/")[2]):
-                    yield name, str(upload["UploadId"]), int(ours[1])
+                yield str(upload["Key"]).removeprefix(self.key("")), str(upload["UploadId"])
             if not found.get("IsTruncated"):
                 return
             asked |= {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}

@@ -61,7 +61,7 @@ class FakePipeline:
 
     @property
     def dead_letters(self):
-        from rayetl.connectors.dead_letters import DeadLetterFiles
+        from rayetl.connectors.dead_letter_files import DeadLetterFiles
 
         return DeadLetterFiles(path=self.store).of("p")
 

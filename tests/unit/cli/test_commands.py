@@ -287,15 +287,14 @@ def letters(fake, tmp_path):
     import polars as pl
 
     from rayetl.connectors.base import Epoch
-    from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetterFiles
+    from rayetl.connectors.dead_letter_files import DeadLetterFiles
+    from rayetl.connectors.dead_letters import DEAD_LETTER
     from rayetl.sql.interop import to_polars
 
     fake.store = str(tmp_path)
     store = DeadLetterFiles(path=fake.store).of("p")
-    session = store.open(Epoch("p", "rejects", "k", "r1"))
-    session.begin()
     frame = pl.DataFrame(LETTERS, schema=to_polars(DEAD_LETTER))
-    session.commit(store.write(session, [frame.lazy()]))
+    store.write(Epoch("p", "rejects", "k", "r1"), [frame.lazy()], frame.height)
     store.mark_replayed([LETTERS[0]["id"]], Epoch("p", "replayed", "k2", "r3"))
     return LETTERS
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from rayetl.connectors.base import Epoch
-from rayetl.connectors.dead_letters import DEAD_LETTER, DeadLetterFiles, digest
+from rayetl.connectors.dead_letter_files import DeadLetterFiles
+from rayetl.connectors.dead_letters import DEAD_LETTER, digest
 from rayetl.errors import SourceError
 
 
@@ -35,10 +36,7 @@ def letters(epoch: Epoch, count: int) -> pl.DataFrame:
 
 def store(tmp_path, epoch: Epoch, count: int = 3):
     dead = DeadLetterFiles(path=str(tmp_path)).of("flights/x")
-    session = dead.open(epoch)
-    if session.committed() is None:
-        session.begin()
-        session.commit(dead.write(session, [letters(epoch, count).lazy()]))
+    dead.write(epoch, [letters(epoch, count).lazy()], count)
     return dead
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from rayetl.config.models import AnyStep
+from rayetl.config.models import AnyStep, Resilience
 from rayetl.connectors.base import Epoch, FilesScan, InputFile, Load, LoadSession, Source
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem, SourceError
@@ -65,6 +65,7 @@ class FakeConfig:
     load: Sequence[Load] = (FakeLoad(),)
     name: str = "p"
     time_zone: str = "UTC"
+    resilience: Resilience = field(default_factory=Resilience)
 
 
 _STEP: TypeAdapter[Any] = TypeAdapter(AnyStep)

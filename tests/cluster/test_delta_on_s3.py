@@ -1,0 +1,49 @@
+"""Delta tables in buckets on the cluster: tasks read them with the keys that they look up themselves."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from services.s3 import Bucket, S3Server
+
+from rayetl import Pipeline
+
+N = 6_000
+
+
+@pytest.fixture
+def config(bucket: Bucket, s3_server: S3Server) -> dict[str, Any]:
+    rows = pl.DataFrame({"id": range(N)}).with_columns(v=pl.format("v{}", "id"))
+    body = io.BytesIO()
+    rows.write_parquet(body, row_group_size=N // 12)
+    bucket.put("in/a.parquet", body.getvalue())
+    there = {"credential": "lake", "s3": {"endpoint": s3_server.endpoint}}
+    return {
+        "name": "p",
+        "extract": {"rows": {"type": "files", **there, "path": f"{bucket.url}/in/a.parquet"}},
+        "transform": [{"type": "filter", "where": "id % 10 <> 5"}],
+        "load": {"type": "delta", **there, "path": f"{bucket.url}/table", "mode": "append"},
+    }
+
+
+def onward(config: dict[str, Any]) -> dict[str, Any]:
+    """From the table into files."""
+    table = {name: value for name, value in config["load"].items() if name != "mode"}
+    return {"name": "q", "extract": table, "load": {"type": "files", "path": "read", "mode": "overwrite"}}
+
+
+def test_splits_go_into_a_table_and_come_out_of_it_once(
+    cluster: str, here: Path, config: dict[str, Any]
+) -> None:
+    report = Pipeline.from_dict(config).run(runtime="ray", split_size=1)
+    assert report.splits is not None
+    assert report.splits.total == 12
+    assert Pipeline.from_dict(config).run().status == "skipped", "one epoch, whatever the runtime"
+    read = Pipeline.from_dict(onward(config)).run(runtime="ray", split_size=1)
+    assert read.splits is not None
+    wanted = [row for row in range(N) if row % 10 != 5]
+    assert sorted(pl.read_parquet("read/*.parquet")["id"]) == wanted

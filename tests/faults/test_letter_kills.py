@@ -1,0 +1,211 @@
+"""Whole runs whose dead letters are at a service: killed at each point of their commit, and the server's end.
+
+The judge asks the service through its own client alone, and reads the load's files without rayetl.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from services.mariadb import MariaDatabase, Mariadb
+from services.postgres import Database, Postgres
+from services.s3 import Account, Bucket
+from test_races import Controller
+
+REFUSED, ROWS = 30, 200
+"""Rows, and how many of them become letters: the last ones."""
+
+LETTERS = [(row, f"{row},v{row}".encode()) for row in range(ROWS - REFUSED, ROWS)]
+
+
+class Keeper(ABC):
+    """A service that keeps letters. `fields` are those of the credential `store`; `points` are what the names
+    of its failpoints begin with."""
+
+    points: str
+    fields: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+    @abstractmethod
+    def stored(self) -> list[tuple[int, bytes]]:
+        """Row number and source record of each letter, as often as it is there."""
+
+    @abstractmethod
+    def epochs(self) -> int:
+        """How many epochs of letters are committed."""
+
+    @abstractmethod
+    def undo(self) -> None:
+        """As if nothing had been run."""
+
+
+class InDatabase(Keeper):
+    points = "database."
+
+    def __init__(self, kind: str, server: Postgres | Mariadb) -> None:
+        self.server = server
+        self.database: Database | MariaDatabase = server.create()
+        self.fields = self.database.config
+        self.config = {"type": kind, "credential": "store", "table": "rejects"}
+
+    def stored(self) -> list[tuple[int, bytes]]:
+        if not self.database.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'rejects'"):
+            return []
+        found = self.database.rows("SELECT rejects.row, record FROM rejects")
+        return sorted((int(row), bytes(record)) for row, record in found)
+
+    def epochs(self) -> int:
+        return int(self.database.value("SELECT count(*) FROM rayetl_epochs"))
+
+    def undo(self) -> None:
+        self.database.execute(
+            *(f"DROP TABLE {name}" for name in ("rejects", "rejects_replayed", "rayetl_epochs"))
+        )
+
+
+class InBucket(Keeper):
+    points = "s3."
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.fields = account.fields
+        self.undo()
+
+    def undo(self) -> None:
+        self.bucket: Bucket = self.account.bucket()
+        there = {"credential": "store", "s3": {"endpoint": self.account.server.endpoint}}
+        self.config = {"type": "files", "path": f"{self.bucket.url}/rejects", **there}
+
+    def stored(self) -> list[tuple[int, bytes]]:
+        parts = [key for key in self.bucket.keys("rejects/") if "/part-" in key]
+        tables = [pq.read_table(io.BytesIO(self.bucket.get(key))) for key in parts]
+        return sorted((each["row"], each["record"]) for table in tables for each in table.to_pylist())
+
+    def epochs(self) -> int:
+        return sum("/epochs/" in key for key in self.bucket.keys(hidden=True))
+
+
+@pytest.fixture(params=["postgres", "mysql", "s3"])
+def keeper(request: pytest.FixtureRequest) -> Iterator[Keeper]:
+    if request.param == "s3":
+        yield InBucket(request.getfixturevalue("s3_account"))
+        return
+    server = request.getfixturevalue(f"{'mariadb' if request.param == 'mysql' else 'postgres'}_server")
+    made = InDatabase(request.param, server)
+    yield made
+    server.drop(made.database)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "in.csv").write_text("".join(f"{i},v{i}\n" for i in range(ROWS)))
+    return tmp_path
+
+
+def start(here: Path, keeper: Keeper, **variables: str) -> subprocess.Popen[bytes]:
+    """A run, with the service as the credential `store`."""
+    rule = {"name": "few", "check": f"id < {ROWS - REFUSED}", "on_failure": "quarantine"}
+    document = {
+        "name": "killed",
+        "extract": {"type": "files", "path": "in.csv", "schema": "id INT, v STRING"},
+        "transform": [{"id": "checked", "type": "validate", "rules": [rule]}],
+        "load": {"type": "files", "path": "out", "format": "parquet", "mode": "append"},
+        "resilience": {"retry": {"max_attempts": 1}, "dead_letter": keeper.config},
+    }
+    (here / "config.json").write_text(json.dumps(document))
+    fields = {f"RAYETL_CREDENTIAL_STORE__{name.upper()}": str(each) for name, each in keeper.fields.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "rayetl", "run", "config.json", "--quiet"],
+        cwd=here,
+        env={**os.environ, **fields, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def run(here: Path, keeper: Keeper, **variables: str) -> tuple[int, str]:
+    """Its exit code and all that it said."""
+    process = start(here, keeper, **variables)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, (out + err).decode()
+
+
+def loaded(here: Path) -> list[int]:
+    if not (here / "out").exists():
+        return []
+    table = ds.dataset(here / "out", format="parquet").to_table()
+    return sorted(table["id"].to_pylist()) if table.num_columns else []
+
+
+def assert_whole(here: Path, keeper: Keeper) -> None:
+    """Nothing or all of the letters, nothing or all of the rows, and no row without the letters."""
+    letters, rows = keeper.stored(), loaded(here)
+    assert letters in ([], LETTERS)
+    assert rows in ([], list(range(ROWS - REFUSED)))
+    assert letters or not rows
+
+
+def assert_done(here: Path, keeper: Keeper) -> None:
+    """The next run completes the work, a further one finds it done."""
+    for _ in range(2):
+        code, said = run(here, keeper)
+        assert code == 0, said
+        assert keeper.stored() == LETTERS
+        assert loaded(here) == list(range(ROWS - REFUSED))
+    assert keeper.epochs() == 1
+
+
+def test_a_kill_at_any_point_of_the_letters_loses_nothing_and_doubles_nothing(
+    here: Path, keeper: Keeper
+) -> None:
+    log = here / "passed"
+    assert run(here, keeper, RAYETL_FAILPOINT_LOG=str(log))[0] == 0
+    passed = Counter(name for name in log.read_text().split() if name.startswith(keeper.points))
+    assert len(passed) > 4
+    for point, times in passed.items():
+        for turn in range(1, times + 1):
+            keeper.undo()
+            shutil.rmtree(here / "out")
+            code, said = run(here, keeper, RAYETL_FAILPOINT=f"{point}:kill9@{turn}")
+            assert code == -signal.SIGKILL, f"{point}@{turn}: {said}"
+            assert_whole(here, keeper)
+            assert_done(here, keeper)
+
+
+@pytest.mark.parametrize("keeper", ["postgres", "mysql"], indirect=True)
+@pytest.mark.parametrize("point", ["database.sent", "database.tracked", "database.committed"])
+def test_a_server_that_ends_at_a_point_of_the_letters_is_told_and_nothing_is_lost(
+    here: Path, keeper: InDatabase, point: str
+) -> None:
+    controller = Controller(str(here / "socket"))
+    armed = {"RAYETL_FAILPOINT": f"{point}:barrier", "RAYETL_FAILPOINT_SOCKET": controller.path}
+    process = start(here, keeper, **armed)
+    _, waiting = controller.wait()
+    keeper.server.crash()
+    waiting.close()
+    said = b"".join(process.communicate(timeout=120)).decode()
+    keeper.server.start()
+    controller.server.close()
+    if point == "database.committed":
+        # The letters are there; the run needs nothing more of the server.
+        assert process.returncode == 0, said
+    else:
+        assert process.returncode == 1, said
+        assert "rejects: " in said
+        assert "was lost" in said or "ended the connection" in said
+    assert_whole(here, keeper)
+    assert_done(here, keeper)
