@@ -13,7 +13,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from rayetl import Pipeline
+from rayetl.connectors.base import BatchScan
+from rayetl.connectors.postgres.source import PostgresSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
@@ -29,7 +33,7 @@ from services.postgres import Database, Postgres
 
 PAIRS = 5
 ROWS = 1_000_000
-GOALS = {"read": 1.15, "copy": 1.25, "upsert": 1.2, "refused": 5.0}
+GOALS = {"read": 1.15, "copy": 1.25, "upsert": 1.2, "refused": 5.0, "ranges": None}
 BAD = (0, 777, 50_000, 50_001, 77_777, 99_998, 99_999)
 
 COLUMNS = (
@@ -112,6 +116,23 @@ class Jobs(StoreJobs):
 
         return lambda: Pipeline.from_dict(config).run(force=True), by_hand
 
+    def ranges(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        """All rows by two connections at once, each a range of the key, against one connection."""
+        self._database.execute("CREATE INDEX ON source (id)", "ANALYZE source")
+        split = {"column": "id", "parts": 2}
+        source = PostgresSource.model_validate({**self._source(), "split": split})
+        scan = source.describe(None)
+
+        def rows(part: BatchScan) -> int:
+            with closing(part.open()) as reading:
+                return sum(frame.height for frame in reading.frames(scan.schema.names, None, None))
+
+        def at_once() -> None:
+            with scan.parts() as parts, ThreadPoolExecutor(2) as threads:
+                assert sum(threads.map(rows, parts)) == ROWS
+
+        return at_once, lambda: rows(scan)
+
     def copy(self) -> tuple[Callable[[], object], Callable[[], object]]:
         """PostgreSQL to PostgreSQL; by hand the driver's stream into its COPY, in one transaction. The driver
         gives numerics as texts, which COPY does not take: by hand they go as floats."""
@@ -183,7 +204,7 @@ def seconds(job: Callable[[], object]) -> float:
 
 
 def measure(
-    name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float
+    name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float | None
 ) -> dict[str, object]:
     seconds(ours), seconds(theirs)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(PAIRS)]
@@ -196,7 +217,7 @@ def measure(
     }
 
 
-def run(server: Any, jobs: Callable[[Any, Path], object], goals: dict[str, float]) -> None:
+def run(server: Any, jobs: Callable[[Any, Path], object], goals: Mapping[str, float | None]) -> None:
     """Start the server, print what each job takes that the command line names (or all), and stop it."""
     directory = Path(tempfile.mkdtemp(prefix="rayetl-stores-"))
     server.start()
