@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from rayetl.config.models import PipelineConfig
     from rayetl.connectors.dead_letters import DeadLetters
+    from rayetl.connectors.lake.upkeep import Upkeep
     from rayetl.engines.base import Engine
     from rayetl.runs.execute import Run
 
@@ -247,6 +248,26 @@ class Pipeline:
         from rayetl.runs.replay import replay
 
         return replay(self.plan(), self.config, self.dead_letters, self._engine(), ids, progress or Silent())
+
+    def table(self, name: str | None = None) -> Upkeep:
+        """The table of a lake that the source or load `name` is about; by default the only one of the config.
+
+        Raises `RayetlError` where there is no such table, or more than one to choose from.
+        """
+        from rayetl.connectors.lake.load import LakeLoad
+        from rayetl.connectors.lake.source import LakeSource
+
+        loads = {load.id or f"load_{number}": load for number, load in enumerate(self.config.load, start=1)}
+        known = {**self.config.extract, **loads}
+        tables = {key: node for key, node in known.items() if isinstance(node, LakeSource | LakeLoad)}
+        wanted = next(iter(tables), None) if name is None and len(tables) == 1 else name
+        if wanted in tables:
+            return tables[wanted].upkeep()
+        names = ", ".join(tables) or "none: Delta and Iceberg tables are meant"
+        raise RayetlError(
+            f"{name!r} is no table of a lake" if name is not None else "say which table is meant",
+            hint=f"tables of {self.config.name}: {names}",
+        )
 
     def parity(self, sample: int | None = None) -> ParityReport:
         """Run the pipeline on both engines, commit nothing, and compare rows, types, rejects and counts.

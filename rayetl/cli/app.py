@@ -27,7 +27,7 @@ COMMANDS = {
 }
 """The function of each command, in the module of the command's name."""
 
-GROUPS = ("dlq", "vault")
+GROUPS = ("dlq", "table", "vault")
 """Commands with commands of their own, each the `app` of its module."""
 
 

@@ -9,6 +9,7 @@ from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
 from rayetl.connectors.iceberg.load import IcebergLoad
 from rayetl.connectors.iceberg.source import IcebergSource
+from rayetl.connectors.kafka.letters import KafkaDeadLetters
 from rayetl.connectors.mysql.letters import MysqlDeadLetters
 from rayetl.connectors.mysql.load import MysqlLoad
 from rayetl.connectors.mysql.source import MysqlSource
@@ -22,5 +23,5 @@ SOURCES = (FilesSource, PostgresSource, MysqlSource, DeltaSource, IcebergSource)
 LOADS = (FilesLoad, PostgresLoad, MysqlLoad, DeltaLoad, IcebergLoad)
 """The loads a config can name by `type`."""
 
-LETTER_STORES = (DeadLetterFiles, PostgresDeadLetters, MysqlDeadLetters)
+LETTER_STORES = (DeadLetterFiles, PostgresDeadLetters, MysqlDeadLetters, KafkaDeadLetters)
 """The dead letter stores a config can name by `type`; the first is taken where none is named."""

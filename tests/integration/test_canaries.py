@@ -16,6 +16,7 @@ import pytest
 from canaries import Canary, Watch, bare_environment, rayetl
 from moto.server import ThreadedMotoServer
 from services.hashicorp import ROLE, HashicorpVault
+from services.kafka import USER, Kafka
 from services.mariadb import Mariadb
 from services.postgres import Database, Postgres
 from services.s3 import Account, Bucket
@@ -220,6 +221,26 @@ def test_a_dead_letter_store_in_a_database_shows_no_secret(world: World) -> None
             assert (ended, told in said) == (code, True), said
             shown = world.run(watch, "dlq", "show", str(path), "--debug")
             assert (shown[0], told in shown[1]) == (code, passwords == "wrong"), shown[1]
+    world.assert_silent(watch)
+
+
+def test_dead_letters_in_kafka_show_no_secret(world: World, kafka: Kafka) -> None:
+    world.canaries["kafka"] = Canary("kafka", kafka.password)
+    document = json.loads(config(world, "password", "token").read_text())
+    watch, path = Watch(), world.home / "config.yaml"
+    there = {"brokers": f"127.0.0.1:{kafka.closed}", "sasl_mechanism": "PLAIN", "topic": kafka.topic()}
+    wrong = world.canaries["wrong of aws"].text
+    for passwords, code, told in ((kafka.password, 0, "2 rejected"), (wrong, 1, "refuses the credential")):
+        keys = {"RAYETL_CREDENTIAL_BUS__USER": USER, "RAYETL_CREDENTIAL_BUS__PASSWORD": passwords}
+        document["name"] = f"letters_kafka_{code}"
+        document["load"] = {"type": "files", "path": f"out_kafka_{code}", "mode": "append"}
+        document["resilience"]["dead_letter"] = {"type": "kafka", "credential": "bus", **there}
+        path.write_text(json.dumps(document))
+        ended, said = world.run(watch, "run", str(path), "--debug", "--log-level", "debug", **keys)
+        assert (ended, told in said) == (code, True), said
+        shown = world.run(watch, "dlq", "show", str(path), "--debug", **keys)
+        assert shown[0] == code, shown[1]
+    watch.seen |= {f"message {key!r}": value for key, value in kafka.messages(there["topic"])}
     world.assert_silent(watch)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from services.kafka import USER, Kafka
 from services.mariadb import MariaDatabase
 from services.postgres import Database
 from services.s3 import Bucket, S3Server
@@ -37,7 +38,15 @@ class Place:
     database: Database | MariaDatabase | None = None
 
 
-@pytest.fixture(params=["files", "s3", "postgres", "mysql"])
+def in_kafka(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A topic of the listener that asks for user and password."""
+    monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__USER", USER)
+    monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__PASSWORD", kafka.password)
+    there = {"brokers": f"127.0.0.1:{kafka.closed}", "credential": "bus", "sasl_mechanism": "PLAIN"}
+    return Place({"type": "kafka", "topic": kafka.topic(), **there})
+
+
+@pytest.fixture(params=["files", "s3", "postgres", "mysql", "kafka"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.chdir(tmp_path)
     if request.param == "files":
@@ -48,6 +57,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         server: S3Server = request.getfixturevalue("s3_server")
         there = {"credential": "lake", "s3": {"endpoint": server.endpoint}}
         yield Place({"type": "files", "path": f"{bucket.url}/letters", **there})
+        return
+    if request.param == "kafka":
+        yield in_kafka(request.getfixturevalue("kafka"), monkeypatch)
         return
     database = request.getfixturevalue("database" if request.param == "postgres" else "maria")
     for field, value in database.config.items():

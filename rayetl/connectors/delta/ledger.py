@@ -72,9 +72,16 @@ class Ledger:
             if commit is None:
                 return
             for action in map(orjson.loads, commit.splitlines()):
-                if INFORMATION in (information := action.get("commitInfo", {})):
-                    entry = Entry(**orjson.loads(information[INFORMATION]))
-                    yield replace(entry, rows=_merged(information, entry.rows))
+                if (entry := Ledger.entry(action.get("commitInfo", {}))) is not None:
+                    yield entry
+
+    @staticmethod
+    def entry(information: dict[str, Any]) -> Entry | None:
+        """What a commit's information says of an epoch, if a load of rayetl made it."""
+        if INFORMATION not in information:
+            return None
+        entry = Entry(**orjson.loads(information[INFORMATION]))
+        return replace(entry, rows=_merged(information, entry.rows))
 
     def entered(self, entry: Entry) -> deltalake.CommitProperties:
         """What makes a commit the one of this epoch. It is tried once: whoever commits in between has to be

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rayetl.connectors.base import Epoch, LoadSession
 from rayetl.connectors.lake.load import LakeLoad, is_nested
+from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.connectors.places import FilePath
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.errors import Problem
@@ -74,6 +75,11 @@ class DeltaLoad(LakeLoad, LoadsHereOrToS3):
         }:
             message = "partition_by names every column, so nothing is left to write into the files"
             yield Problem("load.partition", message, ("partition_by",))
+
+    def upkeep(self) -> Upkeep:
+        from rayetl.connectors.delta.upkeep import DeltaUpkeep
+
+        return DeltaUpkeep(self.place)
 
     def open(self, epoch: Epoch, schema: Schema) -> LoadSession:
         from rayetl.connectors.delta.session import DeltaSession

@@ -7,23 +7,26 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rayetl.connectors.base import FilesScan, InputFile, Scan, Source
+from rayetl.connectors.base import FilesScan, InputFile, Scan
 from rayetl.connectors.delta.place import DeltaPlace
 from rayetl.connectors.delta.table import DeltaVersion
 from rayetl.connectors.formats.options import ParquetOptions
+from rayetl.connectors.lake.source import LakeSource
+from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.connectors.listing import fingerprint
 from rayetl.connectors.places import FilePath, is_on_s3
 from rayetl.connectors.s3.settings import UsesS3
-from rayetl.contracts import ContractConfig
 from rayetl.errors import SourceError
 
 
-class DeltaSource(UsesS3, Source):
+class DeltaSource(UsesS3, LakeSource):
     """Reads a version of a Delta table: the newest, or one of the past by its number or time."""
+
+    numbered: ClassVar[str] = "version"
 
     type: Literal["delta"]
     path: FilePath = Field(
@@ -34,22 +37,6 @@ class DeltaSource(UsesS3, Source):
     version: int | None = Field(
         default=None, ge=0, description="Read this version; by default the newest one.", examples=[12]
     )
-    timestamp: datetime | None = Field(
-        default=None,
-        description="Read the table as it was at this moment; without a zone, in UTC.",
-        examples=["2026-11-25T06:00:00Z"],
-    )
-    contract: ContractConfig | None = Field(
-        default=None,
-        description="The Avro schema that the rows must satisfy.",
-        examples=["schemas/flight.avsc"],
-    )
-
-    @model_validator(mode="after")
-    def _one_moment(self) -> Self:
-        if self.version is not None and self.timestamp is not None:
-            raise ValueError("give `version` or `timestamp`, not both")
-        return self
 
     @model_validator(mode="after")
     def _one_kind_of_place(self) -> Self:
@@ -68,7 +55,7 @@ class DeltaSource(UsesS3, Source):
         """The files of the version and the table's columns. Raises `SourceError`."""
         del promised
         place = self.place
-        found = DeltaVersion.open(place, SourceError, self._moment)
+        found = DeltaVersion.open(place, SourceError, self.version if self.moment is None else self.moment)
         if found is None:
             raise SourceError(f"there is no Delta table at {self.path}", hint=place.searched)
         if reason := found.unreadable():
@@ -94,11 +81,10 @@ class DeltaSource(UsesS3, Source):
         assert isinstance(scan, FilesScan)
         return fingerprint(scan.files)
 
-    @property
-    def _moment(self) -> int | datetime | None:
-        if self.timestamp is None:
-            return self.version
-        return self.timestamp if self.timestamp.tzinfo else self.timestamp.replace(tzinfo=UTC)
+    def upkeep(self) -> Upkeep:
+        from rayetl.connectors.delta.upkeep import DeltaUpkeep
+
+        return DeltaUpkeep(self.place)
 
 
 def spelled(value: Any) -> str | None:

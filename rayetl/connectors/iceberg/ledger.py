@@ -23,6 +23,7 @@ from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
 
 SUMMARY = "rayetl"
 """The key of a snapshot's summary that is ours."""
@@ -104,11 +105,15 @@ class Ledger:
 
     def _told(self, table: Table) -> Iterator[tuple[Entry, int]]:
         for snapshot in table.snapshots():
-            said = snapshot.summary.additional_properties.get(SUMMARY) if snapshot.summary else None
-            if said is not None:
-                entry = Entry(**orjson.loads(said))
-                if entry.epoch.startswith(self._load):
-                    yield entry, snapshot.snapshot_id
+            entry = entry_of(snapshot)
+            if entry is not None and entry.epoch.startswith(self._load):
+                yield entry, snapshot.snapshot_id
+
+
+def entry_of(snapshot: Snapshot) -> Entry | None:
+    """What a snapshot says of an epoch, if a load of rayetl made it."""
+    said = snapshot.summary.additional_properties.get(SUMMARY) if snapshot.summary else None
+    return None if said is None else Entry(**orjson.loads(said))
 
 
 def _short(token: str) -> str:

@@ -12,6 +12,7 @@ from rayetl.connectors.iceberg.connection import IcebergConnection
 from rayetl.connectors.iceberg.cutting import Cut
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.staging import DERIVED
+from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.errors import Problem
 from rayetl.model import OneOrMany
 from rayetl.sql.types import BYTE, INT, SHORT, ArrayType, DataType, MapType, Schema, StructType
@@ -70,6 +71,11 @@ class IcebergLoad(IcebergConnection, LakeLoad):
             field = schema.get(cut.column)
             if field is not None and (reason := cut.unfit(self.stored(field.type))):
                 yield Problem("load.partition", f"the table {reason}", ("partition_by", index))
+
+    def upkeep(self) -> Upkeep:
+        from rayetl.connectors.iceberg.upkeep import IcebergUpkeep
+
+        return IcebergUpkeep(self)
 
     def open(self, epoch: Epoch, schema: Schema) -> LoadSession:
         from rayetl.connectors.iceberg.session import IcebergSession

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Reading, Scan, Source
+from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Reading, Scan
 from rayetl.connectors.formats.options import ParquetOptions
 from rayetl.connectors.iceberg.catalogs import local
 from rayetl.connectors.iceberg.connection import IcebergConnection, Opened
 from rayetl.connectors.iceberg.predicates import FileConditions
 from rayetl.connectors.iceberg.reading import Reader
 from rayetl.connectors.iceberg.table import IcebergVersion
+from rayetl.connectors.lake.source import LakeSource
+from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.connectors.listing import fingerprint
-from rayetl.contracts import ContractConfig
 from rayetl.errors import SourceError
 from rayetl.records import dataclass
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
 
-class IcebergSource(IcebergConnection, Source):
+class IcebergSource(IcebergConnection, LakeSource):
     """Reads a snapshot of an Iceberg table: the newest, or one of the past by its id or time."""
+
+    numbered: ClassVar[str] = "snapshot"
 
     type: Literal["iceberg"]
     snapshot: int | None = Field(
@@ -37,22 +39,6 @@ class IcebergSource(IcebergConnection, Source):
         description="Read the snapshot with this id; by default the newest one.",
         examples=[8741236541235874123],
     )
-    timestamp: datetime | None = Field(
-        default=None,
-        description="Read the table as it was at this moment; without a zone, in UTC.",
-        examples=["2026-11-25T06:00:00Z"],
-    )
-    contract: ContractConfig | None = Field(
-        default=None,
-        description="The Avro schema that the rows must satisfy.",
-        examples=["schemas/flight.avsc"],
-    )
-
-    @model_validator(mode="after")
-    def _one_moment(self) -> Self:
-        if self.snapshot is not None and self.timestamp is not None:
-            raise ValueError("give `snapshot` or `timestamp`, not both")
-        return self
 
     def describe(self, promised: object) -> Scan:
         """The files of the snapshot and its columns: plain files where the names of columns say all, else
@@ -64,6 +50,11 @@ class IcebergSource(IcebergConnection, Source):
                 return self._described(opened)
         finally:
             opened.close()
+
+    def upkeep(self) -> Upkeep:
+        from rayetl.connectors.iceberg.upkeep import IcebergUpkeep
+
+        return IcebergUpkeep(self)
 
     def _described(self, opened: Opened) -> Scan:
         found = self._found(opened)
@@ -97,14 +88,13 @@ class IcebergSource(IcebergConnection, Source):
                     hint=f"the newest are: {known}; older ones expire",
                 )
             return self.snapshot
-        if self.timestamp is None:
+        if self.moment is None:
             newest = table.current_snapshot()
             return newest.snapshot_id if newest else None
-        moment = self.timestamp if self.timestamp.tzinfo else self.timestamp.replace(tzinfo=UTC)
-        found = table.snapshot_as_of_timestamp(int(moment.timestamp() * 1000))
+        found = table.snapshot_as_of_timestamp(int(self.moment.timestamp() * 1000))
         if found is None:
             raise SourceError(
-                f"the Iceberg table {self.table} had no snapshot yet at {moment.isoformat()}",
+                f"the Iceberg table {self.table} had no snapshot yet at {self.moment.isoformat()}",
                 hint="give a later `timestamp`; old snapshots expire",
             )
         return found.snapshot_id

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from rayetl.connectors.base import Load
+from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany, Size
@@ -95,6 +97,10 @@ class LakeLoad(Load):
     def name(self) -> str:
         """The table, as the config names it."""
         raise NotImplementedError
+
+    @abstractmethod
+    def upkeep(self) -> Upkeep:
+        """The table itself."""
 
     def stored(self, kind: DataType) -> DataType:
         """The type that a table has for values of `kind`."""

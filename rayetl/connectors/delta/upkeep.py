@@ -1,0 +1,121 @@
+"""The upkeep of Delta tables, as their library does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import orjson
+
+from rayetl.connectors.base import InputFile
+from rayetl.connectors.delta.ledger import Ledger
+from rayetl.connectors.delta.place import DeltaPlace
+from rayetl.connectors.delta.table import DeltaVersion
+from rayetl.connectors.lake.upkeep import SHORTEST, Change, Clearing, Compaction, Upkeep, told
+from rayetl.errors import CommitConflict, LoadError
+from rayetl.model import format_duration
+from rayetl.records import dataclass
+
+_RETENTION = "delta.deletedFileRetentionDuration"
+_WEEK = timedelta(days=7)
+"""Delta's own default of the retention."""
+
+_UNITS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaUpkeep(Upkeep):
+    """See `Upkeep`."""
+
+    place: DeltaPlace
+
+    def _now(self) -> DeltaVersion:
+        found = DeltaVersion.open(self.place, LoadError)
+        if found is None:
+            raise LoadError(f"there is no Delta table at {self.place.path}", hint=self.place.searched)
+        return found
+
+    def history(self, limit: int) -> Sequence[Change]:
+        with self.place.told(LoadError):
+            found = self._now()
+            return [change for change, _ in zip(_changes(found), range(limit), strict=False)]
+
+    def optimize(self, target_size: int | None) -> Compaction:
+        from deltalake.exceptions import CommitFailedError
+
+        with self.place.told(LoadError):
+            found = self._now()
+            if reason := found.unwritable():
+                raise LoadError(
+                    f"the Delta table {self.place.path} {reason}, so rayetl does not rewrite its files",
+                    hint="let a program that knows this do it, as Spark: OPTIMIZE",
+                )
+            try:
+                done = found.table.optimize.compact(target_size=target_size)
+            except CommitFailedError as error:
+                raise CommitConflict(
+                    f"another writer changed files of the Delta table {self.place.path} at the same moment",
+                    hint="nothing was changed here; run it again",
+                ) from error
+            removed, added = (orjson.loads(done[name]) for name in ("filesRemoved", "filesAdded"))
+            return Compaction(
+                self.place.path,
+                self._now().version,
+                done["numFilesRemoved"],
+                removed["totalSize"],
+                done["numFilesAdded"],
+                added["totalSize"],
+            )
+
+    def vacuum(self, retention: timedelta | None, *, shorten: bool, delete: bool) -> Clearing:
+        with self.place.told(LoadError):
+            found = self._now()
+            own = _retention(found)
+            wanted = own if retention is None else retention
+            if wanted < SHORTEST:
+                raise LoadError(
+                    f"a retention of {format_duration(wanted)} could remove files that a load has just put "
+                    "and not committed yet",
+                    hint=f"give at least {format_duration(SHORTEST)}",
+                )
+            if wanted < own and not shorten:
+                raise LoadError(
+                    f"the Delta table {self.place.path} keeps files for {format_duration(own)}; with "
+                    f"{format_duration(wanted)} older versions, and queries that read them now, lose theirs",
+                    hint=f"add --shorten if that is meant, or set {_RETENTION} of the table",
+                )
+            hours = -(-int(wanted.total_seconds()) // 3600)
+            vacuum = partial(found.table.vacuum, hours, enforce_retention_duration=False, full=True)
+            paths = [self.place.resolve(name) for name in vacuum(dry_run=True)]
+            # The library also names files that an earlier vacuum has removed.
+            there = [each.size for each in self.place.inputs(paths) if isinstance(each, InputFile)]
+            if delete and there:
+                vacuum(dry_run=False)
+            return Clearing(self.place.path, hours * 3600.0, len(there), sum(there), delete)
+
+
+def _changes(found: DeltaVersion) -> Iterator[Change]:
+    """All that the log still tells, newest first."""
+    for version in range(found.version, -1, -1):
+        commit = found.place.commit(version)
+        if commit is None:
+            return
+        actions = [orjson.loads(line) for line in commit.splitlines()]
+        information: dict[str, Any] = next(
+            (each["commitInfo"] for each in actions if "commitInfo" in each), {}
+        )
+        time = datetime.fromtimestamp(information.get("timestamp", 0) / 1000, UTC)
+        operation = str(information.get("operation", "unknown"))
+        yield told(version, time, operation, Ledger.entry(information))
+
+
+def _retention(found: DeltaVersion) -> timedelta:
+    """As the table says it: `interval 2 weeks`. What is not understood is Delta's default."""
+    said = found.table.metadata().configuration.get(_RETENTION, "").lower().split()
+    if len(said) == 3 and said[0] == "interval" and said[1].isdigit():
+        unit = _UNITS.get(said[2].removesuffix("s"))
+        if unit is not None:
+            return timedelta(seconds=int(said[1]) * unit)
+    return _WEEK

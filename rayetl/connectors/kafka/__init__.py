@@ -1,0 +1,1 @@
+"""Kafka: a dead letter store whose letters are messages, written in transactions."""
