@@ -292,5 +292,16 @@ def value_of(expr: Expr) -> Any:
     return expr.value
 
 
+def is_constant(value: pl.Expr) -> bool:
+    """Whether the expression reads no column, so that Polars computes one row of it."""
+    return not value.meta.root_names()
+
+
+def equal(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+    """a == b with a constant on the right: Polars gives one row for all the rows of a batch when it is on
+    the left and `b`, though made from columns, has one value in the whole batch."""
+    return b == a if is_constant(a) else a == b
+
+
 def lit(value: Any, dtype: Any = None) -> pl.Expr:
     return pl.lit(value, dtype=dtype)

@@ -13,6 +13,7 @@ from rayetl.sql.functions.base import (
     TypeFault,
     anything,
     check_count,
+    equal,
     fit,
     of,
     same,
@@ -96,7 +97,7 @@ def _choose(ctx: Context, call: Call) -> pl.Expr:
 
 
 def _nullif_lower(a: pl.Expr, left: pl.Expr, right: pl.Expr) -> pl.Expr:
-    return pl.when((left == right).fill_null(False).not_()).then(a)
+    return pl.when(equal(left, right).fill_null(False).not_()).then(a)
 
 
 TABLE.add("coalesce", same(nullable=_all_nullable), lambda *args: pl.coalesce(*args))

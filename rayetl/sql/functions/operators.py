@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from rayetl.sql.functions.base import (
     TypeFault,
     boolean,
     check_count,
+    equal,
     first_type,
     fit,
     integral,
+    is_constant,
     numeric,
     of,
     takes,
@@ -298,12 +301,20 @@ def _pmod(ctx: Context, call: Call) -> pl.Expr:
     return pl.when(below != 0).then(pl.when(rest < 0).then(again).otherwise(rest))
 
 
-def _compare(operation: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Context, Call], pl.Expr]:
+def _eq_missing(a: pl.Expr, b: pl.Expr) -> pl.Expr:
+    return a.eq_missing(b)
+
+
+_Comparison = Callable[["pl.Expr", "pl.Expr"], "pl.Expr"]
+
+
+def _compare(operation: _Comparison, mirrored: _Comparison) -> Callable[[Context, Call], pl.Expr]:
+    """`mirrored(b, a)` must say what `operation(a, b)` says."""
+
     def lower(ctx: Context, call: Call) -> pl.Expr:
-        left, right = call.args
-        if isinstance(left.type, DecimalType):
-            return operation(ctx.scaled(left), ctx.scaled(right))
-        return operation(ctx.expr(left), ctx.expr(right))
+        form = ctx.scaled if isinstance(call.args[0].type, DecimalType) else ctx.expr
+        left, right = (form(arg) for arg in call.args)
+        return mirrored(right, left) if is_constant(left) else operation(left, right)
 
     return lower
 
@@ -319,7 +330,7 @@ def _member(ctx: Context, call: Call) -> pl.Expr:
     if plain and not few and value.type in (*INTEGRAL, STRING):
         return ctx.expr(value).is_in([item.value for item in items])  # type: ignore[attr-defined]
     form = ctx.scaled if isinstance(value.type, DecimalType) else ctx.expr
-    tests = [form(value) == form(item) for item in items]
+    tests = [equal(form(value), form(item)) for item in items]
     return pl.any_horizontal(tests)
 
 
@@ -347,12 +358,12 @@ TABLE.add("%", _arithmetic("%"), _remainder, raw=True, aliases="mod")
 TABLE.add("pmod", _arithmetic("pmod"), _pmod, raw=True)
 TABLE.add("negative", _sign, _unary_minus, raw=True)
 TABLE.add("positive", _sign, lambda a: a)
-TABLE.add("=", _equality(), _compare(lambda a, b: a == b), raw=True)
-TABLE.add("<=>", _equality(False), _compare(lambda a, b: a.eq_missing(b)), raw=True, aliases="equal_null")
-TABLE.add("<", _comparison, _compare(lambda a, b: a < b), raw=True)
-TABLE.add("<=", _comparison, _compare(lambda a, b: a <= b), raw=True)
-TABLE.add(">", _comparison, _compare(lambda a, b: a > b), raw=True)
-TABLE.add(">=", _comparison, _compare(lambda a, b: a >= b), raw=True)
+TABLE.add("=", _equality(), _compare(operator.eq, operator.eq), raw=True)
+TABLE.add("<=>", _equality(False), _compare(_eq_missing, _eq_missing), raw=True, aliases="equal_null")
+TABLE.add("<", _comparison, _compare(operator.lt, operator.gt), raw=True)
+TABLE.add("<=", _comparison, _compare(operator.le, operator.ge), raw=True)
+TABLE.add(">", _comparison, _compare(operator.gt, operator.lt), raw=True)
+TABLE.add(">=", _comparison, _compare(operator.ge, operator.le), raw=True)
 TABLE.add("and", takes(boolean, boolean, returns=BOOLEAN), lambda a, b: a & b)
 TABLE.add("or", takes(boolean, boolean, returns=BOOLEAN), lambda a, b: a | b)
 TABLE.add("not", takes(boolean, returns=BOOLEAN), lambda a: ~a)
