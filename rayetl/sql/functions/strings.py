@@ -251,6 +251,16 @@ def _overlay(ctx: Context, call: Call) -> pl.Expr:
     return before + new + after
 
 
+_split_part_rule = takes(_string, constant(_string), constant(_int), returns=STRING)
+
+
+def _split_part_number(args: tuple[Expr, ...]) -> Typed:
+    typed = _split_part_rule(args)
+    if value_of(typed.args[2]) == 0:
+        raise TypeFault("parts count from 1, or from -1 at the end; 0 is none")
+    return typed
+
+
 def _split_part(ctx: Context, call: Call) -> pl.Expr:
     number = int(value_of(call.args[2]))
     if value_of(call.args[1]) == "":
@@ -376,9 +386,7 @@ TABLE.add("contains", _test, lambda s, p: s.str.contains(p, literal=True))
 TABLE.add("ascii", takes(_string, returns=INT), _ascii)
 TABLE.add("chr", takes(of(LONG), returns=STRING), _chr, aliases="char")
 TABLE.add("space", takes(_int, returns=STRING), lambda n: _repeat(pl.lit(" "), n))
-TABLE.add(
-    "split_part", takes(_string, constant(_string), constant(_int), returns=STRING), _split_part, raw=True
-)
+TABLE.add("split_part", _split_part_number, _split_part, raw=True)
 TABLE.add(
     "substring_index",
     takes(_string, constant(_string), constant(_int), returns=STRING),

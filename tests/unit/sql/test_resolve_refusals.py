@@ -24,6 +24,7 @@ TABLE = {"t": parse_ddl("i INT, s STRING, d DATE, m DECIMAL(38,10), a ARRAY<INT>
         ("rand()", UnsupportedSqlError, "rand"),
         ("uper(s)", SqlError, "did you mean upper"),
         ("upper(s, s)", SqlError, "takes 1 argument, 2 given"),
+        ("split_part(s, '.', 0)", SqlError, "0 is none"),
         ("upper(a)", SqlError, "argument 1 must be string, not array<int>"),
         ("a + 1", SqlError, "do not go together"),
         ("s and i > 1", SqlError, "boolean"),
