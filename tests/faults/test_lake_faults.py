@@ -4,12 +4,11 @@ guards them."""
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,18 +41,8 @@ POINTS = {
 
 
 @pytest.fixture(scope="session")
-def processes() -> Iterator[multiprocessing.context.BaseContext]:
-    """The libraries' threads do not survive a fork of a process that uses them; a server forks that does
-    not."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lake_worker"])
-    yield context
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+def processes(fork_server: multiprocessing.context.BaseContext) -> multiprocessing.context.BaseContext:
+    return fork_server
 
 
 @pytest.fixture
