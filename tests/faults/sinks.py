@@ -52,14 +52,21 @@ class _Started(Sink):
 class FilesSink(_Started):
     directory: Path
     name = "files"
-    early = ("stage.attempt_made", "stage.written", "stage.synced", "commit.before_decision", "swap.before_decision")
+    early = (
+        "stage.attempt_made",
+        "stage.written",
+        "stage.synced",
+        "commit.before_decision",
+        "swap.before_decision",
+    )
     late = (
-        *early, "commit.manifest_written", "commit.decided", "publish.before_rename", "publish.renamed",
+        "commit.manifest_written", "commit.decided", "publish.before_rename", "publish.renamed",
         "publish.ledger_synced", "publish.removed_old", "publish.marked", "swap.staged_linked",
         "swap.kept_linked", "swap.synced", "swap.decided", "swap.ledger_written", "recover.locked",
         "recover.fenced", "recover.rolled_forward", "recover.cleared",
     )  # fmt: skip
     held = "stage.synced"
+    appears = "whole"
 
     def fresh(self, keyed: bool) -> list[Row]:
         self.root = str(self.directory / str(next(self.numbers)) / "daily")
@@ -91,13 +98,21 @@ class S3Sink(_Started):
     endpoint: str
     directory: Path
     name = "s3"
-    early = ("s3.locked", "s3.attempt_made", "s3.staged", "s3.upload_begun", "s3.part_sent", "s3.sent", "s3.before_decision")
+    early = (
+        "s3.locked",
+        "s3.attempt_made",
+        "s3.staged",
+        "s3.upload_begun",
+        "s3.part_sent",
+        "s3.sent",
+        "s3.before_decision",
+    )
     late = (
-        *early, "s3.decided", "s3.before_complete", "s3.completed_one", "s3.completed", "s3.removed_one",
+        "s3.decided", "s3.before_complete", "s3.completed_one", "s3.completed", "s3.removed_one",
         "s3.removed_old", "s3.dead_aborted", "s3.marked", "s3.finished", "s3.rolled_forward", "s3.cleared",
     )  # fmt: skip
     held = "s3.before_decision"
-    whole = False
+    appears = "in parts"
 
     def fresh(self, keyed: bool) -> list[Row]:
         self.prefix = f"t{next(self.numbers)}"
@@ -109,9 +124,7 @@ class S3Sink(_Started):
     def work(self, key: str, mode: str, variant: int) -> Any:
         staging = str(self.directory / "here")
         parts = PARTS[variant % len(PARTS)]
-        return s3_worker.Work(
-            self.bucket.name, self.prefix, self.endpoint, staging, key, mode, parts, rows=2
-        )
+        return s3_worker.Work(self.bucket.name, self.prefix, self.endpoint, staging, key, mode, parts, rows=2)
 
     def after(self, work: Any, rows: Sequence[Row]) -> Iterable[Row]:
         return [*(rows if work.mode == "append" else ()), *s3_worker.rows_of(work)]
@@ -132,8 +145,15 @@ class S3Sink(_Started):
 @dataclass
 class DatabaseSink(_Started):
     database: SqlDatabase
-    early = ("database.fenced", "database.prepared", "database.sent", "database.written", "database.merged", "database.tracked")
-    late = (*early, "database.committed")
+    early = (
+        "database.fenced",
+        "database.prepared",
+        "database.sent",
+        "database.written",
+        "database.merged",
+        "database.tracked",
+    )
+    late = ("database.tracked", "database.committed")
     held = "database.tracked"
 
     def __post_init__(self) -> None:
@@ -184,7 +204,7 @@ class LakeSink(_Started):
     kind: str
     directory: Path
     early = ("lake.locked", "lake.fenced", "lake.attempt_made", "lake.staged", "lake.linked", "lake.deciding")
-    late = (*early, "lake.cleared", "lake.decided", "lake.finished")
+    late = ("lake.deciding", "lake.decided", "lake.finished", "lake.cleared")
     held = "lake.deciding"
 
     def __post_init__(self) -> None:
@@ -201,7 +221,9 @@ class LakeSink(_Started):
         return ("upsert", "overwrite", "partitions") if keyed else ("append", "overwrite")
 
     def work(self, key: str, mode: str, variant: int) -> Any:
-        own = {"upsert": (("keys", ("part", "row")),), "partitions": (("replace", "partitions"),)}.get(mode, ())
+        own = {"upsert": (("keys", ("part", "row")),), "partitions": (("replace", "partitions"),)}.get(
+            mode, ()
+        )
         real = "overwrite" if mode == "partitions" else mode
         parts = _LAKE_PARTS[variant % len(_LAKE_PARTS)]
         return LakeWork(self.kind, self.root, key, mode=real, parts=parts, rows=2, settings=(*_CUT, *own))
@@ -227,4 +249,3 @@ class LakeSink(_Started):
         # What a merge of deltalake that was overtaken leaves is for a vacuum.
         if not (self.kind == "delta" and self.keyed):
             lake_checker.assert_clean(self.truth)
-

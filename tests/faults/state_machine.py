@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Literal
 
 from fault_checker import Verdict
 from hypothesis import strategies as st
@@ -50,11 +50,12 @@ class Sink(ABC):
     early: Sequence[str]
     """Failpoints before the decision: a run that breaks there must change nothing."""
     late: Sequence[str]
-    """All failpoints at which a run may die."""
+    """The other failpoints: at the decision, after it, and on the way of a run that recovers."""
     held: str
     """Where a run is held up while another one starts: the last moment before it decides."""
-    whole = True
-    """Whether an epoch that is decided is visible as a whole at once; else the next run completes it."""
+    appears: Literal["at once", "whole", "in parts"] = "at once"
+    """How the rows of an epoch are seen after the decision, before the run (or, where that died, the next one)
+    has published them: by the decision itself, not yet or all together, or some before others."""
 
     @abstractmethod
     def fresh(self, keyed: bool) -> list[Row]:
@@ -119,9 +120,9 @@ class Model:
             yield World(rows, (*world.epochs, (work.key, work.mode)))
 
     def seen(self, settled: bool) -> None:
-        """Compare with the store. Where it is not `settled`, an epoch may be half way to be visible."""
+        """Compare with the store. Where it is not `settled`, a decided epoch may wait to be published."""
         rows, epochs = Counter(self.sink.read()), self.sink.epochs()
-        if not settled:
+        if not settled and self.sink.appears == "in parts":
             least, most = self._bounds()
             if least - rows or rows - most:
                 raise Verdict(f"lost {least - rows}, extra {rows - most}")
@@ -130,6 +131,8 @@ class Model:
         if not fitting:
             nearest = [f"lost {Counter(w.rows) - rows}, extra {rows - Counter(w.rows)}" for w in self.worlds]
             raise Verdict(f"no history explains the rows: {' or '.join(nearest)[:2000]}")
+        if not settled and self.sink.appears == "whole":
+            return
         if epochs is not None:
             fitting = {world for world in fitting if world.keys == epochs}
         self._narrow(fitting, f"the store's own books say {epochs}")
@@ -163,6 +166,7 @@ class Machine(RuleBasedStateMachine):
     turns = st.sampled_from((1, 1, 1, 2))
     early = st.runner().flatmap(lambda machine: st.sampled_from(machine.sink.early))
     late = st.runner().flatmap(lambda machine: st.sampled_from(machine.sink.late))
+    points = early | late
 
     @initialize(keyed=st.booleans())
     def begin(self, keyed: bool) -> None:
@@ -177,11 +181,15 @@ class Machine(RuleBasedStateMachine):
     def replay(self, work: Any) -> None:
         self._done(work)
 
-    @rule(target=works, mode=modes, variant=variants, point=late, turn=turns)
-    def crash(self, mode: int, variant: int, point: str, turn: int) -> Any:
-        return self._done(self._new(mode, variant), f"{point}:kill9@{turn}")
+    @rule(target=works, mode=modes, variant=variants, point=points, turn=turns, again=st.booleans())
+    def crash(self, mode: int, variant: int, point: str, turn: int, again: bool) -> Any:
+        work = self._done(self._new(mode, variant), f"{point}:kill9@{turn}")
+        if again:
+            self.explained()
+            self._done(work)
+        return work
 
-    @rule(work=works, point=late)
+    @rule(work=works, point=points)
     def crash_again(self, work: Any, point: str) -> None:
         self._done(work, f"{point}:kill9")
 
@@ -211,7 +219,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def explained(self) -> None:
-        self.model.seen(self.settled or self.sink.whole)
+        self.model.seen(self.settled)
 
     def teardown(self) -> None:
         """The work goes on, and clears up behind the dead."""
@@ -241,7 +249,11 @@ class Machine(RuleBasedStateMachine):
     def _arrival(self, process: BaseProcess) -> socket.socket | None:
         """Wait until a run is where it is held up; `None` if it ended without."""
         ready = multiprocessing.connection.wait([process.sentinel, self.server], 60)
-        return self.server.accept()[0] if self.server in ready else None
+        if self.server not in ready:
+            return None
+        connection = self.server.accept()[0]
+        connection.recv(200)
+        return connection
 
     def _code(self, process: BaseProcess) -> int:
         process.join(60)

@@ -19,11 +19,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from sinks import DatabaseSink, FilesSink, LakeSink, S3Sink, Start
 from state_machine import Machine, Sink
 
-SINKS = ("files", "s3", "postgres", "mysql", "delta", "iceberg")
-EXAMPLES, STEPS = 10, 12
+EXAMPLES = {"files": 15, "s3": 7, "postgres": 10, "mysql": 10, "delta": 10, "iceberg": 8}
+STEPS = 12
 
 SETTINGS = settings(
-    max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     derandomize=True,
     database=None,
@@ -73,19 +72,21 @@ def controller(tmp_path: Path) -> Iterator[socket.socket]:
         yield server
 
 
-def explore(sink: Sink, controller: socket.socket, bug: str = "", examples: int = EXAMPLES) -> Counter[str]:
+def explore(sink: Sink, controller: socket.socket, bug: str = "") -> Counter[str]:
     """Run histories, and count how their runs ended. Raises `Verdict` for what no history explains."""
     codes: Counter[str] = Counter()
     given = {"sink": sink, "server": controller, "path": controller.getsockname(), "bug": bug, "codes": codes}
-    run_state_machine_as_test(type("Given", (Machine,), given), settings=settings(SETTINGS, max_examples=examples))
+    run_state_machine_as_test(
+        type("Given", (Machine,), given), settings=settings(SETTINGS, max_examples=EXAMPLES[sink.name])
+    )
     return codes
 
 
-@pytest.mark.parametrize("sink", SINKS, indirect=True)
+@pytest.mark.parametrize("sink", EXAMPLES, indirect=True)
 def test_every_history_is_one_of_whole_epochs(sink: Sink, controller: socket.socket) -> None:
     codes = explore(sink, controller)
     print(f"{sink.name}: {dict(codes)}")
-    assert min(codes[each] for each in ("committed", "skipped", "killed", "broken")) >= 10
+    assert min(codes[each] for each in ("committed", "skipped", "killed", "broken")) >= 5
 
 
 @pytest.mark.parametrize(
