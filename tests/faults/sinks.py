@@ -194,6 +194,12 @@ class DatabaseSink(_Started):
         found = self.database.rows("SELECT epoch FROM rayetl_epochs ORDER BY number, epoch")
         return tuple(str(epoch) for (epoch,) in found)
 
+    def assert_clean(self) -> None:
+        """The epochs are numbered without a gap."""
+        numbers = self.database.rows("SELECT number FROM rayetl_epochs ORDER BY number")
+        if numbers != [(number,) for number in range(1, len(numbers) + 1)]:
+            raise Verdict(f"the tracker's numbers are {numbers}")
+
 
 _CUT = (("partition_by", "part"),)
 _LAKE_PARTS = (("a", "b"), ("a", "c"), ("b",), ("a", "b", "c"))

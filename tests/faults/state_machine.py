@@ -85,6 +85,7 @@ class Sink(ABC):
         """The epochs that the store says were committed, in order, if an outsider can read them."""
         return None
 
+    @abstractmethod
     def assert_clean(self) -> None:
         """Nothing is left of attempts that did not commit. Raises `Verdict`."""
 
