@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -23,12 +23,17 @@ class Store:
     bytes_count: bool = False
     """Whether `longest_name` counts bytes."""
     most_columns: int = 1000
-    extra: dict[str, Any] = field(default_factory=dict)
+    never: str = ""
+    """Characters that no name of a column has."""
+    plain: bool = False
+    """Whether names neither hold characters beyond U+FFFF nor end with a space."""
 
     def may_be_called(self, name: str) -> bool:
         """Whether the store promises to keep a column of this name."""
         length = len(name.encode()) if self.bytes_count else len(name)
-        return self.longest_name is None or length <= self.longest_name
+        if self.plain and (max(name) > "\uffff" or name.endswith(" ")):
+            return False
+        return not set(name) & set(self.never) and length <= (self.longest_name or length)
 
     def fill(self, rows: pl.DataFrame, **settings: Any) -> RunReport:
         """Load rows into the store."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rayetl.errors import ConfigError, LoadError
+from rayetl.errors import ConfigError
 from tests.conformance.stores import Store
 
 STORES = ("files", "s3", "postgres", "mysql", "delta", "delta on s3", "iceberg")
 NAMES = (
-    "a b", "select", "ORDER", "a;b", "a--b", "it's", 'a"b', "a`b", "a\\b", "a.b", "a,b", "100%", "%s", "{x}", "$1", "ä", "日本",
+    "a b", "a ", "select", "ORDER", "a;b", "a--b", "it's", 'a"b', "a`b", "a\\b", "a.b", "a,b", "100%", "%s", "{x}", "$1", "ä", "日本",
     "🎉", "null", "n" * 63, "n" * 64, "ü" * 40, "n" * 200,
 )  # fmt: skip
 
@@ -27,7 +27,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         database = request.getfixturevalue({"postgres": "database", "mysql": "maria"}[name])
         both = {"type": name, "table": "t", **database.config}
         most = 1000 if name == "postgres" else 500
-        return Store(name, both, both, database.longest, name == "postgres", most)
+        plain = name == "mysql"
+        return Store(name, both, both, database.longest, not plain, most, plain=plain)
     if "s3" in name:
         bucket, server = request.getfixturevalue("bucket"), request.getfixturevalue("s3_server")
         where = {"path": f"{bucket.url}/t", "credential": "lake", "s3": {"endpoint": server.endpoint}}
@@ -37,7 +38,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         where = {"catalog": {"type": "sql", "uri": "sqlite:///t/c.db", "warehouse": "t"}, "table": "shop.t"}
     kind = name.split()[0] if name.startswith(("delta", "iceberg")) else "files"
     both = {"type": kind, **where}
-    return Store(name, both, {**both, "format": "parquet"} if kind == "files" else both)
+    source = {**both, "format": "parquet"} if kind == "files" else both
+    return Store(name, both, source, never=" ,;{}()\n\t=" if kind == "delta" else "")
 
 
 every_store = pytest.mark.parametrize("store", STORES, indirect=True)
@@ -77,7 +79,7 @@ def test_rows_of_a_megabyte_come_back_whole(store: Store) -> None:
 @every_store
 def test_columns_may_have_any_name_that_the_store_can_keep(store: Store) -> None:
     names = [name for name in NAMES if store.may_be_called(name)]
-    assert len(names) > len(NAMES) - 4
+    assert len(names) >= len(NAMES) - 5
     wanted = pl.DataFrame({"id": [1, 2], **{name: [number, None] for number, name in enumerate(names)}})
     store.fill(wanted)
     store.fill(wanted.with_columns(pl.col("id") + 2))
@@ -85,12 +87,11 @@ def test_columns_may_have_any_name_that_the_store_can_keep(store: Store) -> None
 
 
 @every_store
-@pytest.mark.parametrize("name", ["n" * 64, "ü" * 40, "n" * 200])
-def test_a_name_that_the_store_would_cut_is_refused_before_a_row_is_read(store: Store, name: str) -> None:
-    wanted = pl.DataFrame({"id": [1], name: [1]})
-    if store.may_be_called(name):
-        assert store.fill(wanted).rows_loaded == 1
+def test_names_that_the_store_cannot_keep_are_refused_before_a_row_is_read(store: Store) -> None:
+    names = [name for name in NAMES if not store.may_be_called(name)]
+    if not names:
+        assert store.name in ("files", "s3", "iceberg")
         return
-    with pytest.raises((ConfigError, LoadError)) as refused:
-        store.fill(wanted)
-    assert name in str(refused.value)
+    with pytest.raises(ConfigError) as refused:
+        store.fill(pl.DataFrame({"id": [1], **{name: [1] for name in names}}))
+    assert all(repr(name) in str(refused.value) for name in names)
