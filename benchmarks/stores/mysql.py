@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pymysql
 import pymysql.cursors
-from run import BAD, ROWS, run
+from run import ROWS, StoreJobs, run
 from services.mariadb import MariaDatabase, Mariadb
 
 from rayetl import Pipeline
@@ -23,28 +22,24 @@ COLUMNS = (
     "id bigint, k int, small smallint, price decimal(12,2), ratio double, flag bool, name varchar(40), "
     "note varchar(60), day date, at datetime(6)"
 )
-VALUES = f"""
+VALUES = """
 SELECT seq, seq % 1000, seq % 100, (seq % 99999) / 100, seq * 0.1e0, seq % 2, concat('name ', seq % 5000),
        repeat('x', seq % 40), '2024-01-01' + INTERVAL (seq % 365) DAY, '2024-01-01' + INTERVAL seq SECOND
-  FROM seq_1_to_{ROWS}
+  FROM seq_1_to_{rows}
 """
 CSV = "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY ''"
 
 
-class Jobs:
-    """The jobs on one database, each as (ours, by hand); every call does the whole of it."""
+class Jobs(StoreJobs):
+    """Those of MariaDB."""
 
     def __init__(self, database: MariaDatabase, directory: Path) -> None:
-        self._database = database
-        self._directory = directory
-        database.execute(f"CREATE TABLE source ({COLUMNS})", f"INSERT INTO source {VALUES}")
+        super().__init__(database, directory)
+        database.execute(f"CREATE TABLE source ({COLUMNS})", f"INSERT INTO source {VALUES.format(rows=ROWS)}")
 
     def read(self) -> tuple[Callable[[], object], Callable[[], object]]:
         """MariaDB to Parquet; by hand an unbuffered cursor, 100,000 rows at a time into a file."""
-        place = str(self._directory / "read")
-        files = {"type": "files", "path": place, "format": "parquet", "mode": "overwrite"}
-        extract = {"type": "mysql", "table": "source", **self._database.config}
-        config = self._config("read", extract, files)
+        config = self._config("read", self._source(), self._files("read"))
 
         def by_hand() -> None:
             cursors = pymysql.cursors.SSCursor
@@ -110,25 +105,6 @@ class Jobs:
 
         return lambda: Pipeline.from_dict(config).run(force=True), by_hand
 
-    def refused(self) -> tuple[Callable[[], object], Callable[[], object]]:
-        """100,000 rows with 7 that the server refuses, against the same rows with none."""
-        self._database.execute("CREATE TABLE judged (id bigint PRIMARY KEY, v varchar(5))")
-
-        def load(name: str, bad: tuple[int, ...]) -> Callable[[], object]:
-            path = self._directory / f"{name}.parquet"
-            values = pl.when(pl.col("id").is_in(bad)).then(pl.lit("far too long")).otherwise(pl.lit("ok"))
-            pl.DataFrame({"id": range(100_000)}).with_columns(v=values).write_parquet(path)
-            config = self._config(name, {"type": "files", "path": str(path)}, self._load("judged", "append"))
-
-            def run() -> None:
-                self._database.execute("TRUNCATE judged")
-                report = Pipeline.from_dict(config).run(force=True)
-                assert (report.rows_loaded, report.rows_rejected) == (100_000 - len(bad), len(bad))
-
-            return run
-
-        return load("refused", BAD), load("clean", ())
-
     def _loaded(self, text: Path, table: str, *around: str) -> None:
         with pymysql.connect(**self._database.config, local_infile=True) as connection:
             with connection.cursor() as cursor:
@@ -144,20 +120,10 @@ class Jobs:
     def _parquet(self, name: str) -> Path:
         path = self._directory / f"{name}.parquet"
         if not path.exists():
-            extract = {"type": "mysql", "table": "source", **self._database.config}
-            place = self._directory / f"{name}_rows"
-            files = {"type": "files", "path": str(place), "format": "parquet", "mode": "overwrite"}
-            Pipeline.from_dict(self._config(f"{name}_rows", extract, files)).run(force=True)
-            pl.read_parquet(place / "*.parquet").write_parquet(path)
+            rows = f"{name}_rows"
+            Pipeline.from_dict(self._config(rows, self._source(), self._files(rows))).run(force=True)
+            pl.read_parquet(self._directory / rows / "*.parquet").write_parquet(path)
         return path
-
-    def _config(self, name: str, extract: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
-        rejects = {"dead_letter": {"type": "files", "path": str(self._directory / "rejects")}}
-        state = str(self._directory / "state")
-        return {"name": name, "extract": extract, "load": load, "state": state, "resilience": rejects}
-
-    def _load(self, table: str, mode: str, **more: Any) -> dict[str, Any]:
-        return {"type": "mysql", "table": table, "mode": mode, **self._database.config, **more}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,17 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from rayetl import Pipeline
+from rayetl.connectors.base import BatchScan
+from rayetl.connectors.postgres.source import PostgresSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
+from services.databases import SqlDatabase
 from services.postgres import Database, Postgres
 
 PAIRS = 5
 ROWS = 1_000_000
-GOALS = {"read": 1.15, "copy": 1.25, "upsert": 1.2, "refused": 5.0}
+GOALS = {"read": 1.15, "copy": 1.25, "upsert": 1.2, "refused": 5.0, "ranges": None}
 BAD = (0, 777, 50_000, 50_001, 77_777, 99_998, 99_999)
 
 COLUMNS = (
@@ -42,12 +47,54 @@ SELECT i, i % 1000, (i % 100)::int2, (i % 99999) / 100.0, i * 0.1, i % 2 = 0, 'n
 """
 
 
-class Jobs:
+class StoreJobs:
     """The jobs on one database, each as (ours, by hand); every call does the whole of it."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: SqlDatabase, directory: Path) -> None:
         self._database = database
         self._directory = directory
+
+    def refused(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        """100,000 rows with 7 that the server refuses, against the same rows with none."""
+        self._database.execute("CREATE TABLE judged (id bigint PRIMARY KEY, v varchar(5))")
+
+        def load(name: str, bad: tuple[int, ...]) -> Callable[[], object]:
+            path = self._directory / f"{name}.parquet"
+            long = pl.col("id").is_in(bad)
+            values = pl.when(long).then(pl.lit("far too long")).otherwise(pl.lit("ok"))
+            pl.DataFrame({"id": range(100_000)}).with_columns(v=values).write_parquet(path)
+            config = self._config(name, {"type": "files", "path": str(path)}, self._load("judged", "append"))
+
+            def run() -> None:
+                self._database.execute("TRUNCATE judged")
+                report = Pipeline.from_dict(config).run(force=True)
+                assert (report.rows_loaded, report.rows_rejected) == (100_000 - len(bad), len(bad))
+
+            return run
+
+        return load("refused", BAD), load("clean", ())
+
+    def _config(self, name: str, extract: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
+        rejects = {"dead_letter": {"type": "files", "path": str(self._directory / "rejects")}}
+        state = str(self._directory / "state")
+        return {"name": name, "extract": extract, "load": load, "state": state, "resilience": rejects}
+
+    def _source(self) -> dict[str, Any]:
+        return {"type": self._database.kind, "table": "source", **self._database.config}
+
+    def _files(self, name: str) -> dict[str, Any]:
+        place = str(self._directory / name)
+        return {"type": "files", "path": place, "format": "parquet", "mode": "overwrite"}
+
+    def _load(self, table: str, mode: str, **more: Any) -> dict[str, Any]:
+        return {"type": self._database.kind, "table": table, "mode": mode, **self._database.config, **more}
+
+
+class Jobs(StoreJobs):
+    """Those of PostgreSQL."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        super().__init__(database, directory)
         database.execute(
             f"CREATE TABLE source ({COLUMNS})",
             f"INSERT INTO source {VALUES.format(rows=ROWS)}",
@@ -56,7 +103,7 @@ class Jobs:
 
     def read(self) -> tuple[Callable[[], object], Callable[[], object]]:
         """PostgreSQL to Parquet; by hand the batches of the driver into a writer of Arrow."""
-        config = self._config("read", self._source(), self._files())
+        config = self._config("read", self._source(), self._files("read"))
 
         def by_hand() -> None:
             with self._database.connect() as connection, connection.cursor() as cursor:
@@ -68,6 +115,23 @@ class Jobs:
                         writer.write_batch(batch)
 
         return lambda: Pipeline.from_dict(config).run(force=True), by_hand
+
+    def ranges(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        """All rows by two connections at once, each a range of the key, against one connection."""
+        self._database.execute("CREATE INDEX ON source (id)", "ANALYZE source")
+        split = {"column": "id", "parts": 2}
+        source = PostgresSource.model_validate({**self._source(), "split": split})
+        scan = source.describe(None)
+
+        def rows(part: BatchScan) -> int:
+            with closing(part.open()) as reading:
+                return sum(frame.height for frame in reading.frames(scan.schema.names, None, None))
+
+        def at_once() -> None:
+            with scan.parts() as parts, ThreadPoolExecutor(2) as threads:
+                assert sum(threads.map(rows, parts)) == ROWS
+
+        return at_once, lambda: rows(scan)
 
     def copy(self) -> tuple[Callable[[], object], Callable[[], object]]:
         """PostgreSQL to PostgreSQL; by hand the driver's stream into its COPY, in one transaction. The driver
@@ -132,41 +196,6 @@ class Jobs:
 
         return ours, by_hand
 
-    def refused(self) -> tuple[Callable[[], object], Callable[[], object]]:
-        """100,000 rows with 7 that the server refuses, against the same rows with none."""
-        self._database.execute("CREATE TABLE judged (id bigint PRIMARY KEY, v varchar(5))")
-
-        def load(name: str, bad: tuple[int, ...]) -> Callable[[], object]:
-            path = self._directory / f"{name}.parquet"
-            long = pl.col("id").is_in(bad)
-            values = pl.when(long).then(pl.lit("far too long")).otherwise(pl.lit("ok"))
-            pl.DataFrame({"id": range(100_000)}).with_columns(v=values).write_parquet(path)
-            config = self._config(name, {"type": "files", "path": str(path)}, self._load("judged", "append"))
-
-            def run() -> None:
-                self._database.execute("TRUNCATE judged")
-                report = Pipeline.from_dict(config).run(force=True)
-                assert (report.rows_loaded, report.rows_rejected) == (100_000 - len(bad), len(bad))
-
-            return run
-
-        return load("refused", BAD), load("clean", ())
-
-    def _config(self, name: str, extract: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
-        rejects = {"dead_letter": {"type": "files", "path": str(self._directory / "rejects")}}
-        state = str(self._directory / "state")
-        return {"name": name, "extract": extract, "load": load, "state": state, "resilience": rejects}
-
-    def _source(self) -> dict[str, Any]:
-        return {"type": "postgres", "table": "source", **self._database.config}
-
-    def _files(self) -> dict[str, Any]:
-        place = str(self._directory / "read")
-        return {"type": "files", "path": place, "format": "parquet", "mode": "overwrite"}
-
-    def _load(self, table: str, mode: str, **more: Any) -> dict[str, Any]:
-        return {"type": "postgres", "table": table, "mode": mode, **self._database.config, **more}
-
 
 def seconds(job: Callable[[], object]) -> float:
     started = time.perf_counter()
@@ -175,7 +204,7 @@ def seconds(job: Callable[[], object]) -> float:
 
 
 def measure(
-    name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float
+    name: str, ours: Callable[[], object], theirs: Callable[[], object], goal: float | None
 ) -> dict[str, object]:
     seconds(ours), seconds(theirs)
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(PAIRS)]
@@ -188,7 +217,7 @@ def measure(
     }
 
 
-def run(server: Any, jobs: Callable[[Any, Path], object], goals: dict[str, float]) -> None:
+def run(server: Any, jobs: Callable[[Any, Path], object], goals: Mapping[str, float | None]) -> None:
     """Start the server, print what each job takes that the command line names (or all), and stop it."""
     directory = Path(tempfile.mkdtemp(prefix="rayetl-stores-"))
     server.start()

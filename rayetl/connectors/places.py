@@ -32,7 +32,8 @@ def _local(path: str) -> str:
     return path
 
 
-def _local_or_s3(path: str) -> str:
+def known(path: str) -> str:
+    """A path of this machine or of S3. Raises `ValueError` for any other."""
     found = _SCHEME.match(path)
     if found is None:
         return path
@@ -49,5 +50,5 @@ def _local_or_s3(path: str) -> str:
 LocalPath = Annotated[str, AfterValidator(_local)]
 """A path of this machine."""
 
-FilePath = Annotated[str, AfterValidator(_local_or_s3)]
+FilePath = Annotated[str, AfterValidator(known)]
 """A path of this machine or of a bucket."""

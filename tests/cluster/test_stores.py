@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 import pytest
 import ray
 from services.base import free_port
+from services.kafka import Kafka
 from services.postgres import Database
 from services.proxy import Proxy
 
@@ -100,6 +101,19 @@ def test_dead_letters_go_into_the_database_too(
     assert ids(served) == KEPT
     assert served.rows("SELECT rejects.row FROM rejects ORDER BY 1") == [(row,) for row in BAD]
     assert pipeline.run(runtime="ray", split_size=split_size).status == "skipped"
+    assert pipeline.dead_letters.list()["letters"].sum() == len(BAD)
+
+
+def test_dead_letters_go_into_kafka_too(cluster: str, here: Path, served: Database, kafka: Kafka) -> None:
+    source()
+    served.execute(MAKE)
+    topic = kafka.topic()
+    store = {"dead_letter": {"type": "kafka", "brokers": kafka.brokers, "topic": topic}}
+    pipeline = Pipeline.from_dict(config("p") | {"resilience": store})
+    assert pipeline.run(runtime="ray", split_size=1).rows_rejected == len(BAD)
+    assert ids(served) == KEPT
+    assert sorted(json.loads(value)["row"] for _, value in kafka.messages(topic)) == sorted(BAD)
+    assert pipeline.run(runtime="ray", split_size=1).status == "skipped"
     assert pipeline.dead_letters.list()["letters"].sum() == len(BAD)
 
 

@@ -48,11 +48,13 @@ class DeltaTruth:
 
 
 class IcebergTruth:
-    """The table `shop.daily` of the SQLite catalog at `root`, by its manifests."""
+    """The table `shop.daily` of an SQLite catalog, by its manifests. `root` is the warehouse, or a copy of it,
+    of which the catalog in the directory `catalog` says `address`."""
 
-    def __init__(self, root: str) -> None:
-        self.catalog = Path(root, "catalog.db")
+    def __init__(self, root: str, catalog: str | None = None, address: str | None = None) -> None:
+        self.catalog = Path(catalog or root, "catalog.db")
         self.root = Path(root, "shop", "daily")
+        self._address = f"{address or f'file://{root}'}/shop/daily/"
 
     @property
     def exists(self) -> bool:
@@ -77,22 +79,22 @@ class IcebergTruth:
             if not catalog.execute("SELECT 1 FROM sqlite_master WHERE name = 'iceberg_tables'").fetchone():
                 return None
             found = catalog.execute("SELECT metadata_location FROM iceberg_tables").fetchone()
-        return None if found is None else json.loads(_path(found[0]).read_text())
+        return None if found is None else json.loads(self._path(found[0]).read_text())
 
     def _files(self, snapshot: dict[str, Any]) -> Iterator[str]:
-        for manifest in _records(snapshot["manifest-list"]):
-            for entry in _records(manifest["manifest_path"]):
+        for manifest in self._records(snapshot["manifest-list"]):
+            for entry in self._records(manifest["manifest_path"]):
                 if entry["status"] != 2:
-                    yield _path(entry["data_file"]["file_path"]).relative_to(self.root).as_posix()
+                    yield self._path(entry["data_file"]["file_path"]).relative_to(self.root).as_posix()
 
+    def _path(self, address: str) -> Path:
+        if not address.startswith(self._address):
+            raise Verdict(f"{address} is not below {self._address}")
+        return self.root / address.removeprefix(self._address)
 
-def _path(address: str) -> Path:
-    return Path(address.removeprefix("file://"))
-
-
-def _records(address: str) -> list[Any]:
-    with _path(address).open("rb") as file:
-        return list(fastavro.reader(file))
+    def _records(self, address: str) -> list[Any]:
+        with self._path(address).open("rb") as file:
+            return list(fastavro.reader(file))
 
 
 Truth = DeltaTruth | IcebergTruth

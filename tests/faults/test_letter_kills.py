@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,9 +37,10 @@ LETTERS = [(row, f"{row},v{row}".encode()) for row in range(ROWS - REFUSED, ROWS
 
 class Keeper(ABC):
     """A service that keeps letters. `fields` are those of the credential `store`; `points` are what the names
-    of its failpoints begin with."""
+    of its failpoints begin with, `strikes` are three of them: rows sent, nearly decided, and all done."""
 
     points: str
+    strikes: tuple[str, str, str]
     fields: Mapping[str, Any]
     config: Mapping[str, Any]
 
@@ -82,6 +84,7 @@ class InDatabase(Keeper):
 
 class InBucket(Keeper):
     points = "s3."
+    strikes = ("s3.sent", "s3.decided", "s3.finished")
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -94,7 +97,7 @@ class InBucket(Keeper):
         self.config = {"type": "files", "path": f"{self.bucket.url}/rejects", **there}
 
     def stored(self) -> list[tuple[int, bytes]]:
-        parts = [key for key in self.bucket.keys("rejects/") if "/part-" in key]
+        parts = [key for key in self.bucket.keys("rejects/killed/rejects/") if "/part-" in key]
         tables = [pq.read_table(io.BytesIO(self.bucket.get(key))) for key in parts]
         return sorted((each["row"], each["record"]) for table in tables for each in table.to_pylist())
 
@@ -144,9 +147,15 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(here: Path, keeper: Keeper, **variables: str) -> subprocess.Popen[bytes]:
-    """A run, with the service as the credential `store`."""
-    rule = {"name": "few", "check": f"id < {ROWS - REFUSED}", "on_failure": "quarantine"}
+RUN = ("run", "config.json", "--quiet")
+
+
+def start(
+    here: Path, keeper: Keeper, *words: str, good: int = ROWS - REFUSED, bug: str = "", **variables: str
+) -> subprocess.Popen[bytes]:
+    """A command of rayetl, a run by default, with the service as the credential `store`; ids from `good` on
+    are refused. `bug` is a statement that plants one."""
+    rule = {"name": "few", "check": f"id < {good}", "on_failure": "quarantine"}
     document = {
         "name": "killed",
         "extract": {"type": "files", "path": "in.csv", "schema": "id INT, v STRING"},
@@ -157,7 +166,12 @@ def start(here: Path, keeper: Keeper, **variables: str) -> subprocess.Popen[byte
     (here / "config.json").write_text(json.dumps(document))
     fields = {f"RAYETL_CREDENTIAL_STORE__{name.upper()}": str(each) for name, each in keeper.fields.items()}
     return subprocess.Popen(
-        [sys.executable, "-m", "rayetl", "run", "config.json", "--quiet"],
+        [
+            sys.executable,
+            "-c",
+            f"{bug}\nimport sys\nfrom rayetl.cli import main\nsys.exit(main())",
+            *(words or RUN),
+        ],
         cwd=here,
         env={**os.environ, **fields, **variables},
         stdout=subprocess.PIPE,
@@ -165,9 +179,9 @@ def start(here: Path, keeper: Keeper, **variables: str) -> subprocess.Popen[byte
     )
 
 
-def run(here: Path, keeper: Keeper, **variables: str) -> tuple[int, str]:
+def call(here: Path, keeper: Keeper, *words: str, **more: Any) -> tuple[int, str]:
     """Its exit code and all that it said."""
-    process = start(here, keeper, **variables)
+    process = start(here, keeper, *words, **more)
     out, err = process.communicate(timeout=120)
     return process.returncode, (out + err).decode()
 
@@ -187,28 +201,36 @@ def assert_whole(here: Path, keeper: Keeper) -> None:
     assert letters or not rows
 
 
-def assert_done(here: Path, keeper: Keeper) -> None:
+def assert_done(here: Path, keeper: Keeper, **more: str) -> None:
     """The next run completes the work, a further one finds it done."""
     for _ in range(2):
-        code, said = run(here, keeper)
+        code, said = call(here, keeper, **more)
         assert code == 0, said
         assert keeper.stored() == LETTERS
         assert loaded(here) == list(range(ROWS - REFUSED))
     assert keeper.epochs() == 1
 
 
+def named(keeper: Keeper) -> set[str]:
+    """The failpoints of a topic's commit, as they stand in the code."""
+    code = Path(__file__).parents[2] / "rayetl/connectors/kafka"
+    found = (re.findall(r'failpoint\("([^"]+)"\)', path.read_text()) for path in code.glob("*.py"))
+    return {name for names in found for name in names if name.startswith(keeper.points)}
+
+
 def test_a_kill_at_any_point_of_the_letters_loses_nothing_and_doubles_nothing(
     here: Path, keeper: Keeper
 ) -> None:
     log = here / "passed"
-    assert run(here, keeper, RAYETL_FAILPOINT_LOG=str(log))[0] == 0
+    assert call(here, keeper, RAYETL_FAILPOINT_LOG=str(log))[0] == 0
     passed = Counter(name for name in log.read_text().split() if name.startswith(keeper.points))
     assert len(passed) > 4
+    assert named(keeper) <= set(passed)
     for point, times in passed.items():
         for turn in range(1, times + 1):
             keeper.undo()
             shutil.rmtree(here / "out")
-            code, said = run(here, keeper, RAYETL_FAILPOINT=f"{point}:kill9@{turn}")
+            code, said = call(here, keeper, RAYETL_FAILPOINT=f"{point}:kill9@{turn}")
             assert code == -signal.SIGKILL, f"{point}@{turn}: {said}"
             assert_whole(here, keeper)
             assert_done(here, keeper)
@@ -238,3 +260,62 @@ def test_a_server_that_ends_at_a_point_of_the_letters_is_told_and_nothing_is_los
         assert any(words in said for words in ("was lost", "ended the connection", "did not", "cannot be"))
     assert_whole(here, keeper)
     assert_done(here, keeper)
+
+
+@pytest.mark.parametrize("strike", range(3))
+def test_a_replay_that_is_killed_loads_each_record_once(here: Path, keeper: Keeper, strike: int) -> None:
+    """Killed while it notes what it took up, which is after its load has committed."""
+    point, replay = keeper.strikes[strike], ("dlq", "replay", "config.json", "--quiet")
+    assert call(here, keeper)[0] == 0
+    armed = {"RAYETL_FAILPOINT": f"{point}:kill9@1"}
+    code, said = call(here, keeper, *replay, good=ROWS, **armed)
+    assert code == -signal.SIGKILL, f"{point}: {said}"
+    assert loaded(here) == list(range(ROWS))
+    code, said = call(here, keeper, *replay, good=ROWS)
+    assert code == 0 or "there is nothing to replay" in said, said
+    assert loaded(here) == list(range(ROWS))
+    assert keeper.stored() == LETTERS
+    assert call(here, keeper, "dlq", "list", "config.json", "--pending", "--json") == (0, "")
+
+
+BUGS = {
+    "letters are forgotten": (
+        "from rayetl.connectors.dead_letters import DeadLetters\n"
+        "DeadLetters.write = lambda self, epoch, frames, rows: None"
+    ),
+    "loads commit first": (
+        "from rayetl.runs.execute import Run\nfrom rayetl.runs import rejects\n"
+        "write, commit, late = rejects.write, Run._commit, []\n"
+        "rejects.write = lambda *given: late.append(given) or rejects.Written()\n"
+        "def both(self):\n    commit(self)\n    import os\n    os.environ.get('DIE') and os._exit(9)\n"
+        "    write(*late[0])\n"
+        "Run._commit = both"
+    ),
+    "epochs are not recognised": (
+        "from rayetl.connectors.databases.tracker import Tracker\n"
+        "from rayetl.connectors.postgres.tracker import PostgresTracker\n"
+        "from rayetl.connectors.mysql.tracker import MysqlTracker\n"
+        "from rayetl.connectors.kafka.session import KafkaSession\n"
+        "from rayetl.connectors.commit.ledger import Ledger\n"
+        "for each in (PostgresTracker, MysqlTracker):\n"
+        "    each.find = lambda self, connection: None\n"
+        "    each.add = lambda self, connection, mode, entry: None\n"
+        "KafkaSession._found = lambda self, cluster: None\n"
+        "find = Ledger.find\n"
+        "Ledger.find = lambda self, epoch: None if epoch.load == 'rejects' else find(self, epoch)"
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_caught(here: Path, keeper: Keeper, bug: str) -> None:
+    """The judges above are not blind: the run is killed once its letters are committed, as they do it."""
+    armed = {"RAYETL_FAILPOINT": f"{keeper.strikes[2]}:kill9@1", "DIE": "1"}
+    call(here, keeper, bug=BUGS[bug], **armed)
+    with pytest.raises(AssertionError):
+        assert_recovers(here, keeper, BUGS[bug])
+
+
+def assert_recovers(here: Path, keeper: Keeper, bug: str) -> None:
+    assert_whole(here, keeper)
+    assert_done(here, keeper, bug=bug)

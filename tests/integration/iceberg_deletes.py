@@ -43,7 +43,8 @@ def delete_rows(table: Any, positions: Mapping[int, Sequence[int]]) -> None:
     pairs = [(tasks[place - 1].file.file_path, row) for place, rows in positions.items() for row in rows]
     path = f"{table.location()}/data/deletes.parquet"
     columns = {"file_path": [name for name, _ in pairs], "pos": [row for _, row in pairs]}
-    pq.write_table(pa.table(columns, schema=_COLUMNS), path.removeprefix("file://"))
+    with table.io.new_output(path).create() as stream:
+        pq.write_table(pa.table(columns, schema=_COLUMNS), stream)
     input_file = table.io.new_input(path)
     file = DataFile.from_args(
         content=DataFileContent.POSITION_DELETES,

@@ -123,6 +123,39 @@ class IcebergLake(Lake):
         next(Path("lake/shop/daily/data").rglob("part-*.parquet")).unlink()
 
 
+class IcebergOnS3(IcebergLake):
+    """A table `shop.daily` of an SQLite catalog, whose files lie in a bucket."""
+
+    def __init__(self, bucket: Bucket, server: S3Server) -> None:
+        self.bucket = bucket
+        self.warehouse = f"{bucket.url}/tables"
+        catalog = {"type": "sql", "uri": "sqlite:///lake/catalog.db", "warehouse": self.warehouse}
+        s3 = {"credential": "lake", "endpoint": server.endpoint}
+        self.settings = {**IcebergLake.settings, "catalog": catalog, "s3": s3}  # type: ignore[misc]
+
+    def catalog(self) -> Any:
+        """The catalog as another program opens it, with an S3 client of its own."""
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        Path("lake").mkdir(exist_ok=True)
+        keys = self.bucket.client._request_signer._credentials
+        return SqlCatalog(
+            "default",
+            **{
+                "uri": f"sqlite:///{Path('lake').absolute()}/catalog.db",
+                "warehouse": self.warehouse,
+                "s3.endpoint": self.settings["s3"]["endpoint"],
+                "s3.access-key-id": keys.access_key,
+                "s3.secret-access-key": keys.secret_key,
+                "s3.region": "us-east-1",
+            },
+        )
+
+    def remove_a_file(self) -> None:
+        found = next(key for key in self.bucket.keys("tables/shop/daily/data/") if "/part-" in key)
+        self.bucket.client.delete_object(Bucket=self.bucket.name, Key=found)
+
+
 def numbers(*found: int) -> pl.DataFrame:
     return pl.DataFrame({"id": list(found), "v": [f"v{number}" for number in found]})
 

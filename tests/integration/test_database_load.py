@@ -148,13 +148,16 @@ def test_repeated_keys_are_no_matter_of_chance(filled: SqlDatabase) -> None:
         *both("uuid", (UUID + "ff", UUID + "FF"), (UUID + "aa", UUID + "bb")),
         (MYSQL, "varchar(40) collate utf8mb4_general_ci", ("a", "A"), ("b", "c")),
         (MYSQL, "varchar(40) character set latin1", ("\u00e9", "E"), ("b", "c")),
+        (MYSQL, "varchar(40) collate utf8mb4_general_ci", ("a", "a "), ("b", "c")),
+        (MYSQL, "text collate utf8mb4_general_ci UNIQUE, x bigint", ("a", "A"), ("b", "c")),
     ],
     indirect=["store_server"],
 )
 def test_keys_are_the_same_where_the_table_says_so(
     store: SqlDatabase, kind: str, same: tuple[str, str], other: tuple[str, str]
 ) -> None:
-    store.execute(f"CREATE TABLE t (u {kind} PRIMARY KEY, v varchar(3))")
+    key = "" if "UNIQUE" in kind else " PRIMARY KEY"
+    store.execute(f"CREATE TABLE t (u {kind}{key}, v varchar(3))")
     good = pl.DataFrame({"u": same, "v": ["a", "b"]})
     bad = pl.DataFrame({"u": [other[0], other[1] * 30], "v": ["too long", "c"]})
     said = f"1 keys ({store.quoted('u')}) come more than once, for example ("

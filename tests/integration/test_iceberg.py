@@ -300,9 +300,23 @@ def test_a_hadoop_catalog_is_refused_by_name() -> None:
         read(catalog={"type": "hadoop", "warehouse": "lake"})
 
 
-def test_tables_elsewhere_are_refused() -> None:
-    with pytest.raises(ConfigError, match="s3://bucket/lake is no directory of this machine"):
-        load(numbers(1), catalog={**LAKE.settings["catalog"], "warehouse": "s3://bucket/lake"})
+@pytest.mark.parametrize(
+    ("warehouse", "said"),
+    [
+        ("gs://bucket/lake", "gs://bucket/lake is neither a directory of this machine nor of S3"),
+        ("s3a://bucket/lake", "write s3://bucket/lake: rayetl knows S3 by this name only"),
+        ("s3://b/lake", "'b' in s3://b/lake is not the name of a bucket"),
+        ("s3://bucket/la#ke", "has a `\\?` or `#`"),
+    ],
+)
+def test_tables_elsewhere_are_refused(warehouse: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(numbers(1), catalog={**LAKE.settings["catalog"], "warehouse": warehouse})
+
+
+def test_settings_of_s3_are_refused_for_tables_here() -> None:
+    with pytest.raises(ConfigError, match="`s3` is for tables on S3"):
+        load(numbers(1), s3={"region": "eu-central-1"})
 
 
 def test_without_the_library_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,13 +117,12 @@ def test_an_open_transaction_of_others_is_waited_for(
 ) -> None:
     reached = store.connect()
     store.make_topics(reached)
-    other = reached.transaction("other")
+    other = reached.transaction("other", 60)
     other.begin()
     other.send(store.topic, [("key", "{}")])
     other.flush("sending")
     store.of("p").write(EPOCH, [letters()], 3)
-    monkeypatch.setattr(cluster, "TRANSACTION", 0.2)
-    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    monkeypatch.setattr(cluster, "WAIT", 1.0)
     with pytest.raises(Retryable, match="cannot be read to its end: a transaction stays open"):
         store.of("p").read().collect()
     other.abort()
@@ -144,7 +143,7 @@ def test_a_topic_of_several_partitions_is_read_whole(store: KafkaDeadLetters, ka
 def test_a_message_that_is_no_letter_is_told(store: KafkaDeadLetters) -> None:
     reached = store.connect()
     store.make_topics(reached)
-    other = reached.transaction("other")
+    other = reached.transaction("other", 60)
     other.begin()
     other.send(store.topic, [("key", "[no letter")])
     other.commit()

@@ -9,17 +9,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import EVERY_TYPE, DeltaOnS3, IcebergLake, Lake, numbers
+from lakes import EVERY_TYPE, DeltaOnS3, IcebergLake, IcebergOnS3, Lake, numbers
 
 from rayetl import Pipeline
 from rayetl.errors import ConfigError, LoadError
 
 
-@pytest.fixture(params=["delta", "delta on S3", "iceberg"])
+@pytest.fixture(params=["delta", "delta on S3", "iceberg", "iceberg on S3"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.chdir(tmp_path)
-    if request.param == "delta on S3":
-        return DeltaOnS3(request.getfixturevalue("bucket"), request.getfixturevalue("s3_server"))
+    if request.param.endswith("on S3"):
+        kind = DeltaOnS3 if request.param.startswith("delta") else IcebergOnS3
+        return kind(request.getfixturevalue("bucket"), request.getfixturevalue("s3_server"))
     return IcebergLake() if request.param == "iceberg" else Lake()
 
 

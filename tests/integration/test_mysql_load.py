@@ -98,6 +98,33 @@ def test_a_zero_stays_a_zero_in_a_column_that_counts(maria: MariaDatabase) -> No
     assert maria.rows("SELECT id FROM t ORDER BY id") == [(0,), (5,)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "near"),
+    [
+        ("date", dt.date(2024, 2, 29), dt.date(2024, 3, 1)),
+        ("datetime(6)", dt.datetime(2024, 1, 1, 0, 0, 0, 1), dt.datetime(2024, 1, 1, 0, 0, 0, 2)),
+        ("timestamp(6)", dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 2, tzinfo=dt.UTC)),
+        ("double", 0.1, 0.1 + 2**-56),
+        ("decimal(38,2)", Decimal(10**35), Decimal(f"{10**35}.01")),
+        ("bigint", 2**62, 2**62 + 1),
+        ("varbinary(9)", b"a", b"a\0"),
+        ("char(3)", "a", "b"),
+        ("varchar(700)", "x" * 699, "x" * 699 + "y"),
+        ("enum('a','b')", "a", "b"),
+    ],
+)
+def test_of_keys_of_every_type_those_are_repeated_that_are_the_same(
+    maria: MariaDatabase, kind: str, key: Any, near: Any
+) -> None:
+    maria.execute(f"CREATE TABLE t (k {kind} NOT NULL, n int, v bigint, PRIMARY KEY (k, n))")
+    rows = pl.DataFrame({"k": [key, near, key], "n": pl.Series([1, 1, 2], dtype=pl.Int32), "v": [1, 2, 3]})
+    assert into(maria, rows, mode="upsert", keys=["k", "n"]).run().rows_loaded == 3
+    twice = pl.concat([rows, rows.head(1).with_columns(v=pl.lit(4, dtype=pl.Int64))])
+    with pytest.raises(LoadError, match=r"1 keys .* come more than once"):
+        into(maria, twice, mode="upsert", keys=["k", "n"]).run()
+    assert maria.value("SELECT sum(v) FROM t") == 6
+
+
 def test_an_upsert_into_a_table_with_a_further_unique_index_is_refused(maria: MariaDatabase) -> None:
     """The server would replace whatever row the other index finds."""
     maria.execute("CREATE TABLE t (id bigint PRIMARY KEY, v varchar(9) UNIQUE)")

@@ -19,13 +19,15 @@ from pyiceberg.table.sorting import SortOrder
 
 class IcebergRest:
     """The service. `lost` answers of the next commits never arrive: the commit is done, the connection is
-    closed. With `token`, only those who send it are served."""
+    closed. With `token`, only those who send it are served. `tables` are properties of the catalog that say
+    where tables lie, by default in the directory, and what opens them."""
 
-    def __init__(self, directory: Path, token: str | None = None) -> None:
+    def __init__(
+        self, directory: Path, token: str | None = None, tables: dict[str, Any] | None = None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.catalog = SqlCatalog(
-            "rest", uri=f"sqlite:///{directory}/catalog.db", warehouse=f"file://{directory}"
-        )
+        there = {"warehouse": f"file://{directory}", **(tables or {})}
+        self.catalog = SqlCatalog("rest", **{**there, "uri": f"sqlite:///{directory}/catalog.db"})
         self.token = token
         self.lost = 0
         self.commits = 0

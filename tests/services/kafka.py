@@ -7,6 +7,8 @@ import os
 import secrets
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 import uuid
@@ -19,6 +21,7 @@ from services.base import Service, child, data_directory, free_port, install
 OWNER = "root"
 VERSION = "3.9.1"
 USER = "etl"
+_API_VERSIONS = 18
 
 _SETTINGS = {
     "process.roles": "broker,controller",
@@ -158,13 +161,12 @@ class Kafka(Service):
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        from confluent_kafka import KafkaException
-        from confluent_kafka.admin import AdminClient
-
+        """Whether it answers the request for the versions of its protocol, which needs no driver."""
         try:
-            probe = AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
-            return bool(probe.list_topics(timeout=1).brokers)
-        except KafkaException:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as asking:
+                asking.sendall(struct.pack(">ihhih", 10, _API_VERSIONS, 0, 1, -1))
+                return bool(asking.recv(4))
+        except OSError:
             return False
 
     def _end(self, how: signal.Signals) -> None:

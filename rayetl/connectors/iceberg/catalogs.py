@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from rayetl.connectors.iceberg.places import assert_place, in_bucket, local
+from rayetl.connectors.places import known
 from rayetl.hosts import is_here
 from rayetl.model import Model
-
-_LOCAL = re.compile(r"(file:(?://)?)?(/|(?![a-z][a-z0-9+.-]*:))", re.IGNORECASE)
 
 
 class SqlCatalog(Model):
@@ -36,8 +34,8 @@ class SqlCatalog(Model):
     warehouse: str | None = Field(
         default=None,
         min_length=1,
-        description="Directory below which tables are made.",
-        examples=["lake"],
+        description="Directory below which tables are made, or `s3://bucket/prefix`.",
+        examples=["lake", "s3://lake/tables"],
     )
 
     @field_validator("uri")
@@ -56,10 +54,17 @@ class SqlCatalog(Model):
 
     @field_validator("warehouse")
     @classmethod
-    def _local(cls, value: str | None) -> str | None:
+    def _possible(cls, value: str | None) -> str | None:
         if value is not None:
-            assert_local(value)
+            assert_place(value)
+            if in_bucket(value):
+                known(value)
         return value
+
+    @property
+    def is_in_bucket(self) -> bool | None:
+        """Whether tables are made on S3; `None` where the config does not say."""
+        return None if self.warehouse is None else in_bucket(self.warehouse) is not None
 
     @property
     def file(self) -> str | None:
@@ -70,7 +75,10 @@ class SqlCatalog(Model):
         """Where a table is made; `None` if that is for the catalog to say."""
         if self.warehouse is None:
             return None
-        return f"file://{Path(local(self.warehouse)).absolute()}/{table.replace('.', '/')}"
+        below = table.replace(".", "/")
+        if self.is_in_bucket:
+            return f"{self.warehouse.rstrip('/')}/{below}"
+        return f"file://{Path(local(self.warehouse)).absolute()}/{below}"
 
     def endpoint(self) -> str | None:
         """The server behind it; `None` for a file."""
@@ -107,6 +115,11 @@ class RestCatalog(Model):
         return value
 
     @property
+    def is_in_bucket(self) -> None:
+        """`None`: where tables lie is for the service to say."""
+        return
+
+    @property
     def file(self) -> str | None:
         """`None`: what a service keeps its tables in is its own affair."""
         return None
@@ -131,20 +144,3 @@ def _known(value: Any) -> Any:
 
 
 AnyCatalog = Annotated[SqlCatalog | RestCatalog, Field(discriminator="type"), BeforeValidator(_known)]
-
-
-def assert_local(place: str) -> None:
-    """Raises `ValueError` for a place that is not on a file system of this machine."""
-    if not _LOCAL.match(place):
-        raise ValueError(
-            f"{place} is no directory of this machine; Iceberg tables are read and written there"
-        )
-    if "?" in place or "#" in place:
-        raise ValueError(f"{place} has a `?` or `#`, which Iceberg's library takes for the end of the path")
-
-
-def local(place: str) -> str:
-    """The path behind a `file:` address, which is not percent-encoded, or a path."""
-    for scheme in ("file://", "file:"):
-        place = place.removeprefix(scheme)
-    return os.path.expanduser(place)

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rayetl.connectors.iceberg.catalogs import AnyCatalog, RestCatalog, SqlCatalog
+from rayetl.connectors.s3.account import S3Account
+from rayetl.connectors.s3.settings import S3Settings
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, SqlError, Terminal
 from rayetl.hosts import is_here
 from rayetl.records import dataclass
@@ -20,9 +22,13 @@ from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import UsesCredential
 
 if TYPE_CHECKING:
-    from pyiceberg.catalog import Catalog
+    from rayetl.connectors.iceberg.files import Rest, Shelves, Sql
 
 _REFUSED = ("password authentication failed", "no password supplied")
+
+
+class TableS3Settings(UsesCredential, S3Settings):
+    """The service that keeps the files of a table, and whose keys open it; by default that of AWS."""
 
 
 class IcebergConnection(UsesCredential):
@@ -36,6 +42,13 @@ class IcebergConnection(UsesCredential):
         description="The table with its namespace.",
         examples=["flights.daily"],
     )
+    s3: TableS3Settings | None = Field(
+        default=None,
+        description="The service that keeps the files of a table on S3, by default AWS, and the `credential` "
+        "of its keys, by default those that AWS's own tools find on this machine. The `credential` beside "
+        "`catalog` is the catalog's.",
+        examples=[{"credential": "lake", "endpoint": "https://minio.example.com:9000"}],
+    )
 
     @field_validator("table")
     @classmethod
@@ -44,6 +57,30 @@ class IcebergConnection(UsesCredential):
         if len(parts) < 2 or not all(parts) or any(sign in value for sign in "/\\?#\0"):
             raise ValueError("a table is named with its namespace, like `flights.daily`")
         return value
+
+    @model_validator(mode="after")
+    def _keys_where_they_open_something(self) -> Self:
+        if self.credential is not None and self.catalog.file is not None:
+            raise ValueError(
+                "`credential` opens nothing: the catalog is a file. The keys of a bucket stand in `s3`: "
+                f"`s3: {{credential: {self.credential}}}`"
+            )
+        if self.s3 is not None and self.catalog.is_in_bucket is False:
+            raise ValueError(
+                "`s3` is for tables on S3, and the catalog's `warehouse` is a directory of this machine"
+            )
+        return self
+
+    @property
+    def account(self) -> S3Account:
+        """The account that opens the buckets."""
+        found = self.s3 or TableS3Settings()
+        return S3Account(found.credential, found.endpoint, found.region, found.path_style)
+
+    @property
+    def protection(self) -> tuple[tuple[str, str], ...]:
+        """How the service is asked to encrypt what is written; see `S3LoadSettings`."""
+        return ()
 
     def location(self) -> str | None:
         """The table, for telling that two loads share one."""
@@ -70,17 +107,21 @@ class IcebergConnection(UsesCredential):
 
         def opened(credential: Credential | None) -> Opened:
             with told(self, fault, credential):
-                return Opened(self, self._opened(credential), fault, credential)
+                catalog = self._opened(credential, fault)
+                return Opened(self, catalog, catalog.shelves, fault, credential)
 
         if self.credential is None:
             return opened(None)
         return Credentials.here().connect(self.credential, opened, _is_refusal)
 
-    def _opened(self, credential: Credential | None) -> Catalog:
+    def _opened(self, credential: Credential | None, fault: type[Terminal]) -> Sql | Rest:
+        from rayetl.connectors.iceberg.files import Shelves
+
+        shelves = Shelves(self.account, self.protection, fault)
         if isinstance(self.catalog, RestCatalog):
-            return _rest(self.catalog, credential)
+            return _rest(self.catalog, credential, shelves)
         assert isinstance(self.catalog, SqlCatalog)
-        return _sql(self.catalog, credential)
+        return _sql(self.catalog, credential, shelves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +129,8 @@ class Opened:
     """An open catalog. What its library raises becomes `fault`."""
 
     connection: IcebergConnection
-    catalog: Catalog
+    catalog: Sql | Rest
+    shelves: Shelves
     fault: type[Terminal]
     credential: Credential | None
 
@@ -101,10 +143,11 @@ class Opened:
         self.catalog.close()
 
 
-def _sql(settings: SqlCatalog, credential: Credential | None) -> Catalog:
-    from pyiceberg.catalog.sql import SqlCatalog as Sql
+def _sql(settings: SqlCatalog, credential: Credential | None, shelves: Shelves) -> Sql:
+    from rayetl.connectors.iceberg.files import Sql
 
     properties = {"uri": settings.uri, "init_catalog_tables": "false", "pool_pre_ping": "true"}
+    properties |= shelves.properties
     if settings.warehouse is not None:
         properties["warehouse"] = settings.place_of("") or ""
     if settings.file is None:
@@ -128,10 +171,10 @@ def _with_login(settings: SqlCatalog, credential: Credential | None) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _rest(settings: RestCatalog, credential: Credential | None) -> Catalog:
-    from pyiceberg.catalog.rest import RestCatalog as Rest
+def _rest(settings: RestCatalog, credential: Credential | None, shelves: Shelves) -> Rest:
+    from rayetl.connectors.iceberg.files import Rest
 
-    properties = {"uri": settings.uri}
+    properties = {"uri": settings.uri, **shelves.properties}
     if settings.warehouse is not None:
         properties["warehouse"] = settings.warehouse
     if credential is not None:

@@ -8,20 +8,25 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from rayetl.connectors.base import Epoch, LoadSession
-from rayetl.connectors.iceberg.connection import IcebergConnection
+from rayetl.connectors.iceberg.connection import IcebergConnection, TableS3Settings
 from rayetl.connectors.iceberg.cutting import Cut
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.staging import DERIVED
 from rayetl.connectors.lake.upkeep import Upkeep
+from rayetl.connectors.s3.settings import S3LoadSettings
 from rayetl.errors import Problem
 from rayetl.model import OneOrMany
 from rayetl.sql.types import BYTE, INT, SHORT, ArrayType, DataType, MapType, Schema, StructType
 from rayetl.sql.types import Field as Column
 
 
+class TableS3LoadSettings(TableS3Settings, S3LoadSettings):
+    """The service that keeps the files of a table, whose keys open it, and how files are kept there."""
+
+
 class IcebergLoad(IcebergConnection, LakeLoad):
-    """Writes into an Iceberg table whose files lie on this machine's file system. Rows and the record of
-    their epoch become visible in one snapshot."""
+    """Writes into an Iceberg table of this machine or of S3. Rows and the record of their epoch become
+    visible in one snapshot."""
 
     kind: ClassVar[str] = "Iceberg"
 
@@ -31,6 +36,13 @@ class IcebergLoad(IcebergConnection, LakeLoad):
         description="How a table that is made is partitioned: columns, or `year`, `month`, `day`, `hour` of "
         "one, `bucket(16, column)`, `truncate(4, column)`. A table that exists keeps its own partitioning.",
         examples=[["month(time_hour)", "carrier"]],
+    )
+    s3: TableS3LoadSettings | None = Field(
+        default=None,
+        description="The service that keeps the files of a table on S3, by default AWS, how they are "
+        "protected there, and the `credential` of its keys, by default those that AWS's own tools find on "
+        "this machine. The `credential` beside `catalog` is the catalog's.",
+        examples=[{"credential": "lake", "encryption": "aws:kms", "kms_key": "alias/lake"}],
     )
 
     @field_validator("partition_by")
@@ -46,6 +58,18 @@ class IcebergLoad(IcebergConnection, LakeLoad):
     @property
     def name(self) -> str:
         return self.table
+
+    @property
+    def settings(self) -> S3LoadSettings:
+        """How files are kept at the service."""
+        return self.s3 or S3LoadSettings()
+
+    @property
+    def protection(self) -> tuple[tuple[str, str], ...]:
+        return self.settings.protection
+
+    def directory(self) -> str | None:
+        return self.settings.staging if self.catalog.is_in_bucket else None
 
     def stored(self, kind: DataType) -> DataType:
         match kind:

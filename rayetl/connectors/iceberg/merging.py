@@ -73,14 +73,14 @@ class _Merge:
                 removed.append(task.file)
                 own += self._written(self._without(task, keys))
                 failpoint("iceberg.rewritten")
-        if not hits or (upsert and not self._kept):
-            self.attempt.put(self.files)
-            own += self.files
-            return Change(own, removed, total)
-        known = pl.concat(hits).unique()
-        new = self._written(self._staged().join(known.lazy(), on=self.load.keys, how="anti"))
-        rows = total if upsert else sum(file.stats.rows for file in new)
-        return Change([*new, *own], removed, rows)
+        new, rows = self.files, total
+        if hits and (self._kept or not upsert):
+            known = pl.concat(hits).unique()
+            new = self._written(self._staged().join(known.lazy(), on=self.load.keys, how="anti"))
+            rows = total if upsert else sum(file.stats.rows for file in new)
+        change = Change([*new, *own], removed, rows)
+        self.attempt.put(change.added)
+        return change
 
     @property
     def _reader(self) -> Reader:
@@ -113,7 +113,7 @@ class _Merge:
         return pl.concat([others, old.join(self._staged(), on=self.load.keys)], how="diagonal")
 
     def _written(self, rows: pl.LazyFrame) -> list[StagedFile]:
-        """Rows as files that have their names in the table."""
+        """Rows as files of the attempt."""
         inside = self.attempt.aside()
         whole = self._whole
         metadata = widening(self.load, self.found, self.schema).table_metadata
@@ -127,9 +127,7 @@ class _Merge:
             pl.lit(None, kind).alias(name) for name, kind in to_polars(whole).items() if name not in given
         ]
         pl.collect_all([sink_files(rows.with_columns(absent), target)])
-        made = self.attempt.staged(Path(inside))
-        self.attempt.put(made)
-        return made
+        return self.attempt.staged(Path(inside))
 
     def _tasks(self, keys: pl.DataFrame) -> Iterator[FileScanTask]:
         """The files that may hold one of the keys, by their least and greatest values."""

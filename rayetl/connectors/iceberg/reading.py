@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rayetl.connectors.iceberg.catalogs import local
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.iceberg.table import schema_of
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -48,14 +48,15 @@ class Reader:
         kinds = {name: field.type for name in names if (field := self.schema.get(name))}
         return frame.select(pl.col(name).cast(polars_type(kind)) for name, kind in kinds.items())
 
-    def is_plain(self, task: FileScanTask) -> bool:
-        """Whether a file means the same when its columns are taken by their names: nothing of it is deleted,
-        and each column of that name is that very field, of the same type."""
+    def is_plain(self, task: FileScanTask, file: InputFile) -> bool:
+        """Whether the file of a task means the same when its columns are taken by their names: nothing of it
+        is deleted, and each column of that name is that very field, of the same type."""
         from pyiceberg.io.pyarrow import pyarrow_to_schema
 
         if task.delete_files or task.file.file_format != "PARQUET":
             return False
-        footer = pq.read_schema(local(task.file.file_path))
+        with file.open() as opened:
+            footer = pq.read_schema(opened)
         version = self.table.metadata.format_version
         try:
             found = pyarrow_to_schema(footer, self.table.name_mapping(), False, version)

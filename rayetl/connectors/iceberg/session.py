@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.base import FilesTarget, LoadResult
-from rayetl.connectors.iceberg.catalogs import assert_local, local
 from rayetl.connectors.iceberg.connection import Opened
 from rayetl.connectors.iceberg.cutting import derived
 from rayetl.connectors.iceberg.ledger import Ledger
 from rayetl.connectors.iceberg.load import IcebergLoad
 from rayetl.connectors.iceberg.merging import merged
+from rayetl.connectors.iceberg.places import assert_place, in_bucket, local
 from rayetl.connectors.iceberg.table import IcebergVersion
 from rayetl.connectors.iceberg.writing import (
     Change,
@@ -24,10 +24,12 @@ from rayetl.connectors.iceberg.writing import (
     widening,
     write,
 )
+from rayetl.connectors.lake.bucket import staging
 from rayetl.connectors.lake.load import KEYED
 from rayetl.connectors.lake.session import LakeSession
 from rayetl.connectors.lake.staging import Attempt, StagedFile, Staging
 from rayetl.connectors.lake.version import Entry
+from rayetl.connectors.places import split_key
 from rayetl.errors import LoadError
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -56,14 +58,26 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
         return Ledger(self.epoch)
 
     def _place(self) -> Staging:
+        location = self._location()
+        address = in_bucket(location)
+        if address is None:
+            return Staging.of(local(location), self.epoch, "data")
+        from rayetl.connectors.s3.target import S3Target
+
+        bucket, key = split_key(address)
+        target = S3Target(self.load.account, bucket, key.rstrip("/"), self.load.protection)
+        return staging(target, self.load.settings.staging, self.epoch, "data")
+
+    def _location(self) -> str:
+        """Where the table lies, or will."""
         found = self._now()
         if found is not None:
-            return Staging.of(found.root, self.epoch, "data")
+            return found.table.location()
         self._made_at = self.load.catalog.place_of(self.load.table)
         if self._made_at is None:
             self._made_at = self._transaction(None).table_metadata.location
-            assert_local(self._made_at)
-        return Staging.of(local(self._made_at), self.epoch, "data")
+            assert_place(self._made_at)
+        return self._made_at
 
     def _transaction(self, found: IcebergVersion | None) -> Transaction:
         if found is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -11,7 +10,6 @@ from pydantic import Field
 
 from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Reading, Scan
 from rayetl.connectors.formats.options import ParquetOptions
-from rayetl.connectors.iceberg.catalogs import local
 from rayetl.connectors.iceberg.connection import IcebergConnection, Opened
 from rayetl.connectors.iceberg.predicates import FileConditions
 from rayetl.connectors.iceberg.reading import Reader
@@ -61,9 +59,9 @@ class IcebergSource(IcebergConnection, LakeSource):
         at = self._snapshot(found.table)
         moment = Moment.of(found.table, at)
         tasks = sorted(moment.tasks(), key=lambda task: str(task.file.file_path))
-        files = tuple(_input(self.table, task) for task in tasks)
         with ThreadPoolExecutor(8) as threads:
-            plain = all(threads.map(moment.reader.is_plain, tasks))
+            files = tuple(threads.map(lambda task: _input(opened, task), tasks))
+            plain = all(threads.map(moment.reader.is_plain, tasks, files))
         if plain:
             return FilesScan("parquet", files, moment.reader.schema, ParquetOptions(), "fail")
         named = f"{found.table.metadata.table_uuid}:{at}"
@@ -104,16 +102,15 @@ class IcebergSource(IcebergConnection, LakeSource):
         return fingerprint(scan.files) if isinstance(scan, FilesScan) else str(getattr(scan, "named", ""))
 
 
-def _input(table: str, task: FileScanTask) -> InputFile:
-    path = local(task.file.file_path)
+def _input(opened: Opened, task: FileScanTask) -> InputFile:
     try:
-        status = os.stat(path)
+        return opened.shelves.look(task.file.file_path)
     except OSError as error:
         raise SourceError(
-            f"the Iceberg table {table} names the file {path}, which cannot be read: {error.strerror}",
+            f"the Iceberg table {opened.connection.table} names the file {error.filename}, which cannot be "
+            f"read: {error.strerror}",
             hint="somebody removed it without the table's knowledge; restore it or read another snapshot",
         ) from error
-    return InputFile(path, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.formats.schemas import nullable
-from rayetl.connectors.iceberg.catalogs import assert_local, local
 from rayetl.connectors.iceberg.connection import Opened
 from rayetl.connectors.iceberg.cutting import Cut, cuts_of, unfit_cuts
+from rayetl.connectors.iceberg.places import assert_place
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.version import LakeVersion
 from rayetl.lazy import lazily
@@ -40,7 +40,7 @@ class IcebergVersion(LakeVersion):
     def open(cls, opened: Opened) -> IcebergVersion | None:
         """The newest state of the table, `None` where there is none.
 
-        Raises what `Opened.told` raises, also for a table that does not lie on this machine.
+        Raises what `Opened.told` raises, also for a table that lies neither on this machine nor on S3.
         """
         from pyiceberg.catalog.sql import SqlCatalog
         from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
@@ -54,7 +54,7 @@ class IcebergVersion(LakeVersion):
                 table = catalog.load_table(opened.connection.table)
             except (NoSuchTableError, NoSuchNamespaceError):
                 return None
-            assert_local(table.location())
+            assert_place(table.location())
             properties = {**table.metadata.properties, _RETRIES: "0"}
             table.metadata = table.metadata.model_copy(update={"properties": properties})
             return cls(table)
@@ -80,11 +80,6 @@ class IcebergVersion(LakeVersion):
     @property
     def partition_by(self) -> tuple[str, ...]:
         return tuple(str(cut) for cut in self.cuts)
-
-    @property
-    def root(self) -> str:
-        """The directory of the table."""
-        return local(self.table.location())
 
     def has_rows(self) -> bool:
         snapshot = self.table.current_snapshot()

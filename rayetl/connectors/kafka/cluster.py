@@ -16,8 +16,8 @@ T = TypeVar("T")
 PATIENCE = 20.0
 """Seconds that the cluster has for an answer."""
 
-TRANSACTION = 60.0
-"""Seconds after which the cluster ends a transaction of which it hears nothing any more."""
+WAIT = 30.0
+"""Seconds that a reader waits for transactions that are open when it begins."""
 
 _BATCH = 8_192
 """Messages that are in hand at a time."""
@@ -114,7 +114,7 @@ class Cluster:
         """Key and value of all messages that were committed to a topic before this call, in batches; none
         where there is no topic. What was committed behind a transaction that is still open is waited for.
 
-        Raises `Retryable` where that takes longer than the cluster leaves transactions open.
+        Raises `Retryable` where that takes longer than `WAIT`.
         """
         if not self.exists(topic):
             return
@@ -125,7 +125,7 @@ class Cluster:
             begin = [kafka.TopicPartition(topic, each, low) for each, (low, _) in ends.items()]
             consumer.assign(begin)
             left = {each: high for each, (low, high) in ends.items() if high > low}
-            deadline = time.monotonic() + TRANSACTION + PATIENCE
+            deadline = time.monotonic() + WAIT
             while left:
                 found = []
                 for message in self.call(doing, lambda: consumer.consume(_BATCH, timeout=_MOMENT)):
@@ -137,7 +137,8 @@ class Cluster:
                 elif left and time.monotonic() > deadline:
                     raise Retryable(
                         f"{topic} cannot be read to its end: a transaction stays open",
-                        hint="is another run writing? it is tried again",
+                        hint="is another run writing? what one left open that died, the next run of its "
+                        "pipeline undoes at once, and the cluster within minutes",
                         endpoint=self.endpoint,
                     )
         finally:
@@ -179,13 +180,14 @@ class Cluster:
 
     # Writing
 
-    def transaction(self, name: str) -> Transaction:
-        """The right to write under a name, taken from whoever had it: what they did not commit is undone."""
+    def transaction(self, name: str, seconds: int) -> Transaction:
+        """The right to write under a name, taken from whoever had it: what they did not commit is undone. The
+        cluster ends a transaction that is longer than so many seconds."""
         producer = _driver().Producer(
             {
                 **self._settings,
                 "transactional.id": name,
-                "transaction.timeout.ms": round(TRANSACTION * 1000),
+                "transaction.timeout.ms": seconds * 1000,
                 "acks": "all",
                 "compression.type": "zstd",
                 "message.max.bytes": 100 << 20,
@@ -263,7 +265,7 @@ class Transaction:
         self._cluster.call("committing", lambda: self._producer.commit_transaction(PATIENCE))
 
     def abort(self) -> None:
-        """Undo what was sent. Where the cluster cannot be asked, it does so itself after `TRANSACTION`."""
+        """Undo what was sent. Where the cluster cannot be asked, it does so itself in time."""
         if self._open:
             self._open = False
             try:

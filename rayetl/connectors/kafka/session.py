@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 KEY, VALUE = "key", "value"
 """The columns that a session takes."""
 
+_LONGEST, _SHORT = 300, 10
+"""Seconds that the letters of an epoch may take, and the marks of a replay, which are few. So long do readers
+wait for an attempt that died, where its pipeline does not run again."""
+
 
 @dataclass()
 class KafkaSession(LoadSession, BatchesTarget):
@@ -45,9 +49,14 @@ class KafkaSession(LoadSession, BatchesTarget):
 
     def committed(self) -> LoadResult | None:
         self._cluster = self.store.connect()
-        self._transaction = self._cluster.transaction(f"rayetl-{self._mark('')}")
+        self._transaction = self._writer(self._cluster)
         failpoint("kafka.fenced")
         return self._found(self._cluster)
+
+    def _writer(self, cluster: Cluster) -> Transaction:
+        """The right to write, taken from whoever had it."""
+        seconds = _LONGEST if self.topic == self.store.topic else _SHORT
+        return cluster.transaction(f"rayetl-{self._mark('')}", seconds)
 
     def _mark(self, key: str) -> str:
         """What stands for an epoch in this topic; without its key, for all of them."""
@@ -117,7 +126,7 @@ class KafkaSession(LoadSession, BatchesTarget):
             cluster = self.store.connect()
             if isinstance(error, Lost):
                 # Nobody else has taken over: what is not decided is undone by this.
-                cluster.transaction(f"rayetl-{self._mark('')}")
+                self._writer(cluster)
             found = self._found(cluster)
         except Retryable as away:
             raise Lost(

@@ -24,11 +24,12 @@ from rayetl.records import dataclass
 _NOTE = ".json"
 
 
-def staging(target: S3Target, here: str, epoch: Epoch) -> Staging:
-    """The staging of a load into the table `target`, below the directory `here` of this machine."""
+def staging(target: S3Target, here: str, epoch: Epoch, data: str = "") -> Staging:
+    """The staging of a load into the table `target`, below the directory `here` of this machine; `data` as in
+    `Staging`."""
     scope, table = scope_of(epoch), str(target)
     root = Path(here).absolute() / hashlib.sha256(table.encode()).hexdigest()[:16]
-    return Staging(root, scope, Bucket(target, scope), table)
+    return Staging(root, scope, Bucket(target, scope), table, data)
 
 
 @dataclass(frozen=True, slots=True)

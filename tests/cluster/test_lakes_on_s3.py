@@ -1,4 +1,4 @@
-"""Delta tables in buckets on the cluster: tasks read them with the keys that they look up themselves."""
+"""Tables of lakes in buckets on the cluster: tasks read them with the keys that they look up themselves."""
 
 from __future__ import annotations
 
@@ -15,18 +15,30 @@ from rayetl import Pipeline
 N = 6_000
 
 
-@pytest.fixture
-def config(bucket: Bucket, s3_server: S3Server) -> dict[str, Any]:
+@pytest.fixture(params=["delta", "iceberg"])
+def config(
+    request: pytest.FixtureRequest, bucket: Bucket, s3_server: S3Server, tmp_path: Path
+) -> dict[str, Any]:
     rows = pl.DataFrame({"id": range(N)}).with_columns(v=pl.format("v{}", "id"))
     body = io.BytesIO()
     rows.write_parquet(body, row_group_size=N // 12)
     bucket.put("in/a.parquet", body.getvalue())
-    there = {"credential": "lake", "s3": {"endpoint": s3_server.endpoint}}
+    service = {"endpoint": s3_server.endpoint}
+    there = {"credential": "lake", "s3": service}
+    uri = f"sqlite:///{tmp_path}/catalog.db"
+    tables = {
+        "delta": {**there, "path": f"{bucket.url}/table"},
+        "iceberg": {
+            "catalog": {"type": "sql", "uri": uri, "warehouse": f"{bucket.url}/tables"},
+            "table": "shop.daily",
+            "s3": {"credential": "lake", **service},
+        },
+    }
     return {
         "name": "p",
         "extract": {"rows": {"type": "files", **there, "path": f"{bucket.url}/in/a.parquet"}},
         "transform": [{"type": "filter", "where": "id % 10 <> 5"}],
-        "load": {"type": "delta", **there, "path": f"{bucket.url}/table", "mode": "append"},
+        "load": {"type": request.param, **tables[request.param], "mode": "append"},
     }
 
 

@@ -1,0 +1,210 @@
+"""How the library opens files of tables: those of this machine by itself, those of buckets through an account
+of ours. Importing this needs pyiceberg.
+
+The library's own S3 clients would take keys as they are at one moment, and believe a table's properties about
+the service to ask. Here the account alone says both, and what fails is told in its words.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from types import TracebackType
+from typing import Any, Self
+
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io import PY_IO_IMPL, FileIO, InputFile, InputStream, OutputFile, OutputStream
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from rayetl.connectors.base import InputFile as Listed
+from rayetl.connectors.iceberg.places import in_bucket, local
+from rayetl.connectors.places import split_key
+from rayetl.connectors.s3.account import S3Account
+from rayetl.connectors.s3.faults import Missing
+from rayetl.connectors.s3.listing import stored
+from rayetl.errors import Terminal
+from rayetl.records import dataclass
+
+_SHELVES = "rayetl.shelves"
+"""The property of a catalog that holds its `Shelves`."""
+
+_RECORDS = (".json", ".avro")
+"""What the names of metadata files, manifests and their lists end with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """Where tables lie: on this machine, or in buckets of `account`. What is written there is encrypted as
+    `protection` says; faults become `fault`."""
+
+    account: S3Account
+    protection: tuple[tuple[str, str], ...]
+    fault: type[Terminal]
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What a catalog is given to open its files so."""
+        return {PY_IO_IMPL: f"{__name__}.{Files.__name__}", _SHELVES: self}
+
+    def look(self, location: str) -> Listed:
+        """A file as it is now. Raises `OSError` for one of this machine, `FileNotFoundError` and what the
+        account raises for an object."""
+        address = in_bucket(location)
+        if address is None:
+            path = local(location)
+            status = os.stat(path)
+            return Listed(path, status.st_size, status.st_mtime_ns)
+        # Its first byte, because what is wrong with a request for nothing but the head, no service says.
+        _, found = self.content(address, Range="bytes=0-0")
+        bucket, key = split_key(address)
+        size = found["ContentRange"].rpartition("/")[2]
+        return stored(self.account, bucket, {**found, "Key": key, "Size": size})
+
+    def content(self, address: str, **more: Any) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of an object, and all else of the answer. Raises `FileNotFoundError` and what the
+        account raises."""
+        bucket, key = split_key(address)
+        try:
+            return self.account.content(f"reading {address}", self.fault, Bucket=bucket, Key=key, **more)
+        except Missing:
+            raise FileNotFoundError(2, "there is no such object", address) from None
+
+    def call(self, operation: str, doing: str, address: str, **more: Any) -> dict[str, Any]:
+        """Ask the service about an object; see `S3Account.call`."""
+        bucket, key = split_key(address)
+        return self.account.call(operation, doing, self.fault, Bucket=bucket, Key=key, **more)
+
+
+class Files(FileIO):
+    """Opens files wherever their addresses say."""
+
+    def __init__(self, properties: dict[str, Any]) -> None:
+        super().__init__()
+        self._here = PyArrowFileIO()
+        self._shelves: Shelves = properties[_SHELVES]
+
+    def new_input(self, location: str) -> InputFile:
+        """See `FileIO`."""
+        address = in_bucket(location)
+        return self._here.new_input(location) if address is None else _Object(self._shelves, address)
+
+    def new_output(self, location: str) -> OutputFile:
+        """See `FileIO`."""
+        address = in_bucket(location)
+        return self._here.new_output(location) if address is None else _NewObject(self._shelves, address)
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        """See `FileIO`."""
+        named = location if isinstance(location, str) else location.location
+        address = in_bucket(named)
+        if address is None:
+            self._here.delete(named)
+        else:
+            self._shelves.call("delete_object", f"removing {address}", address)
+
+
+class _Placed:
+    """What files that are read and written have in common."""
+
+    def __init__(self, shelves: Shelves, address: str) -> None:
+        super().__init__(address)  # type: ignore[call-arg]
+        self.shelves = shelves
+        self.address = address
+
+    def __len__(self) -> int:
+        return self.shelves.look(self.address).size
+
+    def exists(self) -> bool:
+        """Whether there is such an object."""
+        try:
+            self.shelves.look(self.address)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class _Object(_Placed, InputFile):
+    """An object that is read."""
+
+    def open(self, seekable: bool = True) -> InputStream:
+        """The object as it is now: records of the table at once, as the library reads them, and rows in
+        ranges."""
+        del seekable
+        if self.address.endswith(_RECORDS):
+            return io.BytesIO(self.shelves.content(self.address)[0])
+        return self.shelves.look(self.address).open()
+
+
+class _NewObject(_Placed, OutputFile):
+    """An object that is written: by one request, once all of it is there."""
+
+    def to_input_file(self) -> InputFile:
+        """See `OutputFile`."""
+        return _Object(self.shelves, self.address)
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        """See `OutputFile`. Nothing is there yet: each attempt at a commit gives its files names of their
+        own."""
+        del overwrite
+        return _Sent(self)
+
+
+class _Sent:
+    """Bytes that become an object when it is closed without a fault."""
+
+    def __init__(self, file: _NewObject) -> None:
+        self._file = file
+        self._bytes: io.BytesIO | None = io.BytesIO()
+
+    def write(self, data: bytes) -> int:
+        """Add bytes."""
+        assert self._bytes is not None
+        return self._bytes.write(data)
+
+    def tell(self) -> int:
+        """How many there are."""
+        assert self._bytes is not None
+        return self._bytes.tell()
+
+    def close(self) -> None:
+        """Send them."""
+        given, self._bytes = self._bytes, None
+        if given is not None:
+            shelves, address = self._file.shelves, self._file.address
+            protection = dict(shelves.protection)
+            shelves.call("put_object", f"writing {address}", address, Body=given.getvalue(), **protection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._bytes = None
+        self.close()
+
+
+class _OwnFiles:
+    """Properties of a table, and what a service says of keys, do not decide how files are opened."""
+
+    properties: dict[str, Any]
+
+    @property
+    def shelves(self) -> Shelves:
+        """Where its tables lie."""
+        found: Shelves = self.properties[_SHELVES]
+        return found
+
+    def _load_file_io(self, properties: Any = None, location: str | None = None) -> FileIO:
+        del properties, location
+        return Files(self.properties)
+
+
+class Sql(_OwnFiles, SqlCatalog):
+    """See `SqlCatalog`."""
+
+
+class Rest(_OwnFiles, RestCatalog):
+    """See `RestCatalog`."""
