@@ -24,23 +24,6 @@ def processes() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("fork")
 
 
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[multiprocessing.context.BaseContext]:
-    """Forks of a process that has everything loaded and has run nothing: the threads of Polars, Arrow and the
-    drivers, which a fork would lack, are not started yet. There is one such process, whoever asks first."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(
-        ["database_worker", "lake_worker", "adbc_driver_postgresql.dbapi", "pymysql", "polars"]
-    )
-    yield found
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
-
-
 @pytest.fixture
 def worker() -> Callable[..., None]:
     """What a process does with its work."""

@@ -31,7 +31,7 @@ from rayetl.errors import CommitConflict, LoadError, Retryable
 from rayetl.names import ROW
 from rayetl.sql.types import LONG, STRING, Field, Schema
 
-COMMITTED, SKIPPED, CONFLICT, REFUSED, LOST, BROKEN = 0, 10, 11, 12, 13, 14
+COMMITTED, SKIPPED, CONFLICT, REFUSED, LOST = 0, 10, 11, 12, 13
 
 _LOADS: dict[str, Any] = {"postgres": PostgresLoad, "mysql": MysqlLoad}
 _TRACKERS: tuple[Any, ...] = (PostgresTracker, MysqlTracker)
@@ -77,7 +77,7 @@ def run(work: Load, start_at: float = 0.0) -> None:
 
 
 def _attempt(work: Load) -> int:
-    keys = {"keys": "id"} if work.mode in ("upsert", "insert_ignore") else {}
+    keys = {"keys": "id"} if work.mode == "upsert" else {}
     load = _LOADS[work.store].model_validate(
         {"type": work.store, "table": "t", "mode": work.mode, **keys, **work.where}
     )
@@ -102,9 +102,6 @@ def _attempt(work: Load) -> int:
         if work.told:
             Path(work.told).write_text(str(error))
         return LOST if isinstance(error, Retryable) else REFUSED
-    except failpoints.FailpointError:
-        loading.abort()
-        return BROKEN
     return COMMITTED
 
 

@@ -27,9 +27,21 @@ OLD = [(each, "old") for each in range(-5, 5)]
 Execute = Callable[[Load], int | None]
 
 
-@pytest.fixture(scope="session")
-def processes(fork_server: multiprocessing.context.BaseContext) -> multiprocessing.context.BaseContext:
-    return fork_server
+@pytest.fixture(scope="module")
+def processes() -> multiprocessing.context.BaseContext:
+    """Forks of a process that has everything loaded and has run nothing: the threads of Polars, Arrow and the
+    driver, which a fork would lack, are not started yet."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(
+        [
+            "rayetl.connectors.postgres.session",
+            "rayetl.connectors.mysql.session",
+            "adbc_driver_postgresql.dbapi",
+            "pymysql",
+            "polars",
+        ]
+    )
+    return found
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ guards them."""
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +42,18 @@ POINTS = {
 
 
 @pytest.fixture(scope="session")
-def processes(fork_server: multiprocessing.context.BaseContext) -> multiprocessing.context.BaseContext:
-    return fork_server
+def processes() -> Iterator[multiprocessing.context.BaseContext]:
+    """The libraries' threads do not survive a fork of a process that uses them; a server forks that does
+    not."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lake_worker"])
+    yield context
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture
