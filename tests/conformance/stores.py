@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,12 @@ class Store:
     most_columns: int = 1000
     never: str = ""
     """Characters that no name of a column has."""
+    refuses: frozenset[str] = frozenset()
+    """Which of the odd values the server refuses, so that their rows become dead letters."""
+    signed_zero: bool = True
+    """Whether -0.0 is told apart from 0.0."""
+    widens: dict[str, Any] = field(default_factory=dict)
+    """The types of columns that come back with another type than they went in with."""
     plain: bool = False
     """Whether names neither hold characters beyond U+FFFF nor end with a space."""
 
