@@ -29,10 +29,10 @@ EMPTY = Schema()
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file of a scan: `size` in bytes, `modified_ns` since the epoch, values of hive partition
-    directories by column name (`None` for the null partition). With `count`, only so many of its rows from
-    the row `first` on, which are whole row groups of a Parquet file. A file that is not of this machine is in
-    a `store`, which tells its versions apart by `tag`."""
+    """One file of a scan: `size` in bytes, `modified_ns` since the epoch. `partition` has values by column
+    name that no row holds and all of them share, as hive partition directories spell them (`None` for NULL).
+    With `count`, only so many of its rows from the row `first` on, which are whole row groups of a Parquet
+    file. A file that is not of this machine is in a `store`, which tells its versions apart by `tag`."""
 
     path: str
     size: int
@@ -80,6 +80,13 @@ class FilesScan:
     def locate(self, position: int) -> tuple[InputFile, int]:
         """The file and the row number in it (from 0) behind a value of the hidden row column."""
         return self.files[(position >> ROW_BITS) - self.first_file], position & ((1 << ROW_BITS) - 1)
+
+    def inside(self, file: InputFile) -> Schema:
+        """The columns that are in a file itself: its partition does not name them."""
+        if not file.partition:
+            return self.schema
+        outside = {name.lower() for name, _ in file.partition}
+        return Schema(tuple(column for column in self.schema if column.name.lower() not in outside))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ WRITABLE = READABLE | {"appendOnly", "invariants", "checkConstraints", "generate
 """The writer features under which files can be added; constraints and generated columns in use are refused
 where the columns say so."""
 
+MAPPING = "delta.columnMapping.mode"
+
 _RULES = ("delta.invariants", "delta.generationExpression", "delta.identity.start")
 
 
@@ -78,8 +80,7 @@ class DeltaVersion(LakeVersion):
     @property
     def schema(self) -> Schema:
         """The columns in the table's order, NULL allowed everywhere: files do not keep promises."""
-        found = from_arrow(pa.schema(self.table.schema().to_arrow()))
-        return Schema(tuple(Field(field.name, nullable(field.type)) for field in found))
+        return _columns(self.table.schema())
 
     @property
     def required(self) -> frozenset[str]:
@@ -121,8 +122,8 @@ class DeltaVersion(LakeVersion):
     def unreadable(self) -> str | None:
         """What of this table rayetl cannot read, in words; `None` if it can."""
         protocol, settings = self.table.protocol(), self.table.metadata().configuration
-        if settings.get("delta.columnMapping.mode", "none") != "none":
-            return "maps its columns to other names (delta.columnMapping.mode)"
+        if settings.get(MAPPING, "none") != "none":
+            return f"maps its columns to other names ({MAPPING})"
         if unknown := sorted(set(protocol.reader_features or ()) - READABLE - {"columnMapping"}):
             return f"uses the feature {unknown[0]}"
         if pa.RecordBatchReader.from_stream(self.table.deletion_vectors()).read_all().num_rows:
@@ -141,6 +142,18 @@ class DeltaVersion(LakeVersion):
             if any(rule in field.metadata for rule in _RULES):
                 return f"makes or checks the values of its column {field.name!r} itself"
         return self.unreadable()
+
+
+def columns(text: str) -> Schema:
+    """The columns as the log spells them, in JSON; NULL allowed everywhere."""
+    from deltalake import Schema as Spelled
+
+    return _columns(Spelled.from_json(text))
+
+
+def _columns(schema: deltalake.Schema) -> Schema:
+    found = from_arrow(pa.schema(schema.to_arrow()))
+    return Schema(tuple(Field(field.name, nullable(field.type)) for field in found))
 
 
 def _values(

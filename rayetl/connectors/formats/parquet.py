@@ -184,22 +184,14 @@ def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     if any(file.store is not None for file in scan.files):
         # Only our own reads ask a store for the very version of a file that was listed.
         return None
-    inside = _inside(scan)
-    frames = [_native(scan, files, start, inside, position) for start, files in groups]
+    frames = [_native(scan, files, start, position) for start, files in groups]
     return frames[0] if len(frames) == 1 else pl.concat(frames)
 
 
 def has_types_of(scan: FilesScan) -> bool:
     """Whether every file has exactly the types of the schema, so that any reader gives the same rows.
     Raises SourceError for a damaged footer."""
-    inside = _inside(scan)
-    return len(inside) > 0 and all(_fits(_footer(file), inside) for file in scan.files)
-
-
-def _inside(scan: FilesScan) -> Schema:
-    """The columns that are in the files and not in the names of their directories."""
-    spelled = {name.lower() for name, _ in scan.files[0].partition}
-    return Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
+    return all(_fits(_footer(file), scan.inside(file)) for file in scan.files)
 
 
 def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]]:
@@ -215,9 +207,8 @@ def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]
     return groups
 
 
-def _native(
-    scan: FilesScan, files: Sequence[InputFile], start: int, inside: Schema, position: bool
-) -> pl.LazyFrame:
+def _native(scan: FilesScan, files: Sequence[InputFile], start: int, position: bool) -> pl.LazyFrame:
+    inside = scan.inside(files[0])
     frame = pl.scan_parquet(
         [file.path for file in files],
         glob=False,
@@ -245,7 +236,10 @@ def partition_columns(scan: FilesScan, file: InputFile) -> list[pl.Expr]:
 
 
 def _fits(footer: _Footer, schema: Schema) -> bool:
-    """Whether Polars gives the columns of `schema` from this file without any conversion."""
+    """Whether Polars gives the columns of `schema` from this file without any conversion; without columns it
+    would give no rows."""
+    if not len(schema):
+        return False
     sure = footer.writer.startswith(_SURE_WRITERS) or footer.calendar is Calendar.PROLEPTIC
     for column in schema:
         places = footer.arrow.get_all_field_indices(column.name)

@@ -18,7 +18,6 @@ from rayetl.connectors.formats.streams import reading
 from rayetl.errors import SourceError
 from rayetl.names import BAD, ROW, ROW_BITS
 from rayetl.sql.interop import to_polars
-from rayetl.sql.types import Schema
 
 TextReader = CsvReader | JsonReader
 MORSEL = 16_384
@@ -93,28 +92,22 @@ def _judged(
     return made.filter(bad.is_null()) if scan.mode == "drop" else made
 
 
-def data_schema(scan: FilesScan) -> Schema:
-    """The columns that are in the files themselves."""
-    spelled = {name.lower() for file in scan.files[:1] for name, _ in file.partition}
-    return Schema(tuple(column for column in scan.schema if column.name.lower() not in spelled))
-
-
-def text_reader(scan: FilesScan) -> TextReader:
-    """The reader of a CSV or JSON scan."""
+def text_reader(scan: FilesScan, file: InputFile) -> TextReader:
+    """The reader of a file of a CSV or JSON scan."""
     if isinstance(scan.options, CsvOptions):
-        return CsvReader(data_schema(scan), scan.options)
+        return CsvReader(scan.inside(file), scan.options)
     assert isinstance(scan.options, JsonOptions)
-    return JsonReader(data_schema(scan), scan.options)
+    return JsonReader(scan.inside(file), scan.options)
 
 
 def _file_batches(scan: FilesScan, file: InputFile, names: Sequence[str]) -> Batches:
     if scan.format == "parquet":
-        yield from ((frame, None) for frame in parquet.batches(file, data_schema(scan), names))
+        yield from ((frame, None) for frame in parquet.batches(file, scan.inside(file), names))
     elif scan.format == "avro":
-        yield from ((frame, None) for frame in avro.batches(file, data_schema(scan)))
+        yield from ((frame, None) for frame in avro.batches(file, scan.inside(file)))
     else:
-        reader = text_reader(scan)
-        renamed = {str(place): name for place, name in enumerate(data_schema(scan).names)}
+        reader = text_reader(scan, file)
+        renamed = {str(place): name for place, name in enumerate(scan.inside(file).names)}
         with reading(file.path):
             for frame, bad in spread(reader.frame, ahead(reader.chunks(file), 1), READERS):
                 yield (frame.rename(renamed) if isinstance(reader, CsvReader) else frame), bad

@@ -9,7 +9,7 @@ from polars.io.plugins import register_io_source
 
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
-from rayetl.connectors.formats.reading import data_schema, scan_files, text_reader
+from rayetl.connectors.formats.reading import scan_files, text_reader
 from rayetl.connectors.formats.streams import reading
 from rayetl.names import PREFIX, RECORD, ROW, ROW_BITS
 from rayetl.sql.interop import polars_type
@@ -22,12 +22,19 @@ def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]
     """See `rayetl.connectors.formats.fetch_records`."""
     if scan.format in ("csv", "json"):
         return _fetch_texts(scan, wanted.select(pl.col(_HIDDEN)))
-    inside = data_schema(scan)
+    inside = _columns(scan)
     if held.keys() >= set(inside.names):
         return wanted.select(pl.col(_HIDDEN), row_json(inside, held).alias(RECORD))
     rows = scan_files(scan, position=True).select(*inside.names, ROW)
     found = _merged(_ascending(wanted.select(pl.col(_HIDDEN))), rows)
     return found.select(pl.col(_HIDDEN), row_json(inside).alias(RECORD))
+
+
+def _columns(scan: FilesScan) -> Schema:
+    """The columns that any of the files has."""
+    one_of_each = {tuple(name for name, _ in file.partition): file for file in scan.files}
+    names = {name for file in one_of_each.values() for name in scan.inside(file).names}
+    return Schema(tuple(column for column in scan.schema if column.name in names))
 
 
 def row_json(schema: Schema, names: Mapping[str, str] | None = None) -> pl.Expr:
@@ -120,7 +127,7 @@ def _texts(scan: FilesScan, last: Sequence[tuple[int, int]]) -> pl.LazyFrame:
 
 
 def _file_texts(scan: FilesScan, index: int, last: int) -> Iterator[pl.DataFrame]:
-    reader, file, start = text_reader(scan), scan.files[index], 0
+    reader, file, start = text_reader(scan, scan.files[index]), scan.files[index], 0
     with reading(file.path):
         for chunk in reader.chunks(file):
             texts = reader.records(chunk)

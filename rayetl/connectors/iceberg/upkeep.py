@@ -1,4 +1,4 @@
-"""The upkeep of Iceberg tables: looked back at. Their library rewrites and removes nothing."""
+"""The upkeep of Iceberg tables: looked back at. Their library rewrites no files and removes none."""
 
 from __future__ import annotations
 
@@ -42,14 +42,18 @@ class IcebergUpkeep(Upkeep):
 
     def optimize(self, target_size: int | None) -> NoReturn:
         del target_size
-        self._refuse("put the files of an Iceberg table together", "rewrite_data_files")
+        self._refuse("put the files of an Iceberg table together", "cannot", "rewrite_data_files")
 
     def vacuum(self, retention: timedelta | None, *, shorten: bool, delete: bool) -> NoReturn:
         del retention, shorten, delete
-        self._refuse("remove files of an Iceberg table", "expire_snapshots")
+        self._refuse(
+            "remove files of an Iceberg table",
+            "can forget snapshots but not remove files",
+            "expire_snapshots",
+        )
 
-    def _refuse(self, what: str, procedure: str) -> NoReturn:
+    def _refuse(self, what: str, why: str, procedure: str) -> NoReturn:
         raise LoadError(
-            f"rayetl does not {what}: pyiceberg, which reads and writes them here, cannot",
+            f"rayetl does not {what}: pyiceberg, which reads and writes them here, {why}",
             hint=f"in Spark: CALL system.{procedure}(table => '{self.connection.table}')",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from rayetl.connectors.base import FilesScan, InputFile, Scan
 from rayetl.connectors.formats.parquet import has_types_of
+from rayetl.connectors.listing import partition_of
 from rayetl.engines.spark.exchange import columns_ddl, location, named
 from rayetl.names import ROW, ROW_BITS
 from rayetl.quality.compile import text
@@ -30,7 +31,7 @@ def reads_alike(scan: Scan) -> TypeGuard[FilesScan]:
         # Spark knows no credential of ours: it is handed what this process reads.
         return False
     names = [name.lower() for name in scan.schema.names]
-    if _METADATA in names or len(_roots(scan)) != 1 or any(map(_is_odd, scan.files)):
+    if _METADATA in names or any(map(_is_odd, scan.files)) or len(_roots(scan)) != 1:
         return False
     kinds = [field.type for field in scan.schema]
     if any(kind == NULL or is_day_time(kind) or is_year_month(kind) for kind in kinds):
@@ -47,10 +48,12 @@ def _roots(scan: FilesScan) -> set[tuple[Path, tuple[str, ...]]]:
 
 
 def _is_odd(file: InputFile) -> bool:
-    """Whether a partition directory is spelled with escapes, which Spark takes for Latin-1 and we for UTF-8,
-    or without a value, which Spark refuses."""
+    """Whether the directories of a file do not spell its partition, or do so with escapes, which Spark takes
+    for Latin-1 and we for UTF-8, or without a value, which Spark refuses."""
     directories = Path(file.path).parts[-1 - len(file.partition) : -1]
-    return any("%" in directory or directory.endswith("=") for directory in directories)
+    if any("%" in directory or directory.endswith("=") for directory in directories):
+        return True
+    return tuple(map(partition_of, directories)) != file.partition
 
 
 def _root(file: InputFile) -> Path:

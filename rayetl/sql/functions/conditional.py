@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Case, Expr
-from rayetl.sql.functions.base import Context, Table, Typed, TypeFault, anything, check_count, of, same, takes
+from rayetl.sql.functions.base import (
+    Context,
+    Table,
+    Typed,
+    TypeFault,
+    anything,
+    check_count,
+    fit,
+    of,
+    same,
+    takes,
+)
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, DOUBLE, FLOAT, FRACTIONAL, DecimalType
+from rayetl.sql.types import BOOLEAN, DOUBLE, FLOAT, FRACTIONAL, NULL, DecimalType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +48,17 @@ def _nullif(args: tuple[Expr, ...]) -> Typed:
     if pair is None:
         raise TypeFault(f"{args[0].type} and {args[1].type} cannot be compared")
     return Typed((args[0], *pair), args[0].type, True)
+
+
+def _nanvl(args: tuple[Expr, ...]) -> Typed:
+    """Other types become double, which alone with float can be NaN; a NULL takes the type of the first."""
+    check_count(args, 2, 2)
+    floating = of(DOUBLE, FLOAT)
+    first = fit(floating, args[0], 0)
+    other = coerce.implicit_cast(args[1], first.type) if args[1].type == NULL else fit(floating, args[1], 1)
+    fitted = coerce.unify((first, other))
+    assert fitted is not None, "float and double have a common type"
+    return Typed(tuple(fitted), fitted[0].type, first.nullable or other.nullable)
 
 
 def _extreme(args: tuple[Expr, ...]) -> Typed:
@@ -89,4 +111,4 @@ TABLE.add("isnotnull", takes(anything, returns=BOOLEAN, nullable=False), lambda 
 TABLE.add(
     "isnan", takes(of(DOUBLE, FLOAT), returns=BOOLEAN, nullable=False), lambda a: a.is_nan().fill_null(False)
 )
-TABLE.add("nanvl", same(least=2), lambda a, b: pl.when(a.is_nan()).then(b).otherwise(a))
+TABLE.add("nanvl", _nanvl, lambda a, b: pl.when(a.is_nan()).then(b).otherwise(a))

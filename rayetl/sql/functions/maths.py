@@ -195,7 +195,7 @@ def _pow(a: pl.Expr, b: pl.Expr) -> pl.Expr:
     """C makes 1 of 1 to the power of NaN, and of 1 or -1 to that of infinity; Java makes NaN of them."""
     return (
         pl.when(b.is_nan() | (b.is_infinite() & (a.abs() == 1)))
-        .then(float("nan") + b * 0)
+        .then(float("nan") + (a + b) * 0)
         .otherwise(a.pow(b))
     )
 
