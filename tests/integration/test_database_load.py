@@ -259,9 +259,11 @@ def test_configs_that_cannot_be_are_refused_without_a_server(
         (MariaDatabase, {"s": [{"a": 1}]}, "MySQL has no column for 's' of type struct<a:bigint>"),
         (MariaDatabase, {"s": [[1]]}, "array<bigint>"),
         (MariaDatabase, {"k" * 65: [1]}, "more than 64 characters"),
+        (MariaDatabase, {"\U0001f389": [1]}, "which no name in MySQL may have"),
+        (MariaDatabase, {"k ": [1]}, "a space at its end, which no name in MySQL may have"),
         (MariaDatabase, {f"c{n}": [n] for n in range(1018)}, "1018 columns are more than the 1017"),
     ],
-    ids=range(9),
+    ids=range(11),
     indirect=["nowhere"],
 )
 def test_rows_that_no_table_holds_are_refused_at_check_time(

@@ -106,11 +106,8 @@ class DatabaseLoad(DatabaseConnection, Load):
                 yield Problem("load.keys", message, ("keys", index), hint)
 
     def _unfit_names(self, name: str) -> Iterator[Problem]:
-        rules = self.naming.spelling
-        if rules.too_long(name) or "\0" in name:
-            most = f"more than {rules.longest} {rules.counted}, the most in {rules.server}"
-            what = "a NUL character" if "\0" in name else most
-            yield Problem("load.name", f"the name of the column {name!r} has {what}", (), "rename it")
+        if unfit := self.naming.spelling.unfit(name):
+            yield Problem("load.name", f"the name of the column {name!r} has {unfit}", (), "rename it")
 
     def location(self) -> str:
         return f"{self.place()} {self.naming.parse(self.table)}"

@@ -11,13 +11,15 @@ from rayetl.records import dataclass
 @dataclass(frozen=True, slots=True)
 class Spelling:
     """How a server writes names: between what marks, how long, and whether letters outside of them are made
-    small. `counted` is what `longest` counts: bytes or characters."""
+    small. `counted` is what `longest` counts: bytes or characters. Names that are `plain` hold no character
+    beyond U+FFFF and do not end with a space."""
 
     server: str
     mark: str
     longest: int
     counted: str
     folds: bool
+    plain: bool = False
 
     def identifier(self, name: str) -> str:
         """A name between its marks."""
@@ -27,6 +29,18 @@ class Spelling:
         """Whether the server would refuse the name or cut it off."""
         size = len(name.encode("utf-8", "surrogatepass")) if self.counted == "bytes" else len(name)
         return size > self.longest
+
+    def unfit(self, name: str) -> str | None:
+        """What the name has that the server does not keep, for `the name has ...`."""
+        if "\0" in name:
+            return "a NUL character"
+        if self.too_long(name):
+            return f"more than {self.longest} {self.counted}, the most in {self.server}"
+        if self.plain and (high := next((sign for sign in name if sign > "\uffff"), None)):
+            return f"the character {high!r}, which no name in {self.server} may have"
+        if self.plain and name.endswith(" "):
+            return f"a space at its end, which no name in {self.server} may have"
+        return None
 
     def parts(self, text: str) -> list[str]:
         """The exact names in `a.b`, as SQL reads them. Raises `ValueError` with a sentence for the writer of
@@ -47,10 +61,9 @@ class Spelling:
                 f"characters than letters, digits and `_` stand between {mark} marks: "
                 f"sales.{mark}Daily Totals{mark}"
             )
-        if long := next((each for each in found if self.too_long(each)), None):
-            raise ValueError(
-                f"the name {long!r} has more than {self.longest} {self.counted}, the most in {self.server}"
-            )
+        for each in found:
+            if unfit := self.unfit(each):
+                raise ValueError(f"the name {each!r} has {unfit}")
         return found
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 from rayetl.connectors.databases.naming import QualifiedName, Spelling
 from rayetl.records import dataclass
 
-SPELLING = Spelling("MySQL", "`", longest=64, counted="characters", folds=False)
+SPELLING = Spelling("MySQL", "`", longest=64, counted="characters", folds=False, plain=True)
+"""The rules: MySQL reference manual, \"Schema Object Names\"."""
 
 
 @dataclass(frozen=True, slots=True)
