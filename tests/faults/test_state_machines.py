@@ -56,6 +56,8 @@ class Sink(ABC):
     modes: Sequence[str] = MODES
     is_whole = True
     """Whether an outsider who knows nothing of rayetl sees an epoch as a whole, whatever dies in the middle."""
+    is_seen_at_once = True
+    """Whether an epoch is there from the moment it is decided; if not, whoever comes next completes it."""
     packages: Sequence[str]
     """The directories of the failpoints."""
     here: Callable[[Any], int] | None = None
@@ -105,6 +107,7 @@ class Sink(ABC):
 
 class Files(Sink):
     modes = ("append", "overwrite")
+    is_seen_at_once = False
     packages = ("commit",)
 
     def __init__(self, start: Start, directory: Path, bug: str = "") -> None:
@@ -130,7 +133,7 @@ class Files(Sink):
 class S3(Sink):
     modes = ("append", "overwrite")
     packages = ("s3",)
-    is_whole = False
+    is_whole = is_seen_at_once = False
     here = staticmethod(s3_worker.attempts)
 
     def __init__(
@@ -288,19 +291,17 @@ class Machine(RuleBasedStateMachine):
             return
         if how == "kill9" and code != -signal.SIGKILL:
             raise Verdict(f"killed at {name}, it ended with {code}")
-        if not self.sink.is_whole:
-            # What is decided there is completed by whoever comes next.
+        seen, then = Counter(self.sink.read()), Counter(self.sink.after(work, self.rows))
+        if self.sink.is_whole and seen not in (Counter(self.rows), then):
+            raise Verdict(f"after {how} at {name} a part of the epoch is there")
+        if not self.sink.is_seen_at_once:
             if self.sink.execute(work) not in (COMMITTED, SKIPPED):
                 raise Verdict(f"after {how} at {name} the next run fails")
             self._done(work)
-            return
-        seen, then = Counter(self.sink.read()), self.sink.after(work, self.rows)
-        if seen == Counter(then):
+        elif seen == then:
             self._done(work)
-        elif seen == Counter(self.rows):
-            self.unfinished = work
         else:
-            raise Verdict(f"after {how} at {name} a part of the epoch is there")
+            self.unfinished = work
 
     @rule(mode=st.sampled_from(MODES))
     def write(self, mode: str) -> None:

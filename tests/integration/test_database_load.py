@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from database_runs import Kept, ids, into
 from services.databases import DatabaseServer, SqlDatabase
 from services.mariadb import MariaDatabase
 from services.postgres import Database
@@ -26,6 +25,7 @@ from rayetl.connectors.databases.faults import Refused, Server
 from rayetl.connectors.databases.session import DatabaseSession
 from rayetl.errors import ConfigError, LoadError, RayetlError
 from rayetl.secrets import Credentials
+from tests.integration.database_runs import Kept, ids, into
 
 POSTGRES, MYSQL = "postgres_server", "mariadb_server"
 UUID = "00000000-0000-0000-0000-0000000000"

@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from database_runs import out_of, read, source
 from services.base import free_port
 from services.databases import DatabaseServer, SqlDatabase
 
 from rayetl import Pipeline
 from rayetl.errors import ConfigError, CredentialError, Retryable, SourceError
+from tests.integration.database_runs import out_of, read, source
 
 POSTGRES, MYSQL = "postgres_server", "mariadb_server"
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from database_runs import ids, into
 from services.mariadb import MariaDatabase, Mariadb
 
 from rayetl import Pipeline
 from rayetl.connectors.mysql import connection
 from rayetl.connectors.mysql.load import MysqlLoad
 from rayetl.errors import LoadError, RayetlError
+from tests.integration.database_runs import ids, into
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from database_runs import out_of, read, source
 from services.mariadb import MariaDatabase, Mariadb
 
 from rayetl.connectors.mysql import decoding, wire
@@ -17,6 +16,7 @@ from rayetl.connectors.mysql import source as mysql_source
 from rayetl.connectors.mysql.source import MysqlReading
 from rayetl.errors import Retryable, SourceError
 from rayetl.secrets import Credential
+from tests.integration.database_runs import out_of, read, source
 
 
 @pytest.fixture(autouse=True)

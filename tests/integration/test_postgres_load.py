@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from database_runs import ids, into
 from services.postgres import Database, Postgres
 
 from rayetl import Pipeline
 from rayetl.errors import LoadError, RayetlError
+from tests.integration.database_runs import ids, into
 
 
 @pytest.fixture(autouse=True)

@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from database_runs import out_of, read, source
 from services.postgres import Database
 
 from rayetl.connectors.postgres.source import PostgresReading
 from rayetl.errors import ConfigError, Retryable
 from rayetl.secrets import Credential
 from rayetl.sql.interop import to_polars
+from tests.integration.database_runs import out_of, read, source
 
 
 @pytest.fixture(autouse=True)

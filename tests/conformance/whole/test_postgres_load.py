@@ -22,19 +22,10 @@ from rayetl.observability.report import RunReport
 
 # On Spark alone: what the rows of an engine could change.
 from tests.integration.test_postgres_load import (  # noqa: F401
-    EVERY,
     _here,
-    filled,
     test_a_fault_names_the_load,
-    test_a_refused_row_without_a_place_is_kept_as_it_was_sent,
     test_a_table_is_made_and_every_value_comes_back,
-    test_insert_ignore_leaves_known_keys_alone,
-    test_overwrite_replaces_all,
-    test_refused_rows_are_replayed_into_the_load_that_lacks_them,
-    test_repeated_keys_are_no_matter_of_chance,
-    test_rows_go_from_database_to_database,
     test_texts_become_what_the_table_wants,
-    test_two_loads_into_one_table_do_not_wait_for_each_other,
 )
 
 N = 3_000
