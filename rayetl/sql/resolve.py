@@ -335,6 +335,7 @@ class Resolver:
         unified = coerce.unify(values)
         if unified is None:
             raise fault(node, "the branches have no common type: " + ", ".join(str(v.type) for v in values))
+        self.check_coercions(unified, node)
         tests = [coerce.implicit_cast(c, BOOLEAN) for c in conditions]
         nullable = not has_else or any(v.nullable for v in unified)
         branches = tuple(zip(tests, unified, strict=False))
@@ -419,6 +420,7 @@ class Resolver:
             typed = entry.rule(args)
         except TypeFault as error:
             raise (unsupported if error.refused else fault)(node, f"{name}: {error.message}") from None
+        self.check_coercions(typed.args, node)
         shown = name.lower() if entry.keeps_alias else entry.name
         if isinstance(typed.rewritten, Expr):
             return typed.rewritten
@@ -432,6 +434,12 @@ class Resolver:
             outputs, outer = typed.outputs, name.lower().endswith("_outer")
             return GeneratorCall(outputs[0].type, True, entry.name, typed.args, shown, outputs, outer)
         return Call(typed.type, typed.nullable, entry.name, typed.args, shown, ignore_nulls)
+
+    def check_coercions(self, args: Sequence[Expr], node: exp.Expression) -> None:
+        """Raise for an argument that Spark converts without being asked and this engine cannot."""
+        for arg in args:
+            if isinstance(arg, Cast) and arg.implicit and check_cast(arg.child.type, arg.type):
+                raise unsupported(node, f"{arg.child.type} becomes {arg.type} here, which only Spark does")
 
     # special calls
 

@@ -15,15 +15,14 @@ from rayetl.sql.functions.base import (
     anything,
     boolean,
     check_count,
-    constant,
     first_type,
     fit,
     numeric,
     of,
     orderable,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DecimalType
 

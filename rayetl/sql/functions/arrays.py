@@ -16,14 +16,13 @@ from rayetl.sql.functions.base import (
     array,
     boolean,
     check_count,
-    constant,
     element_type,
     first_type,
     fit,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.functions.strings import joined
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (

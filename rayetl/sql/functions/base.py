@@ -8,7 +8,7 @@ from typing import Literal as OneOf
 
 from rayetl.records import dataclass
 from rayetl.sql import coerce
-from rayetl.sql.expr import Expr, Lambda, Literal
+from rayetl.sql.expr import Expr, Lambda
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
@@ -78,7 +78,8 @@ def no_lambda(
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function. `lower` takes the lowered arguments; with `raw` it takes (context, call) instead."""
+    """One function. `lower` takes the lowered arguments; with `raw` it takes (context, call) instead.
+    A `strict` one is NULL as a whole where an argument is a constant NULL, and `lower` is not asked."""
 
     name: str
     rule: Rule
@@ -87,6 +88,7 @@ class Function:
     raw: bool = False
     aliases: tuple[str, ...] = ()
     keeps_alias: bool = True
+    strict: bool = False
     lambdas: bool = False
     lambda_types: Callable[..., list[tuple[DataType, bool]]] = no_lambda
 
@@ -173,38 +175,6 @@ def orderable(arg: Expr) -> Expr:
     raise TypeFault("a type that has an order")
 
 
-def constant(accept: Accept) -> Accept:
-    """The engine needs the value when the query is planned, so the argument must be written out."""
-
-    def inner(arg: Expr) -> Expr:
-        found = accept(arg)
-        if not isinstance(found, Literal):
-            found = fold(found)
-        if not isinstance(found, Literal):
-            raise TypeFault("a constant", refused=True)
-        return found
-
-    return inner
-
-
-def fold(expr: Expr) -> Expr:
-    """A cast of a plain literal to string or number, computed; anything else unchanged."""
-    from rayetl.sql.expr import Cast
-
-    if isinstance(expr, Cast) and isinstance(expr.child, Literal):
-        value = expr.child.value
-        if value is None:
-            return Literal(expr.type, True, None)
-        if expr.type == DOUBLE and isinstance(value, int | float):
-            scale = getattr(expr.child.type, "scale", 0)
-            return Literal(DOUBLE, False, float(value) / 10**scale if scale else float(value))
-        if expr.type in INTEGRAL and isinstance(value, int) and expr.child.type in INTEGRAL:
-            return Literal(expr.type, False, value)
-        if expr.type == STRING and expr.child.type in INTEGRAL:
-            return Literal(STRING, False, str(value))
-    return expr
-
-
 Returns = DataType | Callable[[tuple[Expr, ...]], DataType]
 Nullable = bool | Callable[[tuple[Expr, ...]], bool] | None
 
@@ -284,12 +254,6 @@ def same(*, least: int = 1, strings: bool = True, nullable: Nullable = None) -> 
         return Typed(tuple(fitted), fitted[0].type, may_be_null(nullable, tuple(fitted)))
 
     return rule
-
-
-def value_of(expr: Expr) -> Any:
-    """The value of an argument that `constant` let through."""
-    assert isinstance(expr, Literal)
-    return expr.value
 
 
 def is_constant(value: pl.Expr) -> bool:

@@ -13,13 +13,12 @@ from rayetl.sql.functions.base import (
     TypeFault,
     anything,
     check_count,
-    constant,
     fit,
     mapping,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, STRING, ArrayType, DataType, Field, MapType, StructType

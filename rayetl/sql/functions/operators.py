@@ -274,17 +274,18 @@ def _remainder(ctx: Context, call: Call) -> pl.Expr:
     above, below = (ctx.expr(arg) for arg in call.args)
     if call.args[0].type in INTEGRAL:
         return above - above.truncdiv(below) * below
-    return pl.when(below != 0).then(_float_remainder(above, below))
+    return pl.when(below != 0).then(_float_remainder(above, below, call.type))
 
 
-def _float_remainder(above: pl.Expr, below: pl.Expr) -> pl.Expr:
+def _float_remainder(above: pl.Expr, below: pl.Expr, kind: DataType) -> pl.Expr:
     """C's fmod; a division and a floor would lose the low digits of a large quotient."""
+    from rayetl.sql.interop import polars_type
     from rayetl.sql.lower.texts import zipped
 
     def one(a: float, b: float) -> float:
         return math.fmod(a, b) if b and math.isfinite(a) else math.nan
 
-    return zipped(above, below, one, pl.Float64)
+    return zipped(above, below, one, polars_type(kind))
 
 
 def _pmod(ctx: Context, call: Call) -> pl.Expr:
@@ -296,8 +297,8 @@ def _pmod(ctx: Context, call: Call) -> pl.Expr:
         again = rest + below
         found = pl.when(rest < 0).then(again - again.truncdiv(below) * below).otherwise(rest)
         return found.cast({BYTE: pl.Int8, SHORT: pl.Int16}[call.type]) if call.type in INTEGRAL[:2] else found
-    rest = _float_remainder(above, below)
-    again = _float_remainder(rest + below, below)
+    rest = _float_remainder(above, below, call.type)
+    again = _float_remainder(rest + below, below, call.type)
     return pl.when(below != 0).then(pl.when(rest < 0).then(again).otherwise(rest))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rayetl.sql.coerce import implicit
 from rayetl.sql.expr import Expr, Literal
-from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, fit, of, takes
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.types import DOUBLE, INT
 
 TABLE = Table()
