@@ -326,19 +326,24 @@ class Resolver:
         return self.make_case(conditions, values, default is not None, node)
 
     def make_case(
-        self, conditions: Sequence[Expr], values: Sequence[Expr], has_else: bool, node: exp.Expression
+        self,
+        conditions: Sequence[Expr],
+        values: Sequence[Expr],
+        has_else: bool,
+        node: exp.Expression,
+        word: str = "WHEN",
     ) -> Expr:
-        """CASE from typed parts: `values` has one more than `conditions` when there is an ELSE."""
+        """CASE from typed parts: `values` has one more than `conditions` when there is an ELSE. Spark takes
+        a bare NULL for no boolean here, though it does so for IF."""
         for condition in conditions:
-            if condition.type not in (BOOLEAN, NULL):
-                raise fault(node, f"WHEN needs a boolean, not {condition.type}")
+            if condition.type != BOOLEAN:
+                raise fault(node, f"{word} needs a boolean, not {condition.type}")
         unified = coerce.unify(values)
         if unified is None:
             raise fault(node, "the branches have no common type: " + ", ".join(str(v.type) for v in values))
         self.check_coercions(unified, node)
-        tests = [coerce.implicit_cast(c, BOOLEAN) for c in conditions]
         nullable = not has_else or any(v.nullable for v in unified)
-        branches = tuple(zip(tests, unified, strict=False))
+        branches = tuple(zip(conditions, unified, strict=False))
         return Case(unified[0].type, nullable, branches, unified[-1] if has_else else None)
 
     def extract(self, node: exp.Expression) -> Expr:
@@ -447,7 +452,9 @@ class Resolver:
         if len(nodes) != 3:
             raise fault(node, f"{name}: it takes 3 arguments, {len(nodes)} given")
         condition, yes, no = self.all(nodes)
-        case = self.make_case([condition], [yes, no], True, node)
+        if condition.type == NULL:
+            condition = null(BOOLEAN)
+        case = self.make_case([condition], [yes, no], True, node, word=name)
         assert isinstance(case, Case)
         args = (case.branches[0][0], case.branches[0][1], case.otherwise or null(case.type))
         return Call(case.type, case.nullable, "if", args, "if")

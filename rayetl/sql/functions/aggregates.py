@@ -22,7 +22,7 @@ from rayetl.sql.functions.base import (
     orderable,
     takes,
 )
-from rayetl.sql.functions.constants import constant, value_of
+from rayetl.sql.functions.constants import constant, is_null, value_of
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DecimalType
 
@@ -227,7 +227,7 @@ def _median_rule(args: tuple[Expr, ...]) -> Typed:
 def _percentile_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     share = fit(constant(_double), args[1], 1)
-    if not (isinstance(share, Literal) and isinstance(share.value, float) and 0 <= share.value <= 1):
+    if is_null(share) or not 0 <= value_of(share) <= 1:
         raise TypeFault("the share must lie between 0.0 and 1.0")
     return Typed((fit(_double, args[0], 0), share), DOUBLE, True)
 
@@ -267,8 +267,9 @@ def _approximate(_args: tuple[Expr, ...]) -> Typed:
 
 def _flagged(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 2)
-    fitted = (args[0], *(fit(constant(boolean), a, 1) for a in args[1:]))
-    return Typed(fitted, args[0].type, True)
+    if any(not isinstance(arg, Literal) or arg.type != BOOLEAN for arg in args[1:]):
+        raise TypeFault("argument 2 must be true or false, written out")
+    return Typed(args, args[0].type, True)
 
 
 def _array_of(args: tuple[Expr, ...]) -> ArrayType:

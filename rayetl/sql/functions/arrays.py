@@ -22,7 +22,7 @@ from rayetl.sql.functions.base import (
     of,
     takes,
 )
-from rayetl.sql.functions.constants import constant, value_of
+from rayetl.sql.functions.constants import constant, folded, is_null, value_of
 from rayetl.sql.functions.strings import joined
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
@@ -198,7 +198,7 @@ def _sort_rule(args: tuple[Expr, ...]) -> Typed:
     if not coerce.is_orderable(values.type):
         raise TypeFault(f"{values.type} has no order")
     rest = tuple(fit(constant(boolean), a, 1) for a in args[1:])
-    if any(value_of(a) is None for a in rest):
+    if any(is_null(a) for a in rest):
         raise TypeFault("argument 2 must be true or false, not NULL")
     return Typed((values, *rest), values.type, values.nullable)
 
@@ -352,7 +352,7 @@ def _sequence(ctx: Context, call: Call) -> pl.Expr:
             .otherwise(pl.int_ranges(start, stop - 1, -1))
             .cast(dtype)
         )
-    step = int(value_of(call.args[2]))
+    step = value_of(call.args[2])
     return pl.int_ranges(start, stop + (1 if step > 0 else -1), step).cast(dtype)
 
 
@@ -373,16 +373,16 @@ def _check_step(start: Expr, stop: Expr, step: int | None) -> None:
         raise TypeFault("a step of NULL is not supported in the embedded engine", refused=True)
     if step == 0:
         raise TypeFault("the step must not be 0")
-    ends = (start, stop)
+    ends = [folded(end) for end in (start, stop)]
     if all(isinstance(end, Literal) and end.value is not None for end in ends):
-        distance = value_of(stop) - value_of(start)
-        if distance * step < 0:
-            raise TypeFault(f"{value_of(stop)} is not reached from {value_of(start)} by steps of {step}")
+        first, last = (value_of(end) for end in ends)
+        if (last - first) * step < 0:
+            raise TypeFault(f"{last} is not reached from {first} by steps of {step}")
 
 
 def _slice_rule(args: tuple[Expr, ...]) -> Typed:
     typed = takes(array, _int, _int, returns=first_type)(args)
-    _, start, length = typed.args
+    start, length = (folded(arg) for arg in typed.args[1:])
     if isinstance(start, Literal) and start.value == 0:
         raise TypeFault("positions begin with 1, or with -1 from the end")
     if isinstance(length, Literal) and isinstance(length.value, int) and length.value < 0:

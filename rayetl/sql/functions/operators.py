@@ -42,6 +42,7 @@ from rayetl.sql.types import (
     TIMESTAMP_NTZ,
     ArrayType,
     AtomicType,
+    DataType,
     DecimalType,
     MapType,
     StructType,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rayetl.sql.coerce import implicit
 from rayetl.sql.expr import Expr, Literal
 from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, fit, of, takes
-from rayetl.sql.functions.constants import constant, value_of
+from rayetl.sql.functions.constants import constant, is_null, value_of
 from rayetl.sql.types import DOUBLE, INT
 
 TABLE = Table()
@@ -17,6 +17,8 @@ def _shifted(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 3)
     value = args[0]
     offset = fit(constant(_int), args[1], 1) if len(args) > 1 else Literal(INT, False, 1)
+    if is_null(offset):
+        raise TypeFault("an offset of NULL is not supported in the embedded engine", refused=True)
     default = args[2] if len(args) > 2 else Literal(value.type, True, None)
     fitted = implicit(default, value.type)
     if fitted is None:

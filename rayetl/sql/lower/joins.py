@@ -42,6 +42,9 @@ def split(parts: list[Expr], left: set[str], right: set[str]) -> Keys:
             rest.append(part)
         else:
             pairs.append(pair)
+    # What is equal is also null-safe equal, and Polars takes no pair of keys twice.
+    plain = {(a, b) for a, b, safe in pairs if not safe}
+    pairs = list(dict.fromkeys(pair for pair in pairs if not pair[2] or pair[:2] not in plain))
     return Keys(
         tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(p[2] for p in pairs), tuple(rest)
     )
@@ -154,9 +157,11 @@ def outer(relation: Join, lower: Lower, ctx: Lowering) -> pl.LazyFrame:
 
 
 def _by_row(left: pl.LazyFrame, right: pl.LazyFrame, kind: str, keys: Keys, ctx: Lowering) -> pl.LazyFrame:
-    """Any condition: number the rows, join and filter, then see which rows found no partner."""
-    left = left.with_row_index(_LEFT)
-    right = right.with_row_index(_RIGHT)
+    """Any condition: number the rows, join and filter, then see which rows found no partner. The numbered
+    rows are read twice, and what gives rows in no fixed order would number them in another way each time:
+    they are made once."""
+    left = left.with_row_index(_LEFT).cache()
+    right = right.with_row_index(_RIGHT).cache()
     matched = _filtered(_inner(left, right, keys, ctx), keys.rest, ctx)
     if kind in ("semi", "anti"):
         return left.join(matched.select(_LEFT), on=_LEFT, how=kind).drop(_LEFT)  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from rayetl.errors import Problem, UnsupportedSqlError
-from rayetl.sql.expr import AggregateCall, Call, Literal, SortKey, WindowCall
+from rayetl.sql.expr import AggregateCall, Call, SortKey, WindowCall
+from rayetl.sql.functions.constants import is_null, value_of
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower.expressions import Lowering
 from rayetl.sql.types import DOUBLE, FLOAT, DecimalType
@@ -106,10 +107,9 @@ class _Window:
 def _constant(call: Call, index: int, default: int) -> int:
     if index >= len(call.args):
         return default
-    arg = call.args[index]
-    if not isinstance(arg, Literal) or not isinstance(arg.value, int):
-        raise _refused(f"argument {index + 1} of {call.function} must be a constant whole number")
-    return arg.value
+    value = value_of(call.args[index])
+    assert isinstance(value, int), "the rules of window functions take whole numbers alone"
+    return value
 
 
 def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
@@ -120,7 +120,7 @@ def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
             raise _refused(f"{call.function} IGNORE NULLS is supported for an offset of 1")
         value = value.forward_fill() if offset > 0 else value.backward_fill()
     moved = value.shift(offset)
-    if len(call.args) < 3 or (isinstance(call.args[2], Literal) and call.args[2].value is None):
+    if len(call.args) < 3 or is_null(call.args[2]):
         return moved
     inside = window.number > offset if offset >= 0 else window.number <= pl.len().cast(pl.Int64) + offset
     missing = moved.is_null() if call.ignore_nulls else ~inside
