@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import AggregateCall, Column, Expr, Literal
+from rayetl.sql.expr import AggregateCall, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
@@ -17,6 +17,7 @@ from rayetl.sql.functions.base import (
     check_count,
     first_type,
     fit,
+    for_each_row,
     numeric,
     of,
     orderable,
@@ -37,14 +38,7 @@ _double = of(DOUBLE)
 
 def values(ctx: Context, call: AggregateCall, index: int = 0) -> pl.Expr:
     """An argument with NULL where FILTER says no; for aggregates that skip NULL."""
-    return _kept(ctx, call, _spread_out(call.args[index], ctx.expr(call.args[index])))
-
-
-def _spread_out(node: Expr, value: pl.Expr) -> pl.Expr:
-    """A constant as one value for every row of the group."""
-    if any(isinstance(part, Column) for part in node.walk()):
-        return value
-    return pl.when(pl.int_range(pl.len()) >= 0).then(value)
+    return _kept(ctx, call, for_each_row(call.args[index], ctx.expr(call.args[index])))
 
 
 def _kept(ctx: Context, call: AggregateCall, value: pl.Expr) -> pl.Expr:
@@ -88,7 +82,7 @@ def _decimal_sum(ctx: Context, call: AggregateCall, kind: DecimalType) -> pl.Exp
 
     source = call.args[0].type
     assert isinstance(source, DecimalType)
-    value = _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0]))))
+    value = _distinct(call, _kept(ctx, call, for_each_row(call.args[0], ctx.scaled(call.args[0]))))
     if source.precision + 10 <= 38:
         total = value.sum()
     else:
@@ -125,7 +119,7 @@ def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
     summed = coerce.bounded(source.precision + 10, source.scale)
     total = _decimal_sum(ctx, call, summed)
     count = (
-        _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0]))))
+        _distinct(call, _kept(ctx, call, for_each_row(call.args[0], ctx.scaled(call.args[0]))))
         .count()
         .cast(pl.Int128)
     )
@@ -146,7 +140,7 @@ def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
         if call.filter is None:
             return pl.len().cast(pl.Int64)
         return ctx.expr(call.filter).sum().cast(pl.Int64)
-    parts = [ctx.expr(a) for a in call.args]
+    parts = [for_each_row(a, ctx.expr(a)) for a in call.args]
     if len(parts) == 1:
         value = _kept(ctx, call, parts[0])
         if not call.distinct:
@@ -175,7 +169,7 @@ def _extreme(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
     def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
-        value = ctx.expr(call.args[0])
+        value = for_each_row(call.args[0], ctx.expr(call.args[0]))
         skip = call.ignore_nulls or (len(call.args) > 1 and bool(value_of(call.args[1])))
         value = _rows(ctx, call, value)
         value = value.drop_nulls() if skip else value
@@ -207,7 +201,7 @@ def _count_if(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 
 def _by(ctx: Context, call: AggregateCall) -> pl.Expr:
-    value, key = ctx.expr(call.args[0]), values(ctx, call, 1)
+    value, key = for_each_row(call.args[0], ctx.expr(call.args[0])), values(ctx, call, 1)
     best = key.arg_max() if call.function == "max_by" else key.arg_min()
     return pl.when(key.count() > 0).then(value.get(best, null_on_oob=True))
 
@@ -254,7 +248,7 @@ def _pair(kind: str) -> Callable[[Context, AggregateCall], pl.Expr]:
         covariance = ((one - one.mean()) * (two - two.mean())).sum()
         if kind == "corr":
             spread = (((one - one.mean()) ** 2).sum() * ((two - two.mean()) ** 2).sum()).sqrt()
-            return pl.when(count > 1).then(covariance / spread).when(count == 1).then(None)
+            return pl.when((count > 1) & (spread != 0)).then(covariance / spread)
         least = 0 if kind == "pop" else 1
         return pl.when(count > least).then(covariance / (count - least))
 

@@ -8,7 +8,7 @@ from typing import Literal as OneOf
 
 from rayetl.records import dataclass
 from rayetl.sql import coerce
-from rayetl.sql.expr import Expr, Lambda
+from rayetl.sql.expr import Column, Expr, Lambda
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
@@ -259,6 +259,13 @@ def same(*, least: int = 1, strings: bool = True, nullable: Nullable = None) -> 
 def is_constant(value: pl.Expr) -> bool:
     """Whether the expression reads no column, so that Polars computes one row of it."""
     return not value.meta.root_names()
+
+
+def for_each_row(node: Expr, value: pl.Expr) -> pl.Expr:
+    """What `node` was lowered to, a constant as one value for every row of the group."""
+    if any(isinstance(part, Column) for part in node.walk()):
+        return value
+    return pl.when(pl.int_range(pl.len()) >= 0).then(value)
 
 
 def equal(a: pl.Expr, b: pl.Expr) -> pl.Expr:

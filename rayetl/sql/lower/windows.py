@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from rayetl.errors import Problem, UnsupportedSqlError
-from rayetl.sql.expr import AggregateCall, Call, SortKey, WindowCall
+from rayetl.sql.expr import AggregateCall, Call, Expr, SortKey, WindowCall
+from rayetl.sql.functions.base import for_each_row
 from rayetl.sql.functions.constants import is_null, value_of
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower.expressions import Lowering
@@ -54,6 +55,9 @@ class _Window:
         value = self.value()
         return (value.over(partition) if partition else value).alias(name)
 
+    def each(self, node: Expr) -> pl.Expr:
+        return for_each_row(node, self.ctx.expr(node))
+
     def value(self) -> pl.Expr:
         function = self.call.function
         if isinstance(function, AggregateCall):
@@ -79,7 +83,7 @@ class _Window:
 
     def changed(self) -> pl.Expr:
         """Whether a row differs from the one before it in the order's keys (true for the first)."""
-        keys = [self.ctx.expr(key.expr) for key in self.call.order]
+        keys = [self.each(key.expr) for key in self.call.order]
         return pl.any_horizontal([self.number == 1, *(key.ne_missing(key.shift(1)) for key in keys)])
 
     def peer_number(self) -> pl.Expr:
@@ -98,7 +102,7 @@ class _Window:
         kind = key.expr.type
         if kind in (FLOAT, DOUBLE):
             raise _refused(f"a RANGE frame with an offset over {kind} is not supported")
-        value = self.ctx.expr(key.expr)
+        value = self.each(key.expr)
         value = (value.to_physical() if isinstance(kind, DecimalType) else value).cast(pl.Int64)
         value = -value if key.descending else value
         return value.fill_null(-_BEYOND if key.nulls_first else _BEYOND)
@@ -114,7 +118,7 @@ def _constant(call: Call, index: int, default: int) -> int:
 
 def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
     offset = sign * _constant(call, 1, 1)
-    value = window.ctx.expr(call.args[0])
+    value = window.each(call.args[0])
     if call.ignore_nulls:
         if offset not in (1, -1):
             raise _refused(f"{call.function} IGNORE NULLS is supported for an offset of 1")
@@ -128,7 +132,7 @@ def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
 
 
 def _nth(window: _Window, call: Call) -> pl.Expr:
-    value = window.ctx.expr(call.args[0])
+    value = window.each(call.args[0])
     value = value.drop_nulls() if call.ignore_nulls else value
     return window.framed(value.get(_constant(call, 1, 1) - 1, null_on_oob=True))
 
