@@ -142,6 +142,8 @@ def _frame(
         raise unsupported(node, f"{kind} frames are not supported")
     low = _bound(resolver, start, start_side, unit, keys, node)
     high = 0 if end is None else _bound(resolver, end, end_side, unit, keys, node)
+    if low is not None and high is not None and low > high:
+        raise fault(node, "the frame ends before it begins")
     return Frame("rows" if unit == "rows" else "range", low, high)
 
 
@@ -159,8 +161,12 @@ def _bound(
         return 0
     assert isinstance(value, exp.Expression)
     typed = folded(resolver.resolve(value))
-    if not isinstance(typed, Literal) or not isinstance(typed.value, int | float) or typed.value is True:
+    if not isinstance(typed, Literal) or not isinstance(typed.value, int | float) or typed.type == BOOLEAN:
         raise unsupported(node, "a frame bound must be a constant number or interval")
+    if unit == "rows" and typed.type != INT:
+        raise fault(node, f"a bound of ROWS must be int, not {typed.type}")
+    if typed.value != typed.value:
+        raise fault(node, "a frame bound must not be NaN")
     amount = typed.value if unit == "rows" else _range_amount(typed, keys, node)
     return -amount if str(side).upper() == "PRECEDING" else amount
 

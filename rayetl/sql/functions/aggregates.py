@@ -25,7 +25,7 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.functions.constants import constant, is_null, value_of
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DecimalType
+from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DataType, DecimalType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,6 +113,7 @@ def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = _distinct(call, values(ctx, call)).cast(pl.Float64)
         return pl.when(value.count() > 0).then(value.sum() / value.count())
     from rayetl.sql.lower import decimals
+    from rayetl.sql.lower.casts import rescaled
 
     source = call.args[0].type
     assert isinstance(source, DecimalType)
@@ -126,8 +127,7 @@ def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
     between = coerce.decimal_result("/", summed, DecimalType(20, 0))
     up = between.scale - summed.scale
     quotient = decimals.divide(total, count, up, summed, between)
-    rounded = decimals.rescale(quotient, between.scale, kind.scale)
-    return decimals.to_column(decimals.fit(rounded, kind.precision), kind)
+    return decimals.to_column(rescaled(quotient, between, kind), kind)
 
 
 def _count_rule(args: tuple[Expr, ...]) -> Typed:
@@ -157,14 +157,15 @@ def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 def _extreme(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call)
-    if call.type in FRACTIONAL and call.function == "max":
-        return (
-            pl.when(value.is_nan().any())
-            .then(pl.lit(float("nan")))
-            .otherwise(value.max())
-            .cast(pl.Float64 if call.type == DOUBLE else pl.Float32)
-        )
-    return value.max() if call.function == "max" else value.min()
+    return _greatest(value, call.type) if call.function == "max" else value.min()
+
+
+def _greatest(value: pl.Expr, kind: DataType) -> pl.Expr:
+    """NaN is above all numbers."""
+    if kind not in FRACTIONAL:
+        return value.max()
+    nan = pl.lit(float("nan"), dtype=pl.Float64 if kind == DOUBLE else pl.Float32)
+    return pl.when(value.is_nan().any()).then(nan).otherwise(value.max())
 
 
 def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
@@ -202,14 +203,19 @@ def _count_if(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 def _by(ctx: Context, call: AggregateCall) -> pl.Expr:
     value, key = for_each_row(call.args[0], ctx.expr(call.args[0])), values(ctx, call, 1)
-    best = key.arg_max() if call.function == "max_by" else key.arg_min()
-    return pl.when(key.count() > 0).then(value.get(best, null_on_oob=True))
+    best = _greatest(key, call.args[1].type) if call.function == "max_by" else key.min()
+    # Of equal keys Spark keeps the last it saw.
+    return value.filter(key == best).last()
 
 
 def _collect(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call).drop_nulls()
-    if call.function == "collect_set" or call.distinct:
+    if call.distinct:
         value = value.unique(maintain_order=True)
+    elif call.function == "collect_set":
+        first = value.is_first_distinct()
+        # The set that Spark collects in takes no two NaN for the same.
+        value = value.filter(first | value.is_nan() if call.args[0].type in FRACTIONAL else first)
     return value.implode()
 
 

@@ -13,8 +13,6 @@ from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
     DOUBLE,
-    INTEGRAL,
-    LONG,
     NULL,
     STRING,
     ArrayType,
@@ -135,12 +133,17 @@ def numeric(arg: Expr) -> Expr:
     raise TypeFault("a number")
 
 
-def integral(arg: Expr) -> Expr:
-    if arg.type in INTEGRAL:
-        return arg
-    if arg.type in (STRING, NULL) or coerce.is_numeric(arg.type):
-        return coerce.implicit_cast(arg, LONG)
-    raise TypeFault("an integer")
+def exactly(*types: DataType) -> Accept:
+    """One of these types, which Spark does not convert to here; a bare NULL takes the first."""
+
+    def accept(arg: Expr) -> Expr:
+        if arg.type == NULL:
+            return coerce.implicit_cast(arg, types[0])
+        if arg.type in types:
+            return arg
+        raise TypeFault(" or ".join(str(t) for t in types))
+
+    return accept
 
 
 def boolean(arg: Expr) -> Expr:
@@ -161,6 +164,18 @@ def mapping(arg: Expr) -> Expr:
     if isinstance(arg.type, MapType):
         return arg
     raise TypeFault("a map")
+
+
+def as_key(kind: MapType, key: Expr) -> Expr:
+    """What a map is asked for, as its keys are; a text is no number here and a number no text."""
+    if key.type == NULL:
+        raise TypeFault("a key must not be a bare NULL")
+    both = coerce.wider_without_strings(kind.key, key.type)
+    if both is None:
+        raise TypeFault(f"a {key.type} is no key of a {kind}")
+    if both != kind.key:
+        raise TypeFault(f"a {key.type} as key of a {kind} is not supported here", refused=True)
+    return coerce.implicit_cast(key, both)
 
 
 def struct(arg: Expr) -> Expr:

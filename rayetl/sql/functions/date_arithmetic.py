@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import Call, Expr
+from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
     Typed,
     TypeFault,
     check_count,
+    exactly,
     fit,
     of,
     takes,
 )
-from rayetl.sql.functions.constants import constant, value_of
+from rayetl.sql.functions.constants import constant, folded, is_null, value_of
 from rayetl.sql.functions.datetimes import instant, local
 from rayetl.sql.functions.operators import shift_months
 from rayetl.sql.lazy import LazyModule
@@ -25,8 +26,8 @@ from rayetl.sql.types import (
     BOOLEAN,
     DATE,
     DOUBLE,
-    FLOAT,
     INT,
+    INTEGRAL,
     LONG,
     STRING,
     TIMESTAMP,
@@ -62,13 +63,12 @@ def _move_days(sign: int) -> Callable[[Context, Call], pl.Expr]:
 
 def _days_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
-    if (
-        args[1].type not in (INT, STRING)
-        and not (coerce.is_numeric(args[1].type) and args[1].type not in (LONG, DOUBLE, FLOAT))
-        and str(args[1].type) != "void"
-    ):
-        raise TypeFault(f"argument 2 must be int, not {args[1].type}")
-    pair = (fit(_date, args[0], 0), fit(_int, args[1], 1))
+    days = args[1]
+    if days.type == STRING and isinstance(folded(days), Literal):
+        days = coerce.implicit_cast(days, INT)
+        if is_null(days):
+            raise TypeFault("a text that is no number is not supported in the embedded engine", refused=True)
+    pair = (fit(_date, args[0], 0), coerce.implicit_cast(fit(exactly(*INTEGRAL[:3]), days, 1), INT))
     return Typed(pair, DATE, pair[0].nullable or pair[1].nullable)
 
 

@@ -12,7 +12,6 @@ from rayetl.sql.functions.base import (
     Context,
     Table,
     Typed,
-    TypeFault,
     check_count,
     fit,
     of,
@@ -54,14 +53,14 @@ def _of_bytes(function: Callable[[bytes], Any], dtype: Callable[[], Any]) -> Cal
 def _sha2_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     size = fit(constant(of(INT)), args[1], 1)
-    if value_of(size) not in (*_SIZES, None):
-        raise TypeFault("the size must be 0, 224, 256, 384 or 512")
     value = fit(of(BINARY), args[0], 0)
-    return Typed((value, size), STRING, value.nullable)
+    return Typed((value, size), STRING, True)
 
 
 def _sha2(ctx: Context, call: Call) -> pl.Expr:
-    digest = _SIZES[value_of(call.args[1])]
+    digest = _SIZES.get(value_of(call.args[1]))
+    if digest is None:
+        return pl.when(False).then(ctx.expr(call.args[0]).bin.encode("hex"))
     return _of_bytes(lambda b: digest(b).hexdigest(), lambda: pl.String)(ctx.expr(call.args[0]))
 
 

@@ -17,9 +17,9 @@ from rayetl.sql.functions.base import (
     boolean,
     check_count,
     equal,
+    exactly,
     first_type,
     fit,
-    integral,
     is_constant,
     numeric,
     of,
@@ -190,9 +190,10 @@ def _in(args: tuple[Expr, ...]) -> Typed:
 
 def _bits(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
-    left, right = (fit(integral, arg, i) for i, arg in enumerate(args))
+    whole = exactly(INT, *INTEGRAL)
+    left, right = (arg if arg.type == NULL else fit(whole, arg, i) for i, arg in enumerate(args))
     both = coerce.tightest(left.type, right.type)
-    assert both is not None
+    both = INT if both in (NULL, None) else both
     pair = (coerce.implicit_cast(left, both), coerce.implicit_cast(right, both))
     return Typed(pair, both, left.nullable or right.nullable)
 
@@ -373,5 +374,5 @@ TABLE.add("in", _in, _member, raw=True)
 TABLE.add("&", _bits, lambda a, b: a & b)
 TABLE.add("|", _bits, lambda a, b: a | b)
 TABLE.add("^", _bits, lambda a, b: a ^ b)
-TABLE.add("~", takes(integral, returns=first_type), lambda a: ~a)
+TABLE.add("~", takes(exactly(INT, *INTEGRAL), returns=first_type), lambda a: ~a)
 TABLE.add("getitem", _item, _get, raw=True)

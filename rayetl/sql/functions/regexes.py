@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rayetl.sql.expr import Call, Expr
+from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
     Accept,
     Context,
@@ -41,6 +41,8 @@ _constant_text, _constant_int = constant(_string), constant(_int)
 
 def _like_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 3)
+    if len(args) > 2 and not (isinstance(args[2], Literal) and args[2].type == STRING):
+        raise TypeFault("the escape must be one character, written out")
     fitted = (fit(_string, args[0], 0), *(fit(_constant_text, a, i + 1) for i, a in enumerate(args[1:])))
     pattern = text_of(fitted[1])
     if pattern is not None:

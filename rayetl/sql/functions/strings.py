@@ -242,7 +242,7 @@ def _overlay(ctx: Context, call: Call) -> pl.Expr:
     value, new, start = (ctx.expr(a) for a in call.args[:3])
     start = start.cast(pl.Int64)
     size = ctx.expr(call.args[3]).cast(pl.Int64) if len(call.args) > 3 else pl.lit(-1, dtype=pl.Int64)
-    size = pl.when(size >= 0).then(size).otherwise(new.str.len_chars().cast(pl.Int64))
+    size = pl.when(size >= 0).then(size).when(size < 0).then(new.str.len_chars().cast(pl.Int64))
     before = slice_from(value, pl.lit(1, dtype=pl.Int64), start - 1)
     after = slice_from(value, start + size, pl.lit(2**31, dtype=pl.Int64))
     return before + new + after
@@ -322,7 +322,7 @@ def _text_only(name: str, rule: Any) -> Any:
     """Spark gives binary for binary here."""
 
     def inner(args: tuple[Expr, ...]) -> Typed:
-        if args and args[0].type == BINARY:
+        if any(arg.type == BINARY for arg in args):
             raise TypeFault(f"{name} of binary is not supported in the embedded engine", refused=True)
         typed: Typed = rule(args)
         return typed

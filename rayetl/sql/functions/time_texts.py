@@ -13,6 +13,7 @@ from rayetl.sql.functions.base import (
     Typed,
     TypeFault,
     check_count,
+    exactly,
     fit,
     of,
     takes,
@@ -24,6 +25,7 @@ from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     DATE,
     INT,
+    INTEGRAL,
     LONG,
     STRING,
     TIMESTAMP,
@@ -81,7 +83,12 @@ def _unix(ctx: Context, call: Call) -> pl.Expr:
 
 
 def _to_time_rule(kind: DataType) -> Callable[[tuple[Expr, ...]], Typed]:
-    return lambda args: _formatted(args, kind, _string)
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        if kind == TIMESTAMP and len(args) == 2 and coerce.is_numeric(args[0].type):
+            raise TypeFault(f"a {args[0].type} is not read by a pattern")
+        return _formatted(args, kind, _string)
+
+    return rule
 
 
 def _from_unixtime(ctx: Context, call: Call) -> pl.Expr:
@@ -161,13 +168,9 @@ def _now(args: tuple[Expr, ...]) -> Typed:
 def _unix_rule(args: tuple[Expr, ...]) -> Typed:
     if not args:
         return _now(args)
-    return _formatted(
-        args
-        if len(args) > 1 or args[0].type != STRING
-        else (*args, Literal(STRING, False, "yyyy-MM-dd HH:mm:ss")),
-        LONG,
-        _string,
-    )
+    if len(args) == 1 and args[0].type == STRING:
+        args = (*args, Literal(STRING, False, "yyyy-MM-dd HH:mm:ss"))
+    return _formatted(args, LONG, exactly(STRING))
 
 
 TABLE.add("date_format", _date_format_rule, _date_format, raw=True, strict=True)
@@ -177,11 +180,12 @@ TABLE.add("to_timestamp_ntz", _to_time_rule(TIMESTAMP_NTZ), _to_time, raw=True, 
 TABLE.add("unix_timestamp", _unix_rule, _unix, raw=True, strict=True, aliases="to_unix_timestamp")
 TABLE.add("from_unixtime", _from_unixtime_rule, _from_unixtime, raw=True, strict=True)
 TABLE.add("make_date", takes(_int, _int, _int, returns=DATE, nullable=True), _make_date)
-TABLE.add("timestamp_millis", takes(of(LONG), returns=TIMESTAMP), _scaled_seconds(1_000), raw=True)
-TABLE.add("timestamp_micros", takes(of(LONG), returns=TIMESTAMP), _scaled_seconds(1), raw=True)
+_whole = takes(exactly(LONG, *INTEGRAL), returns=TIMESTAMP)
+TABLE.add("timestamp_millis", _whole, _scaled_seconds(1_000), raw=True)
+TABLE.add("timestamp_micros", _whole, _scaled_seconds(1), raw=True)
 for _name, _unit in (("unix_seconds", 1_000_000), ("unix_millis", 1_000), ("unix_micros", 1)):
-    TABLE.add(_name, takes(_timestamp, returns=LONG), lambda t, unit=_unit: t.to_physical() // unit)
-TABLE.add("unix_date", takes(_date, returns=INT), lambda d: d.to_physical())
+    TABLE.add(_name, takes(exactly(TIMESTAMP), returns=LONG), lambda t, unit=_unit: t.to_physical() // unit)
+TABLE.add("unix_date", takes(exactly(DATE), returns=INT), lambda d: d.to_physical())
 TABLE.add("date_from_unix_date", takes(_int, returns=DATE), lambda n: n.cast(pl.Date))
 TABLE.add("from_utc_timestamp", _zone_rule, _other_zone, raw=True, strict=True)
 TABLE.add("to_utc_timestamp", _zone_rule, _other_zone, raw=True, strict=True)

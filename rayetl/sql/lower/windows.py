@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from rayetl.errors import Problem, UnsupportedSqlError
-from rayetl.sql.expr import AggregateCall, Call, Expr, SortKey, WindowCall
+from rayetl.sql.expr import AggregateCall, Call, Expr, Frame, SortKey, WindowCall
 from rayetl.sql.functions.base import for_each_row
 from rayetl.sql.functions.constants import is_null, value_of
 from rayetl.sql.interop import polars_type
@@ -71,15 +71,17 @@ class _Window:
         if frame.start is None and frame.end is None:
             return value
         if frame.unit == "rows":
-            index, low, high = self.number, frame.start, frame.end
-        elif frame.start in (None, 0) and frame.end in (None, 0):
-            index, low, high = self.peer_number(), frame.start, frame.end
-        else:
-            index, low, high = self.order_value(), frame.start, frame.end
-        far = _FAR if index is not None and frame.unit == "rows" else _BEYOND
-        start = -far if low is None else int(low)
-        end = far if high is None else int(high)
-        return value.rolling(index, period=f"{end - start + 1}i", offset=f"{start - 1}i", closed="right")
+            return _rolled(value, self.number, frame, _FAR)
+        if frame.start in (None, 0) and frame.end in (None, 0):
+            return _rolled(value, self.peer_number(), frame, _BEYOND)
+        # NULL has no distance to a value: of a bound with an offset it sees its peers.
+        among = Frame("range", None if frame.start is None else 0, None if frame.end is None else 0)
+        missing = self.each(self.call.order[0].expr).is_null()
+        return (
+            pl.when(missing)
+            .then(_rolled(value, self.peer_number(), among, _BEYOND))
+            .otherwise(_rolled(value, self.order_value(), frame, _BEYOND))
+        )
 
     def changed(self) -> pl.Expr:
         """Whether a row differs from the one before it in the order's keys (true for the first)."""
@@ -114,6 +116,12 @@ def _constant(call: Call, index: int, default: int) -> int:
     value = value_of(call.args[index])
     assert isinstance(value, int), "the rules of window functions take whole numbers alone"
     return value
+
+
+def _rolled(value: pl.Expr, index: pl.Expr, frame: Frame, far: int) -> pl.Expr:
+    start = -far if frame.start is None else int(frame.start)
+    end = far if frame.end is None else int(frame.end)
+    return value.rolling(index, period=f"{end - start + 1}i", offset=f"{start - 1}i", closed="right")
 
 
 def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
