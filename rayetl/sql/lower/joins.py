@@ -14,6 +14,7 @@ from rayetl.sql.expr import Call, Expr
 from rayetl.sql.lower.expressions import Lowering
 from rayetl.sql.relations import Filter, Join, Relation
 
+_KEY = PREFIX + "key"
 _LEFT, _RIGHT = PREFIX + "left", PREFIX + "right"
 Lower = Callable[[Relation], pl.LazyFrame]
 
@@ -127,14 +128,36 @@ def _on(left: pl.LazyFrame, right: pl.LazyFrame, keys: Keys, how: str, ctx: Lowe
     if any(keys.null_safe) and not all(keys.null_safe):
         plain = [key for key, safe in zip(keys.right, keys.null_safe, strict=True) if not safe]
         right = right.filter(*(ctx.expr(key).is_not_null() for key in plain))
+    mine, theirs = ([ctx.expr(key) for key in side] for side in (keys.left, keys.right))
+    if how in ("semi", "anti"):
+        return _filtering(left, right, mine, theirs, how, any(keys.null_safe))
     return left.join(
         right,
-        left_on=[ctx.expr(key) for key in keys.left],
-        right_on=[ctx.expr(key) for key in keys.right],
+        left_on=mine,
+        right_on=theirs,
         how=how,  # type: ignore[arg-type]
         nulls_equal=any(keys.null_safe),
-        coalesce=None if how in ("semi", "anti") else False,
+        coalesce=False,
     )
+
+
+def _filtering(
+    left: pl.LazyFrame,
+    right: pl.LazyFrame,
+    mine: list[pl.Expr],
+    theirs: list[pl.Expr],
+    how: str,
+    nulls_equal: bool,
+) -> pl.LazyFrame:
+    """A semi or anti join, its keys computed before it: inside of it Polars runs them on all its threads
+    at once, and a Python function there that asks Polars for something waits for ever."""
+    names = [f"{_KEY}{number}" for number in range(len(mine))]
+    if not all(key.meta.is_column() for key in mine):
+        left = left.with_columns(key.alias(name) for key, name in zip(mine, names, strict=True))
+        mine = [pl.col(name) for name in names]
+    right = right.select(key.alias(name) for key, name in zip(theirs, names, strict=True))
+    joined = left.join(right, left_on=mine, right_on=names, how=how, nulls_equal=nulls_equal)  # type: ignore[arg-type]
+    return joined.drop(names, strict=False)
 
 
 def outer(relation: Join, lower: Lower, ctx: Lowering) -> pl.LazyFrame:
