@@ -15,6 +15,7 @@ from rayetl.connectors.base import Epoch, FilesTarget
 from rayetl.connectors.commit import SaveMode, ledger
 from rayetl.connectors.s3 import session
 from rayetl.connectors.s3.account import S3Account
+from rayetl.connectors.s3.faults import Precondition
 from rayetl.connectors.s3.session import S3Session
 from rayetl.connectors.s3.target import S3Target
 from rayetl.errors import CommitConflict, LoadError, Retryable
@@ -144,9 +145,18 @@ def _no_key_check() -> None:
 
 def _own_work_is_foreign() -> None:
     """Each 412 counts as a conflict."""
-    S3Target.read = lambda self, name, read=S3Target.read: (
-        b"" if name.endswith("000002.json") else read(self, name)
-    )
+
+    def foreign(self, manifest):
+        try:
+            self.write(
+                f"_rayetl/epochs/{ledger.manifest_name(manifest.number)}",
+                manifest.to_bytes(),
+                IfNoneMatch="*",
+            )
+        except Precondition:
+            raise self.overtaken() from None
+
+    S3Target.decide = foreign
 
 
 def _dropped_in_doubt() -> None:

@@ -264,9 +264,9 @@ def test_a_service_that_goes_away_at_the_decision_keeps_what_was_decided(
     after, execute, place, s3_server
 ) -> None:
     work = place.work("x")
-    s3_server.break_down("PUT", "x/_rayetl/epochs/000002.json", status=500, times=ATTEMPTS, after=after)
-    s3_server.break_down("GET", "x/_rayetl/epochs/000002.json", status=500, times=ATTEMPTS)
-    s3_server.break_down("GET", "x/_rayetl/epochs/000002.json", status=500, times=ATTEMPTS)
+    manifest = "x/_rayetl/epochs/000002.json"
+    decided = s3_server.break_down("PUT", manifest, status=500, times=ATTEMPTS, after=after)
+    s3_server.break_down("GET", manifest, status=500, times=2 * ATTEMPTS, since=decided)
     assert execute(work) == LATER
     s3_server.mend()
     assert here(work) == (SKIPPED if after else COMMITTED)
@@ -452,8 +452,9 @@ def test_a_bug_is_caught_by_lost_answers(execute, place, s3_server) -> None:
 
 def test_a_bug_is_caught_by_a_service_that_goes_away(execute, place, s3_server) -> None:
     work = place.work("x", bug="dropped_in_doubt")
-    s3_server.break_down("PUT", "x/_rayetl/epochs/000002.json", status=500, times=ATTEMPTS, after=True)
-    s3_server.break_down("GET", "x/_rayetl/epochs/000002.json", status=500, times=ATTEMPTS)
+    manifest = "x/_rayetl/epochs/000002.json"
+    decided = s3_server.break_down("PUT", manifest, status=500, times=ATTEMPTS, after=True)
+    s3_server.break_down("GET", manifest, status=500, times=ATTEMPTS, since=decided)
     assert execute(work) == LATER
     s3_server.mend()
     with pytest.raises(Verdict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from services.base import free_port
+from services.certificates import Authority
 from services.kafka import USER, Kafka
 
 from rayetl import Pipeline
@@ -31,6 +33,10 @@ def store(kafka: Kafka) -> KafkaDeadLetters:
     return KafkaDeadLetters.model_validate(
         {"type": "kafka", "brokers": kafka.brokers, "topic": kafka.topic()}
     )
+
+
+def reaching(brokers: str, **settings: object) -> KafkaDeadLetters:
+    return KafkaDeadLetters.model_validate({"type": "kafka", "brokers": brokers, **settings})
 
 
 def letters(*, run: str = "r1", record: bytes = b"x", count: int = 3) -> pl.LazyFrame:
@@ -184,12 +190,19 @@ def run(here: Path, **store: object) -> None:
     Pipeline.from_dict(config).run()
 
 
+@pytest.fixture
+def bus(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credential `bus`."""
+    monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__USER", USER)
+    monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__PASSWORD", kafka.password)
+
+
+@pytest.mark.usefixtures("bus")
 def test_a_wrong_password_stops_the_run_before_a_row_is_read(
     kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__USER", USER)
+    there = {"brokers": f"127.0.0.1:{kafka.secure}", "tls_ca": str(kafka.authority), "topic": kafka.topic()}
     monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__PASSWORD", "c4n4ry")
-    there = {"brokers": f"127.0.0.1:{kafka.closed}", "sasl_mechanism": "PLAIN", "topic": kafka.topic()}
     with pytest.raises(CredentialError, match="refuses the credential 'bus'") as told:
         run(tmp_path, credential="bus", **there)
     assert "c4n4ry" not in str(told.value)
@@ -198,6 +211,56 @@ def test_a_wrong_password_stops_the_run_before_a_row_is_read(
     monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__PASSWORD", kafka.password)
     run(tmp_path, credential="bus", **there)
     assert len(kafka.messages(there["topic"])) == 1
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.usefixtures("bus")
+def test_a_user_is_let_in_by_every_mechanism_and_with_no_other_password(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, mechanism: str, encrypted: bool
+) -> None:
+    there = {"tls_ca": str(kafka.authority)} if encrypted else {}
+    port = kafka.secure if encrypted else kafka.closed
+    reached = reaching(f"127.0.0.1:{port}", credential="bus", sasl_mechanism=mechanism, **there)
+    assert reached.connect().exists("nothing") is False
+    monkeypatch.setenv("RAYETL_CREDENTIAL_BUS__PASSWORD", "c4n4ry")
+    with pytest.raises(
+        CredentialError, match="refuses the credential 'bus': SASL authentication error"
+    ) as told:
+        reached.connect()
+    assert "c4n4ry" not in f"{told.value!r} {told.value}"
+
+
+UNTRUSTED = {
+    "another authority": ("127.0.0.1:{secure}", "other", "was not signed by the authority in .*other.pem"),
+    "the system's": ("127.0.0.1:{secure}", None, "was not signed by the authorities of this machine"),
+    "expired": ("127.0.0.1:{expired}", "own", "its certificate has expired$"),
+    "another name": ("localhost:{secure}", "own", "certificate is not valid for 'localhost'$"),
+    "no file": (
+        "127.0.0.1:{secure}",
+        "/nowhere.pem",
+        "`tls_ca` cannot be read from /nowhere.pem: No such file",
+    ),
+    "no certificate": ("127.0.0.1:{secure}", __file__, "cannot be read from .*: it holds no certificate$"),
+}
+
+
+@pytest.mark.parametrize("case", UNTRUSTED)
+@pytest.mark.usefixtures("bus")
+def test_what_a_certificate_lacks_is_said_in_a_sentence(kafka: Kafka, tmp_path: Path, case: str) -> None:
+    brokers, authority, wanted = UNTRUSTED[case]
+    files = {"own": str(kafka.authority), "other": str(Authority(tmp_path, "other").ca)}
+    there = {} if authority is None else {"tls_ca": files.get(authority, authority)}
+    reached = reaching(brokers.format(**vars(kafka)), tls=True, credential="bus", **there)
+    with pytest.raises(CredentialError) as told:
+        reached.connect()
+    assert re.search(wanted, told.value.message)
+    assert kafka.password not in f"{told.value!r} {told.value}"
+
+
+def test_a_port_that_speaks_no_tls_is_told(kafka: Kafka) -> None:
+    with pytest.raises(Retryable, match="connecting to a PLAINTEXT broker listener"):
+        reaching(kafka.brokers, tls_ca=str(kafka.authority)).connect()
 
 
 def test_a_cluster_that_is_down_stops_the_run_before_a_row_is_read(kafka: Kafka, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from services.base import Service, child, data_directory, free_port, install
+from services.certificates import Authority
 
 OWNER = "root"
 VERSION = "3.9.1"
@@ -27,9 +28,11 @@ _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,OPEN:PLAINTEXT,CLOSED:SASL_PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,OPEN:PLAINTEXT,CLOSED:SASL_PLAINTEXT,"
+    "SECURE:SASL_SSL,EXPIRED:SSL",
     "inter.broker.listener.name": "OPEN",
-    "sasl.enabled.mechanisms": "PLAIN",
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+    "ssl.keystore.type": "PEM",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.replication.factor": "1",
@@ -46,14 +49,16 @@ _SETTINGS = {
 
 class Kafka(Service):
     """One broker with its data in a temporary directory, made at the first `start`. `port` is open to all of
-    this machine, `closed` asks for user and password."""
+    this machine, `closed` asks for user and password, `secure` does so behind TLS with a certificate that
+    `authority` signed, and what `expired` shows is of yesterday."""
 
     name = "kafka"
 
     def __init__(self) -> None:
-        self.port, self.closed, self._controller = free_port(), free_port(), free_port()
+        self.port, self.closed, self.secure, self.expired, self._controller = (free_port() for _ in range(5))
         self.password = secrets.token_urlsafe(12)
         self._directory: Path | None = None
+        self._authority: Authority | None = None
         self._process: subprocess.Popen | None = None
         self._count = itertools.count(1)
 
@@ -79,6 +84,12 @@ class Kafka(Service):
 
     def environment(self) -> Mapping[str, str]:
         return {"KAFKA_BROKERS": self.brokers}
+
+    @property
+    def authority(self) -> Path:
+        """The file of the authority of its certificates."""
+        assert self._authority is not None
+        return self._authority.ca
 
     def topic(self) -> str:
         """A name that no other test has; the topic is not made."""
@@ -132,25 +143,52 @@ class Kafka(Service):
         if not _jars().is_dir():
             install()
         directory = data_directory(self.name, OWNER)
-        listeners = (
-            f"OPEN://127.0.0.1:{self.port},CLOSED://127.0.0.1:{self.closed},"
-            f"CONTROLLER://127.0.0.1:{self._controller}"
-        )
-        plain = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        ports = {"OPEN": self.port, "CLOSED": self.closed, "SECURE": self.secure, "EXPIRED": self.expired}
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
         settings = {
             **_SETTINGS,
             "log.dirs": str(directory / "data"),
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller}",
-            "listeners": listeners,
-            "advertised.listeners": listeners.rpartition(",")[0],
-            "listener.name.closed.plain.sasl.jaas.config": f'{plain} required user_{USER}="{self.password}";',
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controller}",
+            "advertised.listeners": listeners,
+            **self._logins(),
+            **self._certificates(directory),
         }
         path = directory / "server.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         path.chmod(0o600)
-        format_it = _java("kafka.tools.StorageTool", "format", "-t", str(uuid.uuid4()), "-c", path)
+        users = (
+            word
+            for hashed in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for word in ("--add-scram", f"{hashed}=[name={USER},password={self.password}]")
+        )
+        format_it = _java("kafka.tools.StorageTool", "format", "-t", str(uuid.uuid4()), "-c", path, *users)
         subprocess.run(format_it, check=True, capture_output=True)
         return directory
+
+    def _logins(self) -> dict[str, str]:
+        """The ways to prove who one is, at the listeners that ask."""
+        security = "org.apache.kafka.common.security"
+        modules = {
+            "plain": f'{security}.plain.PlainLoginModule required user_{USER}="{self.password}";',
+            "scram-sha-256": f"{security}.scram.ScramLoginModule required;",
+            "scram-sha-512": f"{security}.scram.ScramLoginModule required;",
+        }
+        return {
+            f"listener.name.{listener}.{mechanism}.sasl.jaas.config": module
+            for listener in ("closed", "secure")
+            for mechanism, module in modules.items()
+        }
+
+    def _certificates(self, directory: Path) -> dict[str, str]:
+        """The certificates that the listeners with TLS show."""
+        self._authority = Authority(directory)
+        return {
+            f"listener.name.{listener}.ssl.keystore.location": str(
+                self._authority.certificate(listener, days=days)
+            )
+            for listener, days in (("secure", 1), ("expired", -1))
+        }
 
     def _wait(self) -> None:
         assert self._process is not None

@@ -33,6 +33,8 @@ class Fault:
     code: str = "InternalError"
     times: int = 1
     after: bool = False
+    since: Fault | None = None
+    """It strikes only when this one has."""
     struck: int = 0
 
 
@@ -187,6 +189,8 @@ class S3Server(Service):
             return _error(environ, start, 404, "NoSuchUpload")
 
     def _strikes(self, fault: Fault, method: str, path: str, query: str) -> bool:
+        if fault.since is not None and not fault.since.struck:
+            return False
         if fault.struck >= fault.times or not fault.matches(method, path, query):
             return False
         fault.struck += 1

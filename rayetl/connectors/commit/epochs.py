@@ -44,7 +44,7 @@ class LedgerSession(LoadSession):
     count: CountRows
     suffix: str
     _attempt: Attempt | None = field(init=False, default=None)
-    _ledger: Ledger = field(init=False, default=Ledger((), 0))
+    _ledger: Ledger = field(init=False, default=Ledger())
     _started: float = field(init=False, default=0.0)
 
     @property
@@ -109,4 +109,5 @@ class LedgerSession(LoadSession):
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._started, 6),
             previous=self._ledger.seal,
+            known=self._ledger.known,
         )

@@ -82,17 +82,18 @@ class Layout:
         attempt.data.mkdir()
         return attempt
 
-    def parking(self, pipeline: str, load: str, key: str) -> Path:
-        """Where finished parts of an epoch wait for its commit; no attempt clears it away."""
+    def parking(self, mark: str) -> Path:
+        """Where finished parts of the epoch of that mark wait for its commit; no attempt clears it away."""
         parent, prefix = self._parked
-        named = hashlib.sha256("\0".join((pipeline, load, key)).encode()).hexdigest()[:16]
-        return parent / f"{prefix}{named}"
+        return parent / f"{prefix}{mark}"
 
-    def parkings(self) -> Iterator[Path]:
-        """All directories of finished parts."""
+    def parkings(self) -> Iterator[tuple[str, Path]]:
+        """All directories of finished parts, each with the mark of its epoch."""
         parent, prefix = self._parked
         if os.access(parent, os.R_OK):
-            yield from (Path(entry.path) for entry in os.scandir(parent) if entry.name.startswith(prefix))
+            for entry in os.scandir(parent):
+                if entry.name.startswith(prefix):
+                    yield entry.name.removeprefix(prefix), Path(entry.path)
 
     @property
     def _parked(self) -> tuple[Path, str]:

@@ -92,7 +92,7 @@ class DirectorySession(LedgerSession):
             return None
         self._attempt = self._layout.new_attempt(self._ledger.head + 1)
         failpoint("stage.attempt_made")
-        parking = self._layout.parking(self.epoch.pipeline, self.epoch.load, self.epoch.key)
+        parking = self._layout.parking(self.epoch.mark)
         self.target = replace(self.target, directory=str(self._attempt.data), parking=str(parking))
         self._writeback = Writeback(self._attempt.data)
         return self.target
@@ -154,8 +154,8 @@ class DirectorySession(LedgerSession):
             publish(self._layout, dead.get(manifest.attempt, lost), manifest)
             failpoint("recover.rolled_forward")
         for attempt in dead.values():
-            if self._ledger.manifests and self._ledger.manifests[-1].attempt == attempt.token:
-                self._rescue(attempt, self._ledger.manifests[-1])
+            if self._ledger.manifests and self._ledger.manifests[0].attempt == attempt.token:
+                self._rescue(attempt, self._ledger.manifests[0])
             remove_tree(attempt.directory)
             failpoint("recover.cleared")
         self._ledger = replace(self._ledger, published=self._ledger.head)
@@ -163,9 +163,8 @@ class DirectorySession(LedgerSession):
 
     def _clear_parkings(self) -> None:
         """Remove finished parts of epochs that are committed, and of those that nobody came back to."""
-        done = {self._layout.parking(m.pipeline, m.load, m.key) for m in self._ledger.manifests}
-        for parking in self._layout.parkings():
-            if parking in done or time.time() - parking.stat().st_mtime > FORGOTTEN:
+        for mark, parking in self._layout.parkings():
+            if mark in self._ledger.standing or time.time() - parking.stat().st_mtime > FORGOTTEN:
                 remove_tree(parking)
 
     def _take_lock(self) -> Lock:

@@ -32,6 +32,9 @@ _SILENT.propagate = False
 _DOWN = ("_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL", "_RESOLVE")
 """What the driver tells beside its calls, and tries on nevertheless."""
 
+_TELLING = ("_ALL_BROKERS_DOWN", "_TRANSPORT", *_DOWN[1:])
+"""The same and what one broker of several may do, by how much it says."""
+
 __all__ = ["Cluster", "Refused", "Transaction"]
 
 
@@ -55,16 +58,16 @@ class Cluster:
                 return
             except kafka.KafkaException as error:
                 self._admin.poll(0)
-                known = [each for each in self._told if each.name() in _DOWN]
-                if known or time.monotonic() > deadline:
+                known = [each for each in self._told if each.name() in _TELLING]
+                if any(each.name() in _DOWN for each in known) or time.monotonic() > deadline:
                     # Of several the one that says most: the driver also tells that it has no broker left.
-                    worst = max(known, key=lambda each: _DOWN.index(each.name()), default=error.args[0])
+                    worst = max(known, key=lambda each: _TELLING.index(each.name()), default=error.args[0])
                     raise self.fault(worst, "connecting") from None
 
     def fault(self, error: Any, doing: str) -> RunError:
         """A `KafkaError` of the driver as an error of ours, without the secrets of the credential."""
         who = f"the credential {self._credential.name!r}" if self._credential else "a user without a name"
-        found: Any = fault(error, self.endpoint, doing, who)
+        found: Any = fault(error, self.endpoint, doing, who, self._settings.get("ssl.ca.location"))
         if self._credential is not None:
             found.message = self._credential.scrub(found.message)
             found.args = (found.message,)

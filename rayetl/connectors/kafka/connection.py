@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rayetl.connectors.kafka.cluster import Cluster, Refused
+from rayetl.connectors.kafka.trust import authorities
 from rayetl.hosts import is_here
 from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import UsesCredential
@@ -28,7 +29,7 @@ class UsesKafka(UsesCredential):
     tls: bool | None = Field(
         default=None,
         description="Whether connections are encrypted and the brokers' certificates and names verified; by "
-        "default wherever a broker is not of this machine.",
+        "default wherever a broker is not of this machine, and with `tls_ca`.",
     )
     tls_ca: str | None = Field(
         default=None,
@@ -47,11 +48,17 @@ class UsesKafka(UsesCredential):
                 raise ValueError(f"{each.strip()!r} is not a broker; write host:port, several with commas")
         return value
 
+    @model_validator(mode="after")
+    def _authority_of_something(self) -> Self:
+        if self.tls is False and self.tls_ca is not None:
+            raise ValueError("`tls_ca` has no meaning with `tls: false`; leave one of them out")
+        return self
+
     @property
     def is_encrypted(self) -> bool:
         """Whether TLS is spoken."""
         hosts = [each.strip().rpartition(":")[0].strip("[]") for each in self.brokers.split(",")]
-        return not all(map(is_here, hosts)) if self.tls is None else self.tls
+        return self.tls_ca is not None or not all(map(is_here, hosts)) if self.tls is None else self.tls
 
     def endpoint(self) -> str | None:
         """The cluster, as errors and circuit breakers name it."""
@@ -76,6 +83,7 @@ class UsesKafka(UsesCredential):
             "client.id": "rayetl",
         }
         if self.is_encrypted and self.tls_ca is not None:
+            authorities(self.tls_ca)
             found["ssl.ca.location"] = self.tls_ca
         if credential is not None:
             user, password = (credential.required(*names) for names in (("user", "username"), ("password",)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from rayetl.connectors.kafka.trust import untrusted
 from rayetl.errors import CommitConflict, CredentialError, LoadError, Retryable, RunError
 
 
@@ -40,20 +42,21 @@ _PASSING = (
 )
 """Faults that may be gone the next time. A cluster that is just starting has too few brokers for a topic."""
 
+_STAMPS = re.compile(r"^\w+://\S+: | \(after \d+ms in state \w+\)$")
+"""What the driver puts around its words: the address, which is told anyway, and how long it took."""
 
-def fault(error: Any, endpoint: str, doing: str, who: str) -> RunError:
+
+def fault(error: Any, endpoint: str, doing: str, who: str, authority: str | None) -> RunError:
     """Why something failed, from the driver's `KafkaError`. `doing` says in a few words what it was for,
-    `who` whose user and password were used."""
-    name, said = error.name(), str(error.str()).rstrip(".")
+    `who` whose user and password were used, `authority` is the file of those that are trusted."""
+    name, whole = error.name(), str(error.str())
+    if name == "_SSL":
+        return untrusted(whole, endpoint, authority)
+    said = _STAMPS.sub("", whole).rstrip(".")
     if name in _AUTHENTICATION:
         return Refused(
             f"{endpoint} refuses {who}: {said}",
             hint="are user, password and `sasl_mechanism` right, and does the cluster ask for them there?",
-        )
-    if name == "_SSL":
-        return CredentialError(
-            f"{endpoint} is not trusted: {said}",
-            hint="name the authority of its certificates in `tls_ca`; `tls: false` is for one without",
         )
     if name in _AUTHORIZATION:
         return LoadError(f"{doing} failed: {said}", hint=f"let {who} be granted it on {endpoint}")
@@ -70,7 +73,8 @@ def fault(error: Any, endpoint: str, doing: str, who: str) -> RunError:
     if error.retriable() or error.txn_requires_abort() or name in _PASSING:
         return Lost(
             f"{endpoint} cannot be reached or did not answer while {doing}: {said}",
-            hint="it is tried again; does it run, and is the address right?",
+            hint="it is tried again; does it run, is the address right, and are `tls` and `credential` "
+            "as it wants them there?",
             endpoint=endpoint,
         )
     return LoadError(f"{doing} failed: {said} ({name})", hint="nothing was committed")

@@ -34,7 +34,8 @@ class Desk:
 
     @classmethod
     def of(cls, staging: str, target: str) -> Desk:
-        return cls(Path(staging).absolute() / _digest(target), target)
+        named = hashlib.sha256(target.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return cls(Path(staging).absolute() / named, target)
 
     def lock(self, run: str) -> Lock:
         """Take the lock of the target on this machine. Raises `CommitConflict`."""
@@ -48,13 +49,13 @@ class Desk:
         made.data.mkdir(parents=True)
         return made
 
-    def parking(self, pipeline: str, load: str, key: str) -> Path:
-        """Where finished parts of an epoch wait for its commit."""
-        return self.root / f"{_PARKED}{_digest(pipeline, load, key)}"
+    def parking(self, mark: str) -> Path:
+        """Where finished parts of the epoch of that mark wait for its commit."""
+        return self.root / f"{_PARKED}{mark}"
 
     def clear(self, ledger: Ledger) -> None:
         """Remove what dead attempts left, while the lock is held, and parts that nobody waits for."""
-        done = {self.parking(each.pipeline, each.load, each.key) for each in ledger.manifests}
+        done = {self.parking(mark) for mark in ledger.standing}
         for place in self.root.iterdir():
             if place.name.startswith(_ATTEMPT) or (place.name.startswith(_PARKED) and _is_over(place, done)):
                 remove_tree(place)
@@ -62,7 +63,3 @@ class Desk:
 
 def _is_over(parking: Path, done: Container[Path]) -> bool:
     return parking in done or time.time() - parking.stat().st_mtime > FORGOTTEN
-
-
-def _digest(*names: str) -> str:
-    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -72,7 +72,7 @@ class S3Session(LedgerSession):
             self.place.assert_conditional()
         self._attempt = self._desk.attempt(self._ledger.head + 1)
         failpoint("s3.attempt_made")
-        parking = self._desk.parking(self.epoch.pipeline, self.epoch.load, self.epoch.key)
+        parking = self._desk.parking(self.epoch.mark)
         self.target = replace(self.target, directory=str(self._attempt.data), parking=str(parking))
         return self.target
 

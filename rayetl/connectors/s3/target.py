@@ -13,11 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from io import BytesIO
 from typing import Any, TypeVar
 
 from rayetl.connectors.commit.layout import CONTROL, is_hidden
-from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest, damaged, follow, manifest_name
+from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest, damaged, manifest_name
 from rayetl.connectors.places import S3
 from rayetl.connectors.s3.account import S3Account
 from rayetl.connectors.s3.faults import Missing, Precondition
@@ -69,19 +68,22 @@ class S3Target:
     # The ledger
 
     def ledger(self) -> Ledger:
-        """Read and verify the whole ledger. Raises `LoadError` naming the damaged object."""
+        """Read and verify the ledger. Raises `LoadError` naming the damaged object."""
         # The marker first: a run at work meanwhile can only add manifests to those it speaks of.
         published = self._published()
-        epochs, place = f"{CONTROL}/epochs/", f"{self}/{CONTROL}/epochs"
-        names = [name.removeprefix(epochs) for name in self.names(epochs) if name.endswith(".json")]
-        found = self.at_once(lambda name: self.read(f"{epochs}{name}"), names)
-        manifests: list[Manifest] = []
-        for name, data in zip(names, found, strict=True):
-            manifests.append(follow(manifests, name, place, BytesIO(data or b"").read))
-        if published > len(manifests):
-            raise damaged(f"{place}/{manifest_name(published)}", "it is missing, though later work is there")
+        head, newest = published, self._manifest(published) if published else None
+        while (later := self._manifest(head + 1)) is not None:
+            head, newest = head + 1, later
+
+        def contents(numbers: Sequence[int]) -> Iterator[bytes | None]:
+            yield newest if numbers[0] == head else self._manifest(numbers[0])
+            yield from self.at_once(self._manifest, numbers[1:])
+
         # Nobody commits on top of an epoch that is not published.
-        return Ledger(tuple(manifests), max(published, len(manifests) - 1))
+        return Ledger.follow(head, max(published, head - 1), f"{self}/{CONTROL}/epochs", contents)
+
+    def _manifest(self, number: int) -> bytes | None:
+        return self.read(f"{CONTROL}/epochs/{manifest_name(number)}")
 
     def _published(self) -> int:
         data = self.read(f"{CONTROL}/published")

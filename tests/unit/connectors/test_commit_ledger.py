@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,7 +15,7 @@ import pytest
 
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.commit import publish, session
-from rayetl.connectors.commit.ledger import Ledger, Manifest
+from rayetl.connectors.commit.ledger import Ledger, Manifest, reach
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.errors import BooksError, LoadError
 from rayetl.sql.types import LONG, Field, Schema
@@ -206,3 +207,64 @@ def test_a_directory_that_is_still_written_into_is_removed(tmp_path: Path) -> No
         publish.remove_tree(staged)
     assert not staged.exists()
     publish.remove_tree(staged)
+
+
+def fill(root: Path, epochs: int, replaced: int = 0) -> None:
+    """A ledger of so many epochs, as runs would have written it; number `replaced` replaces what was before."""
+    directory = root / "_rayetl" / "epochs"
+    directory.mkdir(parents=True)
+    (root / "_rayetl" / "lock").touch()
+    before = Ledger()
+    for number in range(1, epochs + 1):
+        epoch = Epoch("p", "out", f"k{number}", f"run-{number}")
+        described = Manifest(
+            *(number, *("p", "out", epoch.key, epoch.run), f"{number:06d}-0", "append", number, ()),
+            *(number == replaced, "2026-01-01T00:00:00+00:00", 0.1, before.seal, (), before.known),
+        )
+        path = directory / f"{number:06d}.json"
+        path.write_bytes(described.to_bytes())
+        if number == epochs or reach(number + 1) > 1:
+            (root / "_rayetl" / "published").write_text(str(number))
+            before = read(root)
+        else:
+            before = Ledger((Manifest.from_bytes(path.read_bytes()),), number)
+
+
+@pytest.mark.parametrize("epochs", [31, 33, 1023, 1024, 2049])
+def test_every_epoch_is_known_though_few_manifests_are_read(tmp_path: Path, epochs: int) -> None:
+    fill(tmp_path, epochs)
+    ledger = read(tmp_path)
+    assert len(ledger.manifests) <= 32 * 2
+    assert sorted(ledger.standing.values()) == list(range(1, epochs + 1))
+    for number in {1, 31, epochs // 2, epochs - 1, epochs}:
+        found = ledger.find(Epoch("p", "out", f"k{number}", "another run"))
+        assert found is not None
+        assert (found.number, found.rows) == (number, number)
+    assert ledger.find(Epoch("p", "out", "k0", "another run")) is None
+    assert load(tmp_path, f"k{epochs // 2}").status == "skipped"
+    assert load(tmp_path, "new").status == "committed"
+    assert load(tmp_path, "new").status == "skipped"
+
+
+@pytest.mark.parametrize("replaced", [1, 32, 40, 1024, 1050])
+def test_what_was_replaced_is_forgotten(tmp_path: Path, replaced: int) -> None:
+    fill(tmp_path, 1060, replaced)
+    assert sorted(read(tmp_path).standing.values()) == list(range(replaced, 1061))
+
+
+@pytest.mark.parametrize("number", [1057, 1056, 1024])
+def test_a_manifest_that_speaks_for_others_is_missed_or_found_to_be_another(
+    tmp_path: Path, number: int
+) -> None:
+    fill(tmp_path, 1060)
+    path = tmp_path / "_rayetl" / "epochs" / f"{number:06d}.json"
+    whole = path.read_bytes()
+    path.unlink()
+    with pytest.raises(LoadError, match=rf"{number:06d}\.json: it is missing"):
+        load(tmp_path, "new")
+    forged = Manifest.from_bytes(whole)
+    path.write_bytes(replace(forged, rows=forged.rows + 1).to_bytes())
+    with pytest.raises(LoadError, match="it does not follow the manifest before it"):
+        load(tmp_path, "new")
+    path.write_bytes(whole)
+    assert load(tmp_path, "k1").status == "skipped"

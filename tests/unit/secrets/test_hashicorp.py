@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from services.certificates import Authority
 from services.hashicorp import ROLE, SECRET_ID, TOKEN, HashicorpVault
 
 from rayetl.errors import CredentialError, CredentialUnavailable
@@ -167,41 +166,18 @@ def test_fields_that_are_no_text_are_refused(vault: HashicorpVault, kept: dict[s
     assert isinstance(failure(vault, by_token(vault)), CredentialError)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 with its key, signed by itself."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "vault of a test")])
-    host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(host, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "vault.pem"
-    pem = serialization.Encoding.PEM
-    form, open_ = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    path.write_bytes(key.private_bytes(pem, form, open_) + made.public_bytes(pem))
-    return path
-
-
-def test_a_certificate_is_verified(certificate: Path) -> None:
-    with HashicorpVault({"rayetl/warehouse": KEPT}, certificate=certificate) as vault:
+def test_a_certificate_is_verified(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with HashicorpVault(
+        {"rayetl/warehouse": KEPT}, certificate=authority.certificate("vault of a test")
+    ) as vault:
         error = failure(vault, by_token(vault))
         assert isinstance(error, CredentialError)
         assert "its certificate does not hold" in error.message
         assert not vault.asked
         error = failure(vault, by_token(vault, VAULT_SKIP_VERIFY="true"))
         assert "its certificate does not hold" in error.message
-        provider = provider_of(by_token(vault, VAULT_CACERT=str(certificate)))
+        provider = provider_of(by_token(vault, VAULT_CACERT=str(authority.ca)))
         assert provider is not None
         assert provider.find("warehouse")
 
