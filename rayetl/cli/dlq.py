@@ -12,7 +12,6 @@ import typer
 from rayetl.cli import settings, shared
 from rayetl.cli.run import tell
 from rayetl.errors import RayetlError
-from rayetl.model import parse_duration
 from rayetl.observability import progress
 from rayetl.observability.text import Table, Writer, count
 
@@ -81,6 +80,8 @@ def list_letters(
 
 def _moment(text: str) -> datetime:
     """The moment that `--since` means. Raises a usage error for what is none."""
+    from rayetl.model import parse_duration
+
     try:
         found = datetime.fromisoformat(text)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
