@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,25 @@ from fault_worker import run
 Runner = Callable[..., int]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def processes() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("fork")
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> multiprocessing.context.BaseContext:
+    """Forks of a process that has everything loaded and has run nothing: the threads of Polars, Arrow and the
+    drivers, which a fork would lack, are not started yet."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lake_worker", "database_worker", "command_worker"])
+    forkserver.ensure_running()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+    return context
 
 
 @pytest.fixture

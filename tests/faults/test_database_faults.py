@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import signal
 import threading
@@ -11,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from database_checker import assert_chain, assert_exactly, assert_whole, read
@@ -27,21 +27,9 @@ OLD = [(each, "old") for each in range(-5, 5)]
 Execute = Callable[[Load], int | None]
 
 
-@pytest.fixture(scope="module")
-def processes() -> multiprocessing.context.BaseContext:
-    """Forks of a process that has everything loaded and has run nothing: the threads of Polars, Arrow and the
-    driver, which a fork would lack, are not started yet."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(
-        [
-            "rayetl.connectors.postgres.session",
-            "rayetl.connectors.mysql.session",
-            "adbc_driver_postgresql.dbapi",
-            "pymysql",
-            "polars",
-        ]
-    )
-    return found
+@pytest.fixture
+def processes(fork_server: Any) -> Any:
+    return fork_server
 
 
 @pytest.fixture

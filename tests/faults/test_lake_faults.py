@@ -3,15 +3,14 @@ guards them."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lake_worker
 import pytest
@@ -41,19 +40,9 @@ POINTS = {
 }
 
 
-@pytest.fixture(scope="session")
-def processes() -> Iterator[multiprocessing.context.BaseContext]:
-    """The libraries' threads do not survive a fork of a process that uses them; a server forks that does
-    not."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lake_worker"])
-    yield context
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+@pytest.fixture
+def processes(fork_server: Any) -> Any:
+    return fork_server
 
 
 @pytest.fixture

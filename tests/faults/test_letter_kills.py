@@ -8,18 +8,16 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import command_worker
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -150,40 +148,52 @@ def here(tmp_path: Path) -> Path:
 RUN = ("run", "config.json", "--quiet")
 
 
-def start(
-    here: Path, keeper: Keeper, *words: str, good: int = ROWS - REFUSED, bug: str = "", **variables: str
-) -> subprocess.Popen[bytes]:
-    """A command of rayetl, a run by default, with the service as the credential `store`; ids from `good` on
-    are refused. `bug` is a statement that plants one."""
-    rule = {"name": "few", "check": f"id < {good}", "on_failure": "quarantine"}
-    document = {
-        "name": "killed",
-        "extract": {"type": "files", "path": "in.csv", "schema": "id INT, v STRING"},
-        "transform": [{"id": "checked", "type": "validate", "rules": [rule]}],
-        "load": {"type": "files", "path": "out", "format": "parquet", "mode": "append"},
-        "resilience": {"retry": {"max_attempts": 1}, "dead_letter": keeper.config},
-    }
-    (here / "config.json").write_text(json.dumps(document))
-    fields = {f"RAYETL_CREDENTIAL_STORE__{name.upper()}": str(each) for name, each in keeper.fields.items()}
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"{bug}\nimport sys\nfrom rayetl.cli import main\nsys.exit(main())",
-            *(words or RUN),
-        ],
-        cwd=here,
-        env={**os.environ, **fields, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+class Command:
+    """A command of rayetl at work."""
+
+    def __init__(self, processes: Any, here: Path, words: Sequence[str], variables: Any, bug: str) -> None:
+        self._said = here / "said"
+        given = (words, str(here), variables, str(self._said), bug)
+        self._process = processes.Process(target=command_worker.run, args=given)
+        self._process.start()
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and all that it said."""
+        self._process.join(120)
+        return self._process.exitcode, self._said.read_text()
 
 
-def call(here: Path, keeper: Keeper, *words: str, **more: Any) -> tuple[int, str]:
-    """Its exit code and all that it said."""
-    process = start(here, keeper, *words, **more)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, (out + err).decode()
+Start = Callable[..., Command]
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def start(here: Path, keeper: Keeper, fork_server: Any) -> Start:
+    """Starts a command, a run by default, with the service as the credential `store`; ids from `good` on are
+    refused."""
+
+    def started(*words: str, good: int = ROWS - REFUSED, bug: str = "", **variables: str) -> Command:
+        rule = {"name": "few", "check": f"id < {good}", "on_failure": "quarantine"}
+        document = {
+            "name": "killed",
+            "extract": {"type": "files", "path": "in.csv", "schema": "id INT, v STRING"},
+            "transform": [{"id": "checked", "type": "validate", "rules": [rule]}],
+            "load": {"type": "files", "path": "out", "format": "parquet", "mode": "append"},
+            "resilience": {"retry": {"max_attempts": 1}, "dead_letter": keeper.config},
+        }
+        (here / "config.json").write_text(json.dumps(document))
+        fields = {
+            f"RAYETL_CREDENTIAL_STORE__{name.upper()}": str(each) for name, each in keeper.fields.items()
+        }
+        return Command(fork_server, here, words or RUN, {**fields, **variables}, bug)
+
+    return started
+
+
+@pytest.fixture
+def call(start: Start) -> Call:
+    """Starts a command and waits for its end."""
+    return lambda *words, **more: start(*words, **more).end()
 
 
 def loaded(here: Path) -> list[int]:
@@ -201,10 +211,10 @@ def assert_whole(here: Path, keeper: Keeper) -> None:
     assert letters or not rows
 
 
-def assert_done(here: Path, keeper: Keeper, **more: str) -> None:
+def assert_done(call: Call, here: Path, keeper: Keeper, **more: str) -> None:
     """The next run completes the work, a further one finds it done."""
     for _ in range(2):
-        code, said = call(here, keeper, **more)
+        code, said = call(**more)
         assert code == 0, said
         assert keeper.stored() == LETTERS
         assert loaded(here) == list(range(ROWS - REFUSED))
@@ -219,10 +229,10 @@ def named(keeper: Keeper) -> set[str]:
 
 
 def test_a_kill_at_any_point_of_the_letters_loses_nothing_and_doubles_nothing(
-    here: Path, keeper: Keeper
+    call: Call, here: Path, keeper: Keeper
 ) -> None:
     log = here / "passed"
-    assert call(here, keeper, RAYETL_FAILPOINT_LOG=str(log))[0] == 0
+    assert call(RAYETL_FAILPOINT_LOG=str(log))[0] == 0
     passed = Counter(name for name in log.read_text().split() if name.startswith(keeper.points))
     assert len(passed) > 4
     assert named(keeper) <= set(passed)
@@ -230,52 +240,54 @@ def test_a_kill_at_any_point_of_the_letters_loses_nothing_and_doubles_nothing(
         for turn in range(1, times + 1):
             keeper.undo()
             shutil.rmtree(here / "out")
-            code, said = call(here, keeper, RAYETL_FAILPOINT=f"{point}:kill9@{turn}")
+            code, said = call(RAYETL_FAILPOINT=f"{point}:kill9@{turn}")
             assert code == -signal.SIGKILL, f"{point}@{turn}: {said}"
             assert_whole(here, keeper)
-            assert_done(here, keeper)
+            assert_done(call, here, keeper)
 
 
 @pytest.mark.parametrize("keeper", ["postgres", "mysql", "kafka"], indirect=True)
 @pytest.mark.parametrize("strike", range(3))
 def test_a_server_that_ends_at_a_point_of_the_letters_is_told_and_nothing_is_lost(
-    here: Path, keeper: InDatabase | InTopic, strike: int
+    start: Start, call: Call, here: Path, keeper: InDatabase | InTopic, strike: int
 ) -> None:
     point = keeper.strikes[strike]
     controller = Controller(str(here / "socket"))
     armed = {"RAYETL_FAILPOINT": f"{point}:barrier", "RAYETL_FAILPOINT_SOCKET": controller.path}
-    process = start(here, keeper, **armed)
+    command = start(**armed)
     _, waiting = controller.wait()
     keeper.server.crash()
     waiting.close()
-    said = b"".join(process.communicate(timeout=120)).decode()
+    code, said = command.end()
     keeper.server.start()
     controller.server.close()
     if point.endswith(".committed"):
         # The letters are there; the run needs nothing more of the server.
-        assert process.returncode == 0, said
+        assert code == 0, said
     else:
-        assert process.returncode == 1, said
+        assert code == 1, said
         assert "rejects: " in said
         assert any(words in said for words in ("was lost", "ended the connection", "did not", "cannot be"))
     assert_whole(here, keeper)
-    assert_done(here, keeper)
+    assert_done(call, here, keeper)
 
 
 @pytest.mark.parametrize("strike", range(3))
-def test_a_replay_that_is_killed_loads_each_record_once(here: Path, keeper: Keeper, strike: int) -> None:
+def test_a_replay_that_is_killed_loads_each_record_once(
+    call: Call, here: Path, keeper: Keeper, strike: int
+) -> None:
     """Killed while it notes what it took up, which is after its load has committed."""
     point, replay = keeper.strikes[strike], ("dlq", "replay", "config.json", "--quiet")
-    assert call(here, keeper)[0] == 0
+    assert call()[0] == 0
     armed = {"RAYETL_FAILPOINT": f"{point}:kill9@1"}
-    code, said = call(here, keeper, *replay, good=ROWS, **armed)
+    code, said = call(*replay, good=ROWS, **armed)
     assert code == -signal.SIGKILL, f"{point}: {said}"
     assert loaded(here) == list(range(ROWS))
-    code, said = call(here, keeper, *replay, good=ROWS)
+    code, said = call(*replay, good=ROWS)
     assert code == 0 or "there is nothing to replay" in said, said
     assert loaded(here) == list(range(ROWS))
     assert keeper.stored() == LETTERS
-    assert call(here, keeper, "dlq", "list", "config.json", "--pending", "--json") == (0, "")
+    assert call("dlq", "list", "config.json", "--pending", "--json") == (0, "")
 
 
 BUGS = {
@@ -308,14 +320,14 @@ BUGS = {
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_caught(here: Path, keeper: Keeper, bug: str) -> None:
+def test_a_planted_bug_is_caught(call: Call, here: Path, keeper: Keeper, bug: str) -> None:
     """The judges above are not blind: the run is killed once its letters are committed, as they do it."""
     armed = {"RAYETL_FAILPOINT": f"{keeper.strikes[2]}:kill9@1", "DIE": "1"}
-    call(here, keeper, bug=BUGS[bug], **armed)
+    call(bug=BUGS[bug], **armed)
     with pytest.raises(AssertionError):
-        assert_recovers(here, keeper, BUGS[bug])
+        assert_recovers(call, here, keeper, BUGS[bug])
 
 
-def assert_recovers(here: Path, keeper: Keeper, bug: str) -> None:
+def assert_recovers(call: Call, here: Path, keeper: Keeper, bug: str) -> None:
     assert_whole(here, keeper)
-    assert_done(here, keeper, bug=bug)
+    assert_done(call, here, keeper, bug=bug)

@@ -6,8 +6,6 @@ step, so a row that is lost, doubled or half there is found at the step that did
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
 import shutil
 import signal
@@ -15,7 +13,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -351,22 +349,6 @@ class Machine(RuleBasedStateMachine):
             raise Verdict(f"missing {wanted - seen}, extra {seen - wanted}")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[multiprocessing.context.BaseContext]:
-    """Forks of a process that has everything loaded and has run nothing."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["lake_worker", "database_worker", "adbc_driver_postgresql.dbapi", "pymysql", "boto3.session"]
-    )
-    yield context
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
-
-
 RUNS: dict[str, Callable[..., None]] = {
     "files": fault_worker.run,
     "s3": s3_worker.run,
@@ -378,11 +360,11 @@ Make = Callable[..., Sink]
 
 
 @pytest.fixture
-def sink(request: pytest.FixtureRequest, server: Any, tmp_path: Path) -> Make:
+def sink(request: pytest.FixtureRequest, processes: Any, fork_server: Any, tmp_path: Path) -> Make:
     """Makes the sink of a name; with a `bug` its workers are broken."""
 
     def made(name: str, bug: str = "") -> Sink:
-        context = multiprocessing.get_context("fork") if name in ("files", "s3") else server
+        context = processes if name in ("files", "s3") else fork_server
 
         def start(work: Any, at: float) -> Any:
             process = context.Process(target=RUNS.get(name, lake_worker.run), args=(work, at))
