@@ -259,7 +259,12 @@ class _Builder:
         for item, call in zip(makers, calls, strict=True):
             self._generate(item, call)
         every = self._windows([*exprs, *sorts])
-        every = [self._attached(expr) for expr in every]
+        # An item that ORDER BY names by its position is the same expression, and stays one column.
+        known: dict[int, Expr] = {}
+        for expr in every:
+            if id(expr) not in known:
+                known[id(expr)] = self._attached(expr)
+        every = [known[id(expr)] for expr in every]
         exprs, sorts = every[: len(exprs)], every[len(exprs) :]
         return limited(self._projected(node, exprs, keys, sorts), node, self.context)
 

@@ -328,6 +328,7 @@ SELECT p.id FROM people p LEFT ANTI JOIN orders o ON p.id = o.id AND o.oid IN (S
 SELECT a.g, o.oid FROM (SELECT DISTINCT grp AS g FROM people) a LEFT JOIN orders o ON a.g < o.grp
 SELECT p.id FROM people p LEFT SEMI JOIN orders o ON cast(o.grp AS double) <=> p.x
 SELECT p.id FROM people p LEFT ANTI JOIN orders o ON cast(o.grp AS double) = cast(p.grp AS double)
+SELECT DISTINCT grp, (SELECT max(oid) FROM orders o WHERE o.id = p.id) AS m FROM people p ORDER BY 2, 1 LIMIT 9
 SELECT explode(collect_list(n)) AS x FROM people WHERE id = 1
 SELECT grp, explode(array(1, 2)) AS x, count(*) AS c FROM people GROUP BY grp
 SELECT DISTINCT grp, posexplode(array(grp, 'z')) AS (p, v), sum(n) AS s FROM people GROUP BY grp
