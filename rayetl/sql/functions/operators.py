@@ -236,7 +236,17 @@ def _move(ctx: Context, call: Call, sign: int) -> pl.Expr:
         months = ctx.expr(right)
         return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
     other = ctx.expr(right)
+    if left.type == TIMESTAMP and coerce.is_day_time(right.type) and ctx.time_zone != "UTC":
+        return _move_wall_clock(ctx, value, left, other.to_physical() * sign)
     return value + other if sign > 0 else value - other
+
+
+def _move_wall_clock(ctx: Context, value: pl.Expr, node: Expr, micros: pl.Expr) -> pl.Expr:
+    """Whole days are those of the wall clock, 23 or 25 hours long at times; what is left is exact."""
+    day = pl.lit(86_400_000_000, dtype=pl.Int64)
+    days = micros.truncdiv(day) * day
+    moved = _local(ctx, value, node, lambda wall: wall + days.cast(pl.Duration("us")))
+    return moved + (micros - days).cast(pl.Duration("us"))
 
 
 def _local(ctx: Context, value: pl.Expr, node: Expr, function: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:

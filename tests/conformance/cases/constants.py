@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.cases import cases
+from tests.conformance.cases import Case, cases
 
 _ANSWERED = cases(
     """
@@ -72,4 +72,13 @@ SELECT overlay(name, X'41', 1) FROM people
     both_refuse=True,
 )
 
-CASES = (*_ANSWERED, *_CUT, *_REFUSED)
+_ACROSS_SUMMER_TIME = (
+    Case(
+        "SELECT seen - INTERVAL 1 DAY AS a, seen + INTERVAL 1 DAY AS b, seen - INTERVAL 25 HOURS AS c, "
+        "TIMESTAMP'2024-03-31 12:00:00' - INTERVAL 1 DAY AS d, TIMESTAMP'2024-10-27 12:00:00' - INTERVAL "
+        "'1 03' DAY TO HOUR AS e, TIMESTAMP'2024-03-30 02:30:00' + INTERVAL 1 DAY AS f FROM people",
+        time_zone="Europe/Berlin",
+    ),
+)
+
+CASES = (*_ANSWERED, *_CUT, *_REFUSED, *_ACROSS_SUMMER_TIME)
