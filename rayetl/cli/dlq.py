@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from rayetl.observability import progress
 from rayetl.observability.text import Table, Writer, count
 
 if TYPE_CHECKING:
-    from rayetl.connectors.dead_letters import DeadLetters
+    import polars as pl
 
 Letter = dict[str, Any]
 
@@ -37,6 +37,14 @@ def list_letters(
     counts: Annotated[
         bool, typer.Option("--counts", help="Only how many, by run, step, rule and reason.")
     ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Refused since: so long ago (2h, 3d) or at a moment (2026-11-24T03:00, UTC unless it says "
+            "otherwise).",
+            metavar="WHEN",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
     as_json: shared.Json = False,
 ) -> int:
@@ -46,14 +54,15 @@ def list_letters(
     Examples:
       rayetl dlq list flights.yaml
       rayetl dlq list flights.yaml --step delays --pending --limit 10
-      rayetl dlq list flights.yaml --counts
+      rayetl dlq list flights.yaml --counts --since 2h
       rayetl dlq list flights.yaml --json | jq -r .id
     """
+    begin = None if since is None else _moment(since)
     store = shared.load(config, assignments).dead_letters
     if counts:
-        _counts(store, as_json)
+        _counts(store.list(begin), as_json)
         return 0
-    letters = store.read(run=run, step=step, pending=pending)
+    letters = store.read(run=run, step=step, pending=pending, since=begin)
     if not as_json:
         # Not shown, and perhaps encrypted with a key that is not at hand.
         letters = letters.drop("record")
@@ -69,8 +78,25 @@ def list_letters(
     return 0
 
 
-def _counts(store: DeadLetters, as_json: bool) -> None:
-    found = store.list()
+def _moment(text: str) -> datetime:
+    """The moment that `--since` means. Raises a usage error for what is none."""
+    from rayetl.model import parse_duration
+
+    try:
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    try:
+        return datetime.now(UTC) - parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is neither a length of time such as 2h nor a moment such as 2026-11-24T03:00",
+            param_hint="--since",
+        ) from error
+
+
+def _counts(found: pl.DataFrame, as_json: bool) -> None:
     if as_json:
         _write_lines(found.to_dicts())
         return

@@ -7,6 +7,7 @@ again. Both are loads of their own, committed by the protocol of all files loads
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -112,7 +113,8 @@ class FileLetters(DeadLetters):
             rows += pl.scan_parquet(path).select(pl.len()).collect().item()
         return rows
 
-    def _scan(self, part: Part) -> pl.LazyFrame:
+    def _scan(self, part: Part, since: datetime | None = None) -> pl.LazyFrame:
+        del since
         types, load = to_polars(part.schema), self._store.load(part, self.pipeline)
         if is_on_s3(load.path):
             from rayetl.connectors.s3.listing import parts_of

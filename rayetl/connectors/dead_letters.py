@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import BatchesTarget, Epoch, Load, LoadResult, LoadSession, Target
@@ -134,8 +135,9 @@ class DeadLetters(ABC):
         """Put frames with the columns of `part` into the target of a session; how many rows that were."""
 
     @abstractmethod
-    def _scan(self, part: Part) -> pl.LazyFrame:
-        """All rows of a part, in the order of time."""
+    def _scan(self, part: Part, since: datetime | None = None) -> pl.LazyFrame:
+        """All rows of a part, in the order of time; letters from before `since` may be left out by a store
+        that saves work so."""
 
     def write(self, epoch: Epoch, frames: Iterable[pl.LazyFrame], rows: int) -> None:
         """Store frames of `DEAD_LETTER` rows durably, once for the epoch. They are streamed: how much memory
@@ -190,27 +192,30 @@ class DeadLetters(ABC):
         run: str | None = None,
         step: str | None = None,
         pending: bool = False,
+        since: datetime | None = None,
     ) -> pl.LazyFrame:
-        """The letters with those ids, of that run and step; `pending` leaves out what was replayed. The
-        column `replayed` (BOOLEAN) says what was."""
-        letters = self._found(pl.lit(True) if ids is None else pl.col("id").is_in(list(ids)))
+        """The letters with those ids, of that run and step, refused at `since` (with a time zone) or later;
+        `pending` leaves out what was replayed. The column `replayed` (BOOLEAN) says what was."""
+        letters = self._found(pl.lit(True) if ids is None else pl.col("id").is_in(list(ids)), since)
         if run is not None:
             letters = letters.filter(pl.col("run") == run)
         if step is not None:
             letters = letters.filter(pl.col("step") == step)
         return letters.filter(~pl.col("replayed")) if pending else letters
 
-    def _found(self, narrowed: pl.Expr) -> pl.LazyFrame:
+    def _found(self, narrowed: pl.Expr, since: datetime | None = None) -> pl.LazyFrame:
         """The last letter of each id, of ids for which `narrowed` is TRUE."""
+        if since is not None:
+            narrowed &= pl.col("time") >= since.astimezone(UTC)
         done = self._scan(REPLAYED).select("id").unique().with_columns(replayed=pl.lit(True))
-        letters = self._scan(LETTERS).filter(narrowed).unique("id", keep="last", maintain_order=True)
+        letters = self._scan(LETTERS, since).filter(narrowed).unique("id", keep="last", maintain_order=True)
         letters = letters.join(done, on="id", how="left", maintain_order="left")
         return letters.with_columns(pl.col("replayed").fill_null(False))
 
-    def list(self) -> pl.DataFrame:
-        """How many letters there are, and how many were replayed, by run, step, rule and reason. A letter
-        with several reasons counts under each."""
-        reasons = self.read().explode("reasons").unnest("reasons")
+    def list(self, since: datetime | None = None) -> pl.DataFrame:
+        """How many letters there are since then, and how many were replayed, by run, step, rule and reason. A
+        letter with several reasons counts under each."""
+        reasons = self.read(since=since).explode("reasons").unnest("reasons")
         groups = reasons.group_by("run", "step", "rule", "field", "reason")
         counts = groups.agg(letters=pl.len(), replayed=pl.col("replayed").sum(), last=pl.col("time").max())
         return counts.sort("last", "letters", descending=True).collect()

@@ -12,7 +12,7 @@ from typing import Protocol
 from sqlglot import exp
 
 from rayetl.errors import SqlError
-from rayetl.sql import coerce, literals
+from rayetl.sql import coerce, literals, predicates, references
 from rayetl.sql.castable import check_cast
 from rayetl.sql.ddl import parse_data_type
 from rayetl.sql.expr import (
@@ -37,10 +37,8 @@ from rayetl.sql.types import (
     BOOLEAN,
     NULL,
     STRING,
-    ArrayType,
     DataType,
     Field,
-    MapType,
     StructType,
 )
 from rayetl.sql.windowing import filter_, ignore_nulls, window, within_group
@@ -85,71 +83,6 @@ class Resolver:
 
     def all(self, nodes: Sequence[exp.Expression]) -> tuple[Expr, ...]:
         return tuple(collect(self.resolve, nodes))
-
-    # names
-
-    def name(self, node: exp.Expression) -> Expr:
-        parts = _parts(node)
-        if parts is None:
-            inner, last = take(node, "this", "expression")
-            return self.field(self.resolve(inner), last.name, node)
-        if any(isinstance(part, exp.Star) for part in parts):
-            raise fault(node, "* is not allowed here", hint="write count(*) or name the columns")
-        names = [part.name for part in parts]
-        variable = self._variable(names[0])
-        found, used = (variable, 1) if variable is not None else self._column(names, node)
-        for name in names[used:]:
-            found = self.field(found, name, node)
-        return found
-
-    def _column(self, names: list[str], node: exp.Expression) -> tuple[Expr, int]:
-        try:
-            return self.scope.column(names, node)
-        except SqlError:
-            if len(names) == 1 and names[0].lower() in _BARE_FUNCTIONS:
-                return self.call(node, names[0], ()), 1
-            raise
-
-    def _variable(self, name: str) -> LambdaVariable | None:
-        for known in reversed(self.lambdas):
-            if name.lower() in known:
-                return known[name.lower()]
-        return None
-
-    def field(self, child: Expr, name: str, node: exp.Expression) -> Expr:
-        """`child.name`: a struct's field, a map's value, or that field of every struct of an array."""
-        kind = child.type
-        if isinstance(kind, MapType):
-            return self.item(child, Literal(STRING, False, name), node)
-        inner = kind.element if isinstance(kind, ArrayType) else kind
-        if not isinstance(inner, StructType):
-            raise fault(node, f"{name} is asked of a {kind}, which has no fields")
-        index = next((i for i, f in enumerate(inner) if f.name.lower() == name.lower()), None)
-        if index is None:
-            hint = did_you_mean(name, inner.names) or f"it has {', '.join(inner.names)}"
-            raise fault(node, f"the struct has no field {name}", hint=hint, code="sql.column")
-        field = inner.fields[index]
-        if isinstance(kind, ArrayType):
-            return GetField(
-                ArrayType(field.type, kind.contains_null or field.nullable),
-                child.nullable,
-                child,
-                field.name,
-                index,
-            )
-        return GetField(field.type, child.nullable or field.nullable, child, field.name, index)
-
-    def bracket(self, node: exp.Expression) -> Expr:
-        this, keys = take(node, "this", "expressions")
-        if len(keys) != 1:
-            raise unsupported(node, "only one index or key is allowed in brackets")
-        child = self.resolve(this)
-        return self.item(child, self.resolve(keys[0]), node)
-
-    def item(self, child: Expr, key: Expr, node: exp.Expression) -> Expr:
-        if isinstance(child.type, StructType) and isinstance(key, Literal) and isinstance(key.value, str):
-            return self.field(child, key.value, node)
-        return self.make("getitem", (child, key), node)
 
     # literals
 
@@ -245,101 +178,6 @@ class Resolver:
             return self.make("isnotnull", (self.resolve(inner),), node)
         return self.negate(self.resolve(this), node)
 
-    def is_(self, node: exp.Expression) -> Expr:
-        this, what = take(node, "this", "expression")
-        child = self.resolve(this)
-        if isinstance(what, exp.Null):
-            return self.make("isnull", (child,), node)
-        if isinstance(what, exp.Boolean):
-            return self.make("<=>", (child, Literal(BOOLEAN, False, bool(what.this))), node)
-        raise unsupported(node, "only IS [NOT] NULL, TRUE, FALSE, DISTINCT FROM are supported")
-
-    def between(self, node: exp.Expression) -> Expr:
-        this, low, high = take(node, "this", "low", "high")
-        child, least, most = self.all((this, low, high))
-        lower = self.make(">=", (child, least), node)
-        return self.make("and", (lower, self.make("<=", (child, most), node)), node)
-
-    def in_(self, node: exp.Expression) -> Expr:
-        this, items, query = take(node, "this", "expressions", "query")
-        if query is not None:
-            values = this.expressions if isinstance(this, exp.Tuple) else [this]
-            return self.scope.subquery(query, "in", self.all(values))
-        return self.make("in", self.all([this, *items]), node)
-
-    def like(self, node: exp.Expression) -> Expr:
-        this, pattern, negated = take(node, "this", "expression", "negate")
-        return self._like(type(node), this, pattern, None, bool(negated), node)
-
-    def escape(self, node: exp.Expression) -> Expr:
-        inner, char = take(node, "this", "expression")
-        if isinstance(inner, exp.Not):
-            (inner,) = take(inner, "this")
-            return self.negate(self._escaped(inner, char, node), node)
-        return self._escaped(inner, char, node)
-
-    def _escaped(self, inner: exp.Expression, char: exp.Expression, node: exp.Expression) -> Expr:
-        this, pattern, negated = take(inner, "this", "expression", "negate")
-        return self._like(type(inner), this, pattern, char, bool(negated), node)
-
-    def _like(
-        self,
-        kind: type[exp.Expression],
-        this: exp.Expression,
-        pattern: exp.Expression,
-        char: exp.Expression | None,
-        negated: bool,
-        node: exp.Expression,
-    ) -> Expr:
-        name = _OPERATORS[kind]
-        if isinstance(pattern, exp.Any | exp.All):
-            return self._like_many(name, this, pattern, negated, node)
-        args = self.all([this, pattern] + ([char] if char is not None else []))
-        found = self.make(name, args, node)
-        return self.negate(found, node) if negated else found
-
-    def _like_many(
-        self, name: str, this: exp.Expression, patterns: exp.Expression, negated: bool, node: exp.Expression
-    ) -> Expr:
-        (inner,) = take(patterns, "this")
-        nodes = (
-            inner.expressions
-            if isinstance(inner, exp.Tuple)
-            else [inner.this if isinstance(inner, exp.Paren) else inner]
-        )
-        child = self.resolve(this)
-        tests = [self.make(name, (child, pattern), node) for pattern in self.all(nodes)]
-        tests = [self.negate(test, node) for test in tests] if negated else tests
-        found = tests[0]
-        for test in tests[1:]:
-            found = self.make("or" if isinstance(patterns, exp.Any) else "and", (found, test), node)
-        return found
-
-    def case(self, node: exp.Expression) -> Expr:
-        this, ifs, default = take(node, "this", "ifs", "default")
-        pairs = [tuple(take(branch, "this", "true")) for branch in ifs]
-        conditions = self.all([condition for condition, _ in pairs])
-        if this is not None:
-            operand = self.resolve(this)
-            conditions = tuple(self.make("=", (operand, c), node) for c in conditions)
-        values = self.all([value for _, value in pairs] + ([default] if default is not None else []))
-        return self.make_case(conditions, values, default is not None, node)
-
-    def make_case(
-        self, conditions: Sequence[Expr], values: Sequence[Expr], has_else: bool, node: exp.Expression
-    ) -> Expr:
-        """CASE from typed parts: `values` has one more than `conditions` when there is an ELSE."""
-        for condition in conditions:
-            if condition.type not in (BOOLEAN, NULL):
-                raise fault(node, f"WHEN needs a boolean, not {condition.type}")
-        unified = coerce.unify(values)
-        if unified is None:
-            raise fault(node, "the branches have no common type: " + ", ".join(str(v.type) for v in values))
-        tests = [coerce.implicit_cast(c, BOOLEAN) for c in conditions]
-        nullable = not has_else or any(v.nullable for v in unified)
-        branches = tuple(zip(tests, unified, strict=False))
-        return Case(unified[0].type, nullable, branches, unified[-1] if has_else else None)
-
     def extract(self, node: exp.Expression) -> Expr:
         unit, source = take(node, "this", "expression")
         return self.make("extract", (Literal(STRING, False, unit.name), self.resolve(source)), node)
@@ -419,6 +257,7 @@ class Resolver:
             typed = entry.rule(args)
         except TypeFault as error:
             raise (unsupported if error.refused else fault)(node, f"{name}: {error.message}") from None
+        self.check_coercions(typed.args, node)
         shown = name.lower() if entry.keeps_alias else entry.name
         if isinstance(typed.rewritten, Expr):
             return typed.rewritten
@@ -433,13 +272,21 @@ class Resolver:
             return GeneratorCall(outputs[0].type, True, entry.name, typed.args, shown, outputs, outer)
         return Call(typed.type, typed.nullable, entry.name, typed.args, shown, ignore_nulls)
 
+    def check_coercions(self, args: Sequence[Expr], node: exp.Expression) -> None:
+        """Raise for an argument that Spark converts without being asked and this engine cannot."""
+        for arg in args:
+            if isinstance(arg, Cast) and arg.implicit and check_cast(arg.child.type, arg.type):
+                raise unsupported(node, f"{arg.child.type} becomes {arg.type} here, which only Spark does")
+
     # special calls
 
     def if_(self, node: exp.Expression, name: str, nodes: list[exp.Expression]) -> Expr:
         if len(nodes) != 3:
             raise fault(node, f"{name}: it takes 3 arguments, {len(nodes)} given")
         condition, yes, no = self.all(nodes)
-        case = self.make_case([condition], [yes, no], True, node)
+        if condition.type == NULL:
+            condition = null(BOOLEAN)
+        case = predicates.make_case(self, [condition], [yes, no], True, node, word=name)
         assert isinstance(case, Case)
         args = (case.branches[0][0], case.branches[0][1], case.otherwise or null(case.type))
         return Call(case.type, case.nullable, "if", args, "if")
@@ -472,20 +319,6 @@ def _field_name(node: exp.Expression, value: Expr, index: int) -> str:
     if isinstance(value, GetField | LambdaVariable):
         return value.name
     return f"col{index + 1}"
-
-
-def _parts(node: exp.Expression) -> list[exp.Expression] | None:
-    """The identifiers of a dotted name; None when it hangs on something else, as in `f(x).y`."""
-    if isinstance(node, exp.Identifier):
-        return [node]
-    if isinstance(node, exp.Column):
-        this, table, db, catalog = take(node, "this", "table", "db", "catalog")
-        return [part for part in (catalog, db, table, this) if part is not None]
-    if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier):
-        inner, last = take(node, "this", "expression")
-        front = _parts(inner)
-        return None if front is None else [*front, last]
-    return None
 
 
 def _units(unit: exp.Expression | None) -> tuple[str | None, str | None]:
@@ -530,11 +363,7 @@ _OPERATORS: dict[type[exp.Expression], str] = {
     exp.BitwiseOr: "|",
     exp.BitwiseXor: "^",
     exp.DPipe: "concat",
-    exp.Like: "like",
-    exp.ILike: "ilike",
-    exp.RegexpLike: "rlike",
 }
-_BARE_FUNCTIONS = {"current_date", "current_timestamp", "localtimestamp"}
 _SPECIAL: dict[str, Callable[[Resolver, exp.Expression, str, list[exp.Expression]], Expr]] = {
     "if": Resolver.if_,
     "struct": Resolver.struct_,
@@ -542,13 +371,13 @@ _SPECIAL: dict[str, Callable[[Resolver, exp.Expression, str, list[exp.Expression
     "timestampdiff": Resolver.with_unit,
 }
 _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]] = {
-    **dict.fromkeys((exp.Column, exp.Identifier, exp.Dot), Resolver.name),
+    **dict.fromkeys((exp.Column, exp.Identifier, exp.Dot), references.name),
     **dict.fromkeys(_OPERATORS, Resolver.binary),
     **dict.fromkeys((exp.And, exp.Or), Resolver.connector),
-    **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike), Resolver.like),
+    **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike), predicates.like),
     **dict.fromkeys((exp.Cast, exp.TryCast), Resolver.cast),
     **dict.fromkeys((exp.IgnoreNulls, exp.RespectNulls), ignore_nulls),
-    exp.Bracket: Resolver.bracket,
+    exp.Bracket: references.bracket,
     exp.Literal: Resolver.literal,
     exp.Neg: Resolver.negative,
     exp.BitwiseNot: lambda self, node: self.make("~", (self.resolve(take(node, "this")[0]),), node),
@@ -556,11 +385,11 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]
     exp.NEQ: Resolver.not_equal,
     exp.NullSafeNEQ: Resolver.distinct_from,
     exp.Not: Resolver.not_,
-    exp.Is: Resolver.is_,
-    exp.Between: Resolver.between,
-    exp.In: Resolver.in_,
-    exp.Escape: Resolver.escape,
-    exp.Case: Resolver.case,
+    exp.Is: predicates.is_,
+    exp.Between: predicates.between,
+    exp.In: predicates.in_,
+    exp.Escape: predicates.escape,
+    exp.Case: predicates.case,
     exp.Extract: Resolver.extract,
     exp.Trim: Resolver.trim,
     exp.Concat: Resolver.adjacent_strings,

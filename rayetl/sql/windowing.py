@@ -10,8 +10,9 @@ from sqlglot import exp
 from rayetl.sql import coerce
 from rayetl.sql.expr import AggregateCall, Call, Expr, Frame, Literal, SortKey, WindowCall
 from rayetl.sql.faults import collect, fault, label, take, unsupported
+from rayetl.sql.functions.constants import folded
 from rayetl.sql.functions.table import functions
-from rayetl.sql.types import BOOLEAN, DATE, DOUBLE, INT, NULL, TIMESTAMP, TIMESTAMP_NTZ
+from rayetl.sql.types import BOOLEAN, DATE, DOUBLE, INT, TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
     from rayetl.sql.resolve import Resolver
@@ -26,9 +27,8 @@ def filter_(resolver: Resolver, node: exp.Expression) -> Expr:
     call, condition = resolver.all((this, take(where, "this")[0]))
     if not isinstance(call, AggregateCall):
         raise fault(node, "FILTER goes with aggregate functions only")
-    if condition.type not in (BOOLEAN, NULL):
+    if condition.type != BOOLEAN:
         raise fault(node, f"FILTER needs a boolean, not {condition.type}")
-    condition = coerce.implicit_cast(condition, BOOLEAN)
     return AggregateCall(
         call.type, call.nullable, call.function, call.args, call.shown, call.distinct, condition,
         call.order, call.ignore_nulls,
@@ -142,6 +142,8 @@ def _frame(
         raise unsupported(node, f"{kind} frames are not supported")
     low = _bound(resolver, start, start_side, unit, keys, node)
     high = 0 if end is None else _bound(resolver, end, end_side, unit, keys, node)
+    if low is not None and high is not None and low > high:
+        raise fault(node, "the frame ends before it begins")
     return Frame("rows" if unit == "rows" else "range", low, high)
 
 
@@ -158,9 +160,13 @@ def _bound(
     if value == "CURRENT ROW":
         return 0
     assert isinstance(value, exp.Expression)
-    typed = resolver.resolve(value)
-    if not isinstance(typed, Literal) or not isinstance(typed.value, int | float) or typed.value is True:
+    typed = folded(resolver.resolve(value))
+    if not isinstance(typed, Literal) or not isinstance(typed.value, int | float) or typed.type == BOOLEAN:
         raise unsupported(node, "a frame bound must be a constant number or interval")
+    if unit == "rows" and typed.type != INT:
+        raise fault(node, f"a bound of ROWS must be int, not {typed.type}")
+    if typed.value != typed.value:
+        raise fault(node, "a frame bound must not be NaN")
     amount = typed.value if unit == "rows" else _range_amount(typed, keys, node)
     return -amount if str(side).upper() == "PRECEDING" else amount
 

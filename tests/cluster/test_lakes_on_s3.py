@@ -59,3 +59,30 @@ def test_splits_go_into_a_table_and_come_out_of_it_once(
     assert read.splits is not None
     wanted = [row for row in range(N) if row % 10 != 5]
     assert sorted(pl.read_parquet("read/*.parquet")["id"]) == wanted
+
+
+def test_changes_of_a_delta_table_are_read_in_splits(
+    cluster: str, here: Path, bucket: Bucket, s3_server: S3Server
+) -> None:
+    from deltalake import DeltaTable, write_deltalake
+
+    feed = {"delta.enableChangeDataFeed": "true"}
+    for begin in (0, 100, 200):
+        write_deltalake(
+            "t", pl.DataFrame({"id": range(begin, begin + 100)}), mode="append", configuration=feed
+        )
+    DeltaTable("t").delete("id % 10 = 5")
+    for path in Path("t").rglob("*"):
+        if path.is_file():
+            bucket.put(path.as_posix(), path.read_bytes())
+    there = {"credential": "lake", "s3": {"endpoint": s3_server.endpoint}}
+    table = {"type": "delta", **there, "path": f"{bucket.url}/t", "changes": {"from_version": 1}}
+    load = {"type": "files", "path": "read", "mode": "overwrite"}
+    report = Pipeline.from_dict({"name": "q", "extract": table, "load": load}).run(
+        runtime="ray", split_size=1
+    )
+    assert report.splits is not None
+    assert report.splits.total > 1
+    found = pl.read_parquet("read/*.parquet").sort("_commit_version", "id")
+    assert found["_change_type"].to_list() == ["insert"] * 200 + ["delete"] * 30
+    assert found["id"].to_list() == [*range(100, 300), *range(5, 300, 10)]

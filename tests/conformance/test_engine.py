@@ -8,13 +8,13 @@ from pyspark.errors import PySparkException
 
 import rayetl
 from rayetl.errors import SqlError
-from tests.conformance.cases import Case, names, queries
+from tests.conformance.cases import Case, constants, names, queries
 from tests.conformance.cases.tables import TABLES
 from tests.conformance.judge import Judge, differences, of_arrow
 
 ALL = [
     pytest.param(case, id=f"{module.__name__.rpartition('.')[2]}-{number}")
-    for module in (queries, names)
+    for module in (queries, names, constants)
     for number, case in enumerate(module.CASES)
 ]
 

@@ -6,51 +6,20 @@ from __future__ import annotations
 import datetime as dt
 import math
 from decimal import Decimal
-from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from rayetl.errors import ConfigError
-from tests.conformance.stores import Store
+from tests.conformance.stores import STORES, Store
 
-STORES = ("files", "s3", "postgres", "mysql", "delta", "delta on s3", "iceberg")
-CATALOG = {"type": "sql", "uri": "sqlite:///t/c.db", "warehouse": "t"}
+every_store = pytest.mark.parametrize("store", STORES, indirect=True)
+
 NAMES = (
     "a b", "a ", "select", "ORDER", "a;b", "a--b", "it's", 'a"b', "a`b", "a\\b", "a.b", "a,b", "100%", "%s", "{x}", "$1", "ä", "日本",
     "🎉", "null", "n" * 63, "n" * 64, "ü" * 40, "n" * 200,
 )  # fmt: skip
-
-
-@pytest.fixture
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The store that the parameter names, empty."""
-    monkeypatch.chdir(tmp_path)
-    name: str = request.param
-    if name == "postgres":
-        both = {"type": name, "table": "t", **request.getfixturevalue("database").config}
-        return Store(
-            name, both, both, 63, bytes_count=True, refuses=frozenset(("nul",)), widens={"byte": pl.Int16}
-        )
-    if name == "mysql":
-        both = {"type": name, "table": "t", **request.getfixturevalue("maria").config}
-        refuses = frozenset(("infinity", "below infinity", "not a number"))
-        return Store(name, both, both, 64, most_columns=500, plain=True, refuses=refuses, signed_zero=False)
-    if "s3" in name:
-        bucket, server = request.getfixturevalue("bucket"), request.getfixturevalue("s3_server")
-        where = {"path": f"{bucket.url}/t", "credential": "lake", "s3": {"endpoint": server.endpoint}}
-    else:
-        where = {"path": "t"}
-    if name == "iceberg":
-        both = {"type": name, "catalog": CATALOG, "table": "shop.t"}
-        return Store(name, both, both, widens={"byte": pl.Int32, "short": pl.Int32})
-    if name.startswith("delta"):
-        return Store(name, both := {"type": "delta", **where}, both, never=" ,;{}()\n\t=")
-    return Store(name, both := {"type": "files", **where}, {**both, "format": "parquet"})
-
-
-every_store = pytest.mark.parametrize("store", STORES, indirect=True)
 
 
 def numbered(rows: int) -> pl.DataFrame:

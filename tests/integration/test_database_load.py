@@ -177,7 +177,7 @@ def test_keys_are_the_same_where_the_table_says_so(
 @pytest.mark.parametrize(
     ("store_server", "columns", "said"),
     [
-        *both("id bigint", "it has no column 'v' (`add_columns: true` would add it)"),
+        *both("id bigint", "it has no column 'v'\nhint: cast, rename or leave out columns in a select step, or change the table (`add_columns"),
         *both("id bigint, vv text", "it has no column 'v' (did you mean 'vv'?)"),
         *both("id bigint, v text, w int NOT NULL", "its column 'w' must have a value"),
         (POSTGRES, "id int, v text", "'id' is bigint, which does not go into integer"),

@@ -13,6 +13,7 @@ from lakes import DeltaOnS3, numbers
 from services.s3 import Account, Bucket, S3Server, keep
 
 from rayetl import Pipeline
+from rayetl.connectors.delta import session
 from rayetl.errors import ConfigError, CredentialError, LoadError, RayetlError, Retryable
 
 
@@ -74,6 +75,30 @@ def test_keys_that_were_changed_are_taken_up(
     assert other.secret_access_key not in f"{caught.value} {caught.value.hint}"
     keep(monkeypatch, "other", access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
     assert theirs.load(numbers(2), mode="append").rows_loaded == 1
+    assert sorted(theirs.read()["id"]) == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_keys_that_are_changed_while_files_are_sent_are_taken_up(
+    mode: str, other: Account, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs = DeltaOnS3(other.bucket(), s3_server)
+    theirs.settings["credential"] = "other"
+    theirs.load(numbers(1), mode="append")
+    key = other.client("iam").create_access_key(UserName="etl")["AccessKey"]
+    written, tries = session.write, []
+
+    def changed(*given: Any) -> None:
+        tries.append(given)
+        s3_server.revoked.add(other.access_key_id)
+        keep(monkeypatch, "other", access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+        written(*given)
+
+    monkeypatch.setattr(session, "write", changed)
+    keys = {"keys": "id"} if mode == "upsert" else {}
+    report = theirs.load(numbers(2), mode=mode, **keys)
+    assert (report.rows_loaded, report.retries, len(tries)) == (1, 0, 2)
     assert sorted(theirs.read()["id"]) == [1, 2]
 
 

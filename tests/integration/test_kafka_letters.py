@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -144,6 +144,20 @@ def test_a_topic_of_several_partitions_is_read_whole(store: KafkaDeadLetters, ka
     made.result()
     store.of("p").write(EPOCH, [letters(count=50)], 50)
     assert sorted(store.of("p").read().collect()["row"].to_list()) == list(range(50))
+
+
+def test_what_is_older_than_asked_for_is_not_fetched(store: KafkaDeadLetters, kafka: Kafka) -> None:
+    from confluent_kafka import Producer
+
+    store.make_topics(store.connect())
+    producer = Producer({"bootstrap.servers": kafka.brokers})
+    then, moment = 1_700_000_000_000, datetime(2023, 11, 15, tzinfo=UTC)
+    producer.produce(store.topic, "[no letter", "old", timestamp=then)
+    producer.flush(10)
+    store.of("p").write(EPOCH, [letters()], 3)
+    assert store.of("p").read(since=moment).collect().height == 3
+    with pytest.raises(SourceError, match="a message that is no letter"):
+        store.of("p").read(since=moment - timedelta(days=1)).collect()
 
 
 def test_a_message_that_is_no_letter_is_told(store: KafkaDeadLetters) -> None:

@@ -152,6 +152,12 @@ def test_letters_are_chosen(place: Place) -> None:
     assert dead.read(step="other").collect().height == 10
     assert dead.read(run="r").select(pl.len()).collect().item() == 20
     assert dead.show("7-")["record"] == bytes(range(256))
+    late = Epoch("p", "rejects", "late", "r2")
+    store(place).write(late, [letters(late, range(20, 22), later=60)], 2)
+    moment = datetime(2026, 1, 1, 12, 31, tzinfo=UTC)
+    assert sorted(dead.read(since=moment).collect()["row"].to_list()) == [20, 21]
+    assert dead.list(moment)["letters"].to_list() == [1, 1, 1, 1]
+    assert dead.read(since=datetime(2199, 1, 1, tzinfo=UTC)).collect().is_empty()
     with pytest.raises(SourceError, match="several dead letters begin with '1'"):
         dead.show("1")
     with pytest.raises(SourceError, match="no dead letter begins with 'zz'"):
@@ -240,6 +246,12 @@ def test_the_commands_work(place: Place, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["run", "p.json", "-q"]) == 0
     assert main(["dlq", "list", "p.json", "--step", "checked"]) == 0
     assert "10 dead letters" in capsys.readouterr().out
+    assert main(["dlq", "list", "p.json", "--since", "3h"]) == 0
+    assert "10 dead letters" in capsys.readouterr().out
+    assert main(["dlq", "list", "p.json", "--since", "2199-01-01"]) == 0
+    assert "0 dead letters" in capsys.readouterr().out
+    assert main(["dlq", "list", "p.json", "--since", "yesterday"]) == 2
+    assert "'yesterday' is neither a length of time such as 2h nor a moment" in capsys.readouterr().err
     assert main(["dlq", "list", "p.json", "--counts", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["letters"] == 10
     assert main(["dlq", "show", "p.json", "41-"]) == 0
@@ -287,12 +299,21 @@ def test_a_load_into_it_by_another_name_stops_before_anything_is_committed(
 
 
 @ON_A_SERVER
+@pytest.mark.parametrize(("table", "what"), [("rejects", "letters"), ("rejects_replayed", "marks of")])
 @pytest.mark.usefixtures("source")
-def test_a_table_that_letters_do_not_fit_into_stops_the_run_before_a_row_is_read(place: Place) -> None:
+def test_a_table_that_letters_do_not_fit_into_stops_the_run_before_a_row_is_read(
+    place: Place, table: str, what: str
+) -> None:
     assert place.database is not None
-    place.database.execute("CREATE TABLE rejects (id int, mine int NOT NULL)")
-    with pytest.raises(LoadError, match=r"(?s)the rows do not fit into the table .*no row was read"):
+    place.database.execute(f"CREATE TABLE {table} (id int, mine int NOT NULL)")
+    with pytest.raises(
+        LoadError, match=f"the {what} .*do not fit into the table .*{table}: .*'mine'"
+    ) as told:
         Pipeline.from_dict(pipeline(place)).run()
+    assert "'pipeline'" in told.value.message, "all that is missing is said"
+    assert "add_columns" not in str(told.value), "which letters do not have"
+    assert told.value.hint is not None
+    assert "name another `table` in `dead_letter`" in told.value.hint
     assert not list(Path("out").glob("part-*"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
@@ -18,6 +19,7 @@ from rayetl.connectors.databases.connection import Connection, DatabaseConnectio
 from rayetl.connectors.databases.load import DatabaseLoad
 from rayetl.connectors.databases.naming import QualifiedName
 from rayetl.connectors.databases.source import DatabaseSource
+from rayetl.connectors.databases.tables import Unfit
 from rayetl.connectors.databases.tracker import Tracker
 from rayetl.connectors.dead_letters import (
     LETTERS,
@@ -127,10 +129,24 @@ class TableLetters(DeadLetters):
         with self._store.connect(LoadError) as connection:
             for part in (LETTERS, REPLAYED):
                 self._make(connection, part, epoch)
-        session = self._open(LETTERS, epoch)
-        if session.committed() is None:
-            session.begin()
-            session.abort()
+        for part in (LETTERS, REPLAYED):
+            session = self._open(part, epoch)
+            try:
+                if session.committed() is None:
+                    session.begin()
+            except Unfit as unfit:
+                raise self._unfit(part, unfit) from None
+            finally:
+                session.abort()
+
+    def _unfit(self, part: Part, unfit: Unfit) -> LoadError:
+        table, (_, why) = self._store.named(part), unfit.message.split(": ", 1)
+        what = "letters do" if part is LETTERS else "marks of what was replayed do"
+        return LoadError(
+            f"the {what} not fit into the table {table}: {why}",
+            hint="name another `table` in `dead_letter`, which is made as they need it, or rename this one "
+            f"(ALTER TABLE {table.sql} RENAME TO ...); no row was read",
+        )
 
     def _make(self, connection: Connection, part: Part, epoch: Epoch) -> None:
         store = self._store
@@ -162,7 +178,9 @@ class TableLetters(DeadLetters):
             frame = frame.with_columns(as_text("reasons"))
         return frame.with_columns(pipeline=pl.lit(self.pipeline)).select(_stored(part).names)
 
-    def _scan(self, part: Part) -> pl.LazyFrame:
+    def _scan(self, part: Part, since: datetime | None = None) -> pl.LazyFrame:
+        del since
+
         def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
             # The server would compare the text of the reasons.
             apart = predicate is not None and "reasons" in predicate.meta.root_names()

@@ -12,6 +12,10 @@ from rayetl.records import dataclass
 from rayetl.sql.types import DataType, Field, Schema
 
 
+class Unfit(LoadError):
+    """Rows do not fit into a table that exists."""
+
+
 class Shown(Protocol):
     """A type of the server; `shown` is how people write it."""
 
@@ -64,10 +68,10 @@ class Target(Generic[TypeT]):
         made: list[WayT] = []
         problems = list(self._problems(schema, way, made))
         if problems:
-            raise LoadError(
+            raise Unfit(
                 f"the rows do not fit into the table {self.name}: {'; '.join(problems)}",
-                hint="cast, rename or leave out columns in a select step, or change the table; no row was "
-                "read",
+                hint="cast, rename or leave out columns in a select step, or change the table "
+                "(`add_columns: true` adds columns that it lacks); no row was read",
             )
         return made
 
@@ -83,7 +87,7 @@ class Target(Generic[TypeT]):
             column = self.find(field.name)
             if column is None:
                 near = difflib.get_close_matches(field.name, names, n=1)
-                also = f" (did you mean {near[0]!r}?)" if near else " (`add_columns: true` would add it)"
+                also = f" (did you mean {near[0]!r}?)" if near else ""
                 yield f"it has no column {field.name!r}{also}"
                 continue
             filled.add(column.name)

@@ -61,6 +61,10 @@ class DeltaPlace(ABC):
         """With what the library opens it, as it is now: keys may be changed, and those of roles end."""
 
     @abstractmethod
+    def has_other_keys_than(self, options: dict[str, str] | None) -> bool:
+        """Whether keys hold now that are not those in `options`. Raises what `may_hold` raises."""
+
+    @abstractmethod
     def commit(self, version: int) -> bytes | None:
         """The commit that made a version, as JSON lines; `None` if the log does not have it any more."""
 
@@ -111,6 +115,9 @@ class Directory(DeltaPlace):
 
     def options(self) -> None:
         return None
+
+    def has_other_keys_than(self, options: dict[str, str] | None) -> bool:
+        return options is not None
 
     def commit(self, version: int) -> bytes | None:
         try:
@@ -187,6 +194,11 @@ class Bucket(DeltaPlace):
         }
         protection = {_ENCRYPTION[name]: value for name, value in self.protection}
         return {name: value for name, value in (given | protection).items() if value is not None}
+
+    def has_other_keys_than(self, options: dict[str, str] | None) -> bool:
+        # Keys that are refused here are looked up again.
+        self.may_hold(LoadError)
+        return self.options() != options
 
     def _assert_no_other_token(self) -> None:
         """The library fills in from the environment what it is not told, and nothing says that there is no

@@ -81,7 +81,16 @@ class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
         return files
 
     def _write(self, found: DeltaVersion | None, change: Sequence[StagedFile], entry: Entry) -> None:
-        write(self.load, found, self.schema, change, self._ledger.entered(entry))
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        used = self.load.place.options() if found is None else found.options
+        try:
+            write(self.load, found, self.schema, change, self._ledger.entered(entry))
+        except (DeltaError, OSError) as error:
+            if isinstance(error, CommitFailedError) or not self.load.place.has_other_keys_than(used):
+                raise
+            # The library keeps to the keys that it opened the table with, before files were sent.
+            raise CommitFailedError(f"keys were changed meanwhile: {error}") from error
 
     def _is_conflict(self, error: Exception) -> bool:
         from deltalake.exceptions import CommitFailedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class DeltaVersion(LakeVersion):
 
     place: DeltaPlace
     table: deltalake.DeltaTable
+    options: dict[str, str] | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -64,13 +66,14 @@ class DeltaVersion(LakeVersion):
         if not place.may_hold(fault):
             return None
         with place.told(fault):
+            options = place.options()
             try:
-                table = lake.DeltaTable(place.address, storage_options=place.options())
+                table = lake.DeltaTable(place.address, storage_options=options)
             except lake.exceptions.TableNotFoundError:
                 return None
             if at is not None:
                 table.load_as_version(at)
-            return cls(place, table)
+            return cls(place, table, options)
 
     @property
     def version(self) -> int:

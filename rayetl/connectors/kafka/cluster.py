@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from rayetl.connectors.kafka.faults import Refused, fault
@@ -113,16 +114,17 @@ class Cluster:
 
     # Reading
 
-    def read(self, topic: str) -> Iterator[list[tuple[bytes, bytes]]]:
+    def read(self, topic: str, since: datetime | None = None) -> Iterator[list[tuple[bytes, bytes]]]:
         """Key and value of all messages that were committed to a topic before this call, in batches; none
         where there is no topic. What was committed behind a transaction that is still open is waited for.
+        With `since`, each partition is read from its first message of that moment on.
 
         Raises `Retryable` where that takes longer than `WAIT`.
         """
         if not self.exists(topic):
             return
         kafka, doing = _driver(), f"reading {topic}"
-        ends = self.call(doing, lambda: self._ends(topic))
+        ends = self.call(doing, lambda: self._ends(topic, since))
         consumer = self._consumer("read_committed")
         try:
             begin = [kafka.TopicPartition(topic, each, low) for each, (low, _) in ends.items()]
@@ -156,15 +158,23 @@ class Cluster:
         if reached >= left.get(partition, reached + 1):
             del left[partition]
 
-    def _ends(self, topic: str) -> dict[int, tuple[int, int]]:
+    def _ends(self, topic: str, since: datetime | None) -> dict[int, tuple[int, int]]:
         """First offset and the one after the last of each partition, open transactions included."""
         kafka, asking = _driver(), self._consumer("read_uncommitted")
         try:
             partitions = self._admin.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
-            return {
+            whole = {
                 each: asking.get_watermark_offsets(kafka.TopicPartition(topic, each), timeout=PATIENCE)
                 for each in partitions
             }
+            if since is None:
+                return whole
+            moment = int(since.timestamp() * 1000)
+            wanted = [kafka.TopicPartition(topic, each, moment) for each in partitions]
+            later = asking.offsets_for_times(wanted, timeout=PATIENCE)
+            # The offset is -1 where no message is as late.
+            starts = {found.partition: found.offset for found in later if found.offset >= 0}
+            return {each: (starts.get(each, high), high) for each, (_, high) in whole.items()}
         finally:
             asking.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -36,6 +37,9 @@ else:
 _TOPIC = re.compile(r"[A-Za-z0-9._-]+")
 _LONGEST = 249 - len("_replayed")
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+_CLOCKS = timedelta(minutes=10)
+"""How much the clocks of this machine and of brokers may differ."""
 
 _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 _COMPACTED = {"cleanup.policy": "compact"}
@@ -121,10 +125,13 @@ class TopicLetters(DeadLetters):
         key = pl.format("{} {}", pl.lit(self.pipeline), "id")
         return frame.select(key=key, value=pl.struct(pl.all()).struct.json_encode())
 
-    def _scan(self, part: Part) -> pl.LazyFrame:
+    def _scan(self, part: Part, since: datetime | None = None) -> pl.LazyFrame:
+        # A message is later than what it tells.
+        moment = None if since is None else since - _CLOCKS
+
         def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
             del predicate
-            for batch in self._store.connect().read(self._store.named(part)):
+            for batch in self._store.connect().read(self._store.named(part), moment):
                 yield self._decoded([value for _, value in batch], part).select(columns)
 
         found = scan(read, to_polars(part.schema))

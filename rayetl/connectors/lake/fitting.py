@@ -28,7 +28,8 @@ def assert_fits(load: LakeLoad, found: LakeVersion, rows: Schema) -> None:
     if faults := [*_faults(load, found, rows)]:
         raise LoadError(
             f"the rows do not fit into the {load.kind} table {load.name}: {'; '.join(faults)}",
-            hint="cast, rename or leave out columns in a select step, or change the table; no row was read",
+            hint="cast, rename or leave out columns in a select step, or change the table "
+            "(`add_columns: true` adds columns that it lacks); no row was read",
         )
 
 

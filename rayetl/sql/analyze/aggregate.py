@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -134,13 +134,16 @@ def aggregate(
     exprs: list[Expr],
     nodes: list[exp.Expression],
     context: Context,
+    made: Sequence[Column] = (),
 ) -> tuple[Relation, list[Expr]]:
-    """The grouped relation, and `exprs` rewritten to read its columns.
+    """The grouped relation, and `exprs` rewritten to read its columns. The columns `made` are those of a
+    row-making function over the groups.
 
     Raises `SqlError` for a column that is neither grouped nor inside an aggregate function.
     """
     relation, keys, key_columns, more = _grouped(relation, grouping, context)
-    writer = _Rewriter(context, relation, key_columns)
+    known = {**key_columns, **{canonical(column): column for column in made}}
+    writer = _Rewriter(context, relation, known)
     done = collect(lambda pair: writer.rewrite(*pair), list(zip(exprs, nodes, strict=True)))
     columns = (*more, *(column for column, _ in writer.calls.values()))
     calls = tuple(call for _, call in writer.calls.values())

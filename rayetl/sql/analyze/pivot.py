@@ -13,6 +13,7 @@ from rayetl.sql.analyze.places import NOTHING, PIVOT, allowed
 from rayetl.sql.analyze.scope import Context, Entry, Scope
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Literal
 from rayetl.sql.faults import collect, fault, take, unsupported
+from rayetl.sql.functions.constants import folded
 from rayetl.sql.functions.naming import spark_name
 from rayetl.sql.relations import Aggregate, Expand, Filter, Project, Relation
 from rayetl.sql.resolve import resolve
@@ -73,6 +74,9 @@ def _value(item: exp.Expression, on: Expr, scope: Scope) -> tuple[Expr, str]:
     node, name = _named(item)
     expr = allowed(resolve(node, scope), node, NOTHING)
     text = expr.value if isinstance(expr, Literal) and isinstance(expr.value, str) else spark_name(expr)
+    found = folded(expr)
+    if isinstance(found, Literal) and found.value != found.value:
+        raise unsupported(node, "PIVOT FOR NaN is not supported: Spark finds none")
     converted = coerce.implicit_cast(expr, on.type) if expr.type != on.type else expr
     return converted, name if name is not None else str(text)
 

@@ -12,8 +12,9 @@ from rayetl.sql.analyze.places import Place, allowed
 from rayetl.sql.analyze.scope import Context, Entry, Scope
 from rayetl.sql.expr import Column, Expr, Literal, Node, SortKey
 from rayetl.sql.faults import fault, take, unsupported
+from rayetl.sql.functions.constants import folded
 from rayetl.sql.relations import Limit, Project, Relation, SetKind, SetOperation, Sort
-from rayetl.sql.types import BYTE, INT, SHORT, DataType
+from rayetl.sql.types import INT, DataType
 
 _COMMON = ("with_", "order", "limit", "offset")
 _IGNORED = ("hint", "distribute", "sort", "cluster")
@@ -172,12 +173,7 @@ def _row_count(node: exp.Expression, word: str, context: Context) -> int | None:
 
     if isinstance(node, exp.Var) and node.name.upper() == "ALL":
         return None
-    expr = resolve(node, Scope(context))
-    if (
-        not isinstance(expr, Literal)
-        or expr.type not in (BYTE, SHORT, INT)
-        or not isinstance(expr.value, int)
-        or expr.value < 0
-    ):
+    expr = folded(resolve(node, Scope(context)))
+    if not isinstance(expr, Literal) or expr.type != INT or not isinstance(expr.value, int) or expr.value < 0:
         raise fault(node, f"{word} takes a whole number that is not negative")
     return expr.value

@@ -239,23 +239,32 @@ class _Builder:
         exprs = [item.expr for item in self.items]
         sorts = [key.expr for key in keys]
         conditions = [having] if having is not None else []
-        makers = [item.rows[0] for item in self.items if item.rows is not None]
-        every = [*exprs, *conditions, *sorts, *makers]
+        makers = [item for item in self.items if item.rows is not None]
+        calls: list[Expr] = [item.rows[0] for item in makers if item.rows is not None]
+        every = [*exprs, *conditions, *sorts, *calls]
         aggregated = grouping.present or having is not None or any(map(contains_aggregate, every))
-        self._generators(aggregated)
+        self._check_makers(makers, grouping, having, aggregated)
         if aggregated:
             grouped = {canonical(key) for key in grouping.keys}
             collect(lambda item: assert_grouped(item.expr, grouped, item.node), self.items)
             nodes = [item.node for item in self.items] + [node.args.get("having") or node] * len(conditions)
-            nodes += [node.args.get("order") or node] * len(sorts)
-            every = [*exprs, *conditions, *sorts]
-            self.relation, every = aggregate(self.relation, grouping, every, nodes, self.context)
+            nodes += [node.args.get("order") or node] * len(sorts) + [item.node for item in makers]
+            made = [column for item in makers if item.rows is not None for column in item.rows[1]]
+            self.relation, every = aggregate(self.relation, grouping, every, nodes, self.context, made)
             exprs, every = every[: len(exprs)], every[len(exprs) :]
-            conditions, sorts = every[: len(conditions)], every[len(conditions) :]
+            conditions, every = every[: len(conditions)], every[len(conditions) :]
+            sorts, calls = every[: len(sorts)], every[len(sorts) :]
         for condition in conditions:
             self.relation = filtered(self.relation, condition, self.context)
+        for item, call in zip(makers, calls, strict=True):
+            self._generate(item, call)
         every = self._windows([*exprs, *sorts])
-        every = [self._attached(expr) for expr in every]
+        # An item that ORDER BY names by its position is the same expression, and stays one column.
+        known: dict[int, Expr] = {}
+        for expr in every:
+            if id(expr) not in known:
+                known[id(expr)] = self._attached(expr)
+        every = [known[id(expr)] for expr in every]
         exprs, sorts = every[: len(exprs)], every[len(exprs) :]
         return limited(self._projected(node, exprs, keys, sorts), node, self.context)
 
@@ -263,20 +272,32 @@ class _Builder:
         self.relation, done = attached(self.relation, expr, self.context)
         return done
 
-    def _generators(self, aggregated: bool) -> None:
-        """explode and its kin in the select list: rows first, then the rest of the list."""
-        makers = [(item, *item.rows) for item in self.items if item.rows is not None]
+    def _check_makers(
+        self, makers: list[Item], grouping: Grouping, having: Expr | None, aggregated: bool
+    ) -> None:
+        """explode and its kin in the select list: one of them, over the rows or over the groups."""
         if len(makers) > 1:
             message = "only one row-making function in a select list is supported"
-            raise unsupported(makers[1][0].node, message, hint="use LATERAL VIEW for the others")
-        for item, call, columns in makers:
-            if aggregated or contains(call, WindowCall):
-                what = "GROUP BY or aggregate functions" if aggregated else "a window function"
+            raise unsupported(makers[1].node, message, hint="use LATERAL VIEW for the others")
+        for item in makers:
+            assert item.rows is not None
+            call, columns = item.rows
+            made = {column.id for column in columns}
+            if any(columns_of(key) & made for key in grouping.keys):
+                message = f"{call.shown} as a key of GROUP BY is not supported"
+                raise unsupported(item.node, message, hint="use LATERAL VIEW")
+            windows = contains(call, WindowCall)
+            windows |= aggregated and any(contains(other.expr, WindowCall) for other in self.items)
+            if windows or having is not None:
+                what = "a window function" if windows else "HAVING"
                 message = f"{call.shown} beside {what} is not supported"
                 raise unsupported(item.node, message, hint="use a subquery and LATERAL VIEW")
-            made = self._attached(call)
-            assert isinstance(made, GeneratorCall)
-            self.relation = Generate((*self.relation.columns, *columns), self.relation, made)
+
+    def _generate(self, item: Item, call: Expr) -> None:
+        made = self._attached(call)
+        assert isinstance(made, GeneratorCall)
+        assert item.rows is not None
+        self.relation = Generate((*self.relation.columns, *item.rows[1]), self.relation, made)
 
     def _windows(self, exprs: list[Expr]) -> list[Expr]:
         """Window calls computed beside the rows, innermost first; each replaced by its column."""

@@ -9,11 +9,12 @@ from sqlglot import exp
 
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
+from rayetl.sql.analyze.exprs import columns_of, conjunction, conjuncts, has_subquery
 from rayetl.sql.analyze.pivot import apply_pivot
 from rayetl.sql.analyze.places import LATERAL_VIEW, ON, VALUES, allowed
 from rayetl.sql.analyze.scope import Context, Entry, Scope
-from rayetl.sql.analyze.subquery import predicate
-from rayetl.sql.expr import Call, Column, Expr, GeneratorCall
+from rayetl.sql.analyze.subquery import assert_untied, attached, filtered, on_subquery, predicate
+from rayetl.sql.expr import TRUE, Call, Column, Expr, GeneratorCall
 from rayetl.sql.faults import did_you_mean, fault, take, unsupported
 from rayetl.sql.relations import Generate, Input, Join, JoinKind, Project, Relation, Values
 from rayetl.sql.resolve import resolve
@@ -175,8 +176,39 @@ def _join(left: From, node: exp.Join, context: Context, outer: Scope | None) -> 
     condition = None
     if on is not None:
         scope = Scope(context, (*left[1], *right[1]), outer)
+        scope.on_subquery = on_subquery
         condition = predicate(on, scope, ON)
+        if has_subquery(condition):
+            return _joined_with_subqueries(left, right, how, condition, on, context)
     return _joined(left, right, how, condition)
+
+
+def _joined_with_subqueries(
+    left: From, right: From, how: JoinKind, condition: Expr, on: exp.Expression, context: Context
+) -> From:
+    """Subqueries of an inner join filter what it gives; those of another kind become a column of the side
+    whose columns they compare with."""
+    parts = conjuncts(condition)
+    plain, asking = (
+        [p for p in parts if not has_subquery(p)],
+        [p for p in parts if has_subquery(p)],
+    )
+    assert_untied(condition, on)
+    if how == "inner":
+        joined, entries = _joined(left, right, how, conjunction(plain))
+        return filtered(joined, conjunction(asking) or TRUE, context), entries
+    sides = [left[0], right[0]]
+    for part in asking:
+        used = columns_of(part)
+        index = next((i for i in (1, 0) if used <= {c.id for c in sides[i].columns}), None)
+        if index is None:
+            message = f"a subquery in the ON of a {how} join may be compared with one of its sides only"
+            raise unsupported(on, message, hint="compute what is compared in a subquery of that side first")
+        sides[index], done = attached(sides[index], part, context)
+        plain.append(done)
+    wanted, entries = _joined(left, right, how, None)
+    joined, _ = _joined((sides[0], left[1]), (sides[1], right[1]), how, conjunction(plain))
+    return Project(wanted.columns, joined, wanted.columns), entries
 
 
 def _name(item: exp.Expression | str) -> str:

@@ -11,13 +11,13 @@ from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
 from rayetl.sql.analyze.exprs import canonical, columns_of, conjunction, conjuncts, has_subquery
-from rayetl.sql.analyze.places import Place, allowed
+from rayetl.sql.analyze.places import HAVING, Place, allowed
 from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.expr import FALSE, TRUE, AggregateCall, Call, Case, Column, Expr, Literal, Subquery, null
 from rayetl.sql.faults import fault, unsupported
 from rayetl.sql.relations import Aggregate, Attach, Distinct, Filter, Join, Project, Relation
 from rayetl.sql.resolve import resolve
-from rayetl.sql.types import BOOLEAN, LONG
+from rayetl.sql.types import BOOLEAN, LONG, NULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Plan:
 def predicate(node: exp.Expression, scope: Scope, place: Place) -> Expr:
     """A boolean expression. Raises `SqlError` for another type, and for what may not stand there."""
     expr = allowed(resolve(node, scope), node, place)
+    if expr.type == NULL and place is HAVING:
+        return null(BOOLEAN)
     if expr.type != BOOLEAN:
         raise fault(node, f"{place.name} must be a boolean, not {expr.type}")
     return expr
@@ -53,6 +55,18 @@ def on_subquery(node: exp.Expression, kind: str, args: tuple[Expr, ...], scope: 
     if kind == "in":
         return _in(args, relation, ties, node, scope.context)
     return Subquery(relation.columns[0].type, True, "scalar", Plan(relation, ties, node))
+
+
+def assert_untied(condition: Expr, node: exp.Expression) -> None:
+    """Raise for a subquery over columns of the query around it, which Spark 3.5 takes in no ON: it refuses
+    the scalar ones, and fails on the others while it runs."""
+    for part in condition.walk():
+        if isinstance(part, Subquery) and isinstance(part.plan, Plan) and part.plan.ties:
+            raise unsupported(
+                node,
+                "a subquery in ON cannot use columns of the query around it",
+                hint="for an inner join put it into WHERE, else filter one side in a subquery first",
+            )
 
 
 def assert_grouped(expr: Expr, keys: Collection[Expr], node: exp.Expression) -> None:

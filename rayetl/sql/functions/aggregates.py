@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import AggregateCall, Column, Expr, Literal
+from rayetl.sql.expr import AggregateCall, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
@@ -15,17 +15,17 @@ from rayetl.sql.functions.base import (
     anything,
     boolean,
     check_count,
-    constant,
     first_type,
     fit,
+    for_each_row,
     numeric,
     of,
     orderable,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, is_null, value_of
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DecimalType
+from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DataType, DecimalType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,14 +38,7 @@ _double = of(DOUBLE)
 
 def values(ctx: Context, call: AggregateCall, index: int = 0) -> pl.Expr:
     """An argument with NULL where FILTER says no; for aggregates that skip NULL."""
-    return _kept(ctx, call, _spread_out(call.args[index], ctx.expr(call.args[index])))
-
-
-def _spread_out(node: Expr, value: pl.Expr) -> pl.Expr:
-    """A constant as one value for every row of the group."""
-    if any(isinstance(part, Column) for part in node.walk()):
-        return value
-    return pl.when(pl.int_range(pl.len()) >= 0).then(value)
+    return _kept(ctx, call, for_each_row(call.args[index], ctx.expr(call.args[index])))
 
 
 def _kept(ctx: Context, call: AggregateCall, value: pl.Expr) -> pl.Expr:
@@ -89,7 +82,7 @@ def _decimal_sum(ctx: Context, call: AggregateCall, kind: DecimalType) -> pl.Exp
 
     source = call.args[0].type
     assert isinstance(source, DecimalType)
-    value = _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0]))))
+    value = _distinct(call, _kept(ctx, call, for_each_row(call.args[0], ctx.scaled(call.args[0]))))
     if source.precision + 10 <= 38:
         total = value.sum()
     else:
@@ -120,21 +113,21 @@ def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = _distinct(call, values(ctx, call)).cast(pl.Float64)
         return pl.when(value.count() > 0).then(value.sum() / value.count())
     from rayetl.sql.lower import decimals
+    from rayetl.sql.lower.casts import rescaled
 
     source = call.args[0].type
     assert isinstance(source, DecimalType)
     summed = coerce.bounded(source.precision + 10, source.scale)
     total = _decimal_sum(ctx, call, summed)
     count = (
-        _distinct(call, _kept(ctx, call, _spread_out(call.args[0], ctx.scaled(call.args[0]))))
+        _distinct(call, _kept(ctx, call, for_each_row(call.args[0], ctx.scaled(call.args[0]))))
         .count()
         .cast(pl.Int128)
     )
     between = coerce.decimal_result("/", summed, DecimalType(20, 0))
     up = between.scale - summed.scale
     quotient = decimals.divide(total, count, up, summed, between)
-    rounded = decimals.rescale(quotient, between.scale, kind.scale)
-    return decimals.to_column(decimals.fit(rounded, kind.precision), kind)
+    return decimals.to_column(rescaled(quotient, between, kind), kind)
 
 
 def _count_rule(args: tuple[Expr, ...]) -> Typed:
@@ -147,7 +140,7 @@ def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
         if call.filter is None:
             return pl.len().cast(pl.Int64)
         return ctx.expr(call.filter).sum().cast(pl.Int64)
-    parts = [ctx.expr(a) for a in call.args]
+    parts = [for_each_row(a, ctx.expr(a)) for a in call.args]
     if len(parts) == 1:
         value = _kept(ctx, call, parts[0])
         if not call.distinct:
@@ -164,19 +157,20 @@ def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 def _extreme(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call)
-    if call.type in FRACTIONAL and call.function == "max":
-        return (
-            pl.when(value.is_nan().any())
-            .then(pl.lit(float("nan")))
-            .otherwise(value.max())
-            .cast(pl.Float64 if call.type == DOUBLE else pl.Float32)
-        )
-    return value.max() if call.function == "max" else value.min()
+    return _greatest(value, call.type) if call.function == "max" else value.min()
+
+
+def _greatest(value: pl.Expr, kind: DataType) -> pl.Expr:
+    """NaN is above all numbers."""
+    if kind not in FRACTIONAL:
+        return value.max()
+    nan = pl.lit(float("nan"), dtype=pl.Float64 if kind == DOUBLE else pl.Float32)
+    return pl.when(value.is_nan().any()).then(nan).otherwise(value.max())
 
 
 def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
     def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
-        value = ctx.expr(call.args[0])
+        value = for_each_row(call.args[0], ctx.expr(call.args[0]))
         skip = call.ignore_nulls or (len(call.args) > 1 and bool(value_of(call.args[1])))
         value = _rows(ctx, call, value)
         value = value.drop_nulls() if skip else value
@@ -208,15 +202,20 @@ def _count_if(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 
 def _by(ctx: Context, call: AggregateCall) -> pl.Expr:
-    value, key = ctx.expr(call.args[0]), values(ctx, call, 1)
-    best = key.arg_max() if call.function == "max_by" else key.arg_min()
-    return pl.when(key.count() > 0).then(value.get(best, null_on_oob=True))
+    value, key = for_each_row(call.args[0], ctx.expr(call.args[0])), values(ctx, call, 1)
+    best = _greatest(key, call.args[1].type) if call.function == "max_by" else key.min()
+    # Of equal keys Spark keeps the last it saw.
+    return value.filter(key == best).last()
 
 
 def _collect(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call).drop_nulls()
-    if call.function == "collect_set" or call.distinct:
+    if call.distinct:
         value = value.unique(maintain_order=True)
+    elif call.function == "collect_set":
+        first = value.is_first_distinct()
+        # The set that Spark collects in takes no two NaN for the same.
+        value = value.filter(first | value.is_nan() if call.args[0].type in FRACTIONAL else first)
     return value.implode()
 
 
@@ -228,7 +227,7 @@ def _median_rule(args: tuple[Expr, ...]) -> Typed:
 def _percentile_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     share = fit(constant(_double), args[1], 1)
-    if not (isinstance(share, Literal) and isinstance(share.value, float) and 0 <= share.value <= 1):
+    if is_null(share) or not 0 <= value_of(share) <= 1:
         raise TypeFault("the share must lie between 0.0 and 1.0")
     return Typed((fit(_double, args[0], 0), share), DOUBLE, True)
 
@@ -255,7 +254,7 @@ def _pair(kind: str) -> Callable[[Context, AggregateCall], pl.Expr]:
         covariance = ((one - one.mean()) * (two - two.mean())).sum()
         if kind == "corr":
             spread = (((one - one.mean()) ** 2).sum() * ((two - two.mean()) ** 2).sum()).sqrt()
-            return pl.when(count > 1).then(covariance / spread).when(count == 1).then(None)
+            return pl.when((count > 1) & (spread != 0)).then(covariance / spread)
         least = 0 if kind == "pop" else 1
         return pl.when(count > least).then(covariance / (count - least))
 
@@ -268,8 +267,9 @@ def _approximate(_args: tuple[Expr, ...]) -> Typed:
 
 def _flagged(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 2)
-    fitted = (args[0], *(fit(constant(boolean), a, 1) for a in args[1:]))
-    return Typed(fitted, args[0].type, True)
+    if any(not isinstance(arg, Literal) or arg.type != BOOLEAN for arg in args[1:]):
+        raise TypeFault("argument 2 must be true or false, written out")
+    return Typed(args, args[0].type, True)
 
 
 def _array_of(args: tuple[Expr, ...]) -> ArrayType:

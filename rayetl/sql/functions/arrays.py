@@ -14,16 +14,16 @@ from rayetl.sql.functions.base import (
     Typed,
     TypeFault,
     array,
-    boolean,
+    as_key,
     check_count,
-    constant,
     element_type,
+    exactly,
     first_type,
     fit,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, folded, value_of
 from rayetl.sql.functions.strings import joined
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
@@ -32,6 +32,7 @@ from rayetl.sql.types import (
     FLOAT,
     FRACTIONAL,
     INT,
+    INTEGRAL,
     LONG,
     NULL,
     STRING,
@@ -88,11 +89,14 @@ def _size(ctx: Context, call: Call) -> pl.Expr:
 def _with_element(result: Any, nullable: bool | None = None) -> Callable[[tuple[Expr, ...]], Typed]:
     """A rule for (array, value): both sides meet in the wider element type."""
 
-    def rule(args: tuple[Expr, ...]) -> Typed:
+    def fitted(args: tuple[Expr, ...]) -> Typed:
         check_count(args, 2, 2)
         values = fit(array, args[0], 0)
         assert isinstance(values.type, ArrayType)
-        both = coerce.wider_without_strings(values.type.element, args[1].type)
+        if result == BOOLEAN and args[1].type == NULL:
+            raise TypeFault("argument 2 must not be a bare NULL")
+        rule = coerce.wider_without_strings if result == BOOLEAN else coerce.tightest
+        both = rule(values.type.element, args[1].type)
         if both is None:
             raise TypeFault(f"a {args[1].type} cannot be in a {values.type}")
         pair = (
@@ -106,7 +110,7 @@ def _with_element(result: Any, nullable: bool | None = None) -> Callable[[tuple[
         )
         return Typed(pair, result if isinstance(result, DataType) else result(pair), null)
 
-    return rule
+    return fitted
 
 
 def _contains(values: pl.Expr, item: pl.Expr) -> pl.Expr:
@@ -121,9 +125,11 @@ def _element_at(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     kind = args[0].type
     if isinstance(kind, MapType):
-        return Typed((args[0], fit(of(kind.key), args[1], 1)), kind.value, True)
+        return Typed((args[0], as_key(kind, args[1])), kind.value, True)
     values = fit(array, args[0], 0)
-    index = fit(_int, args[1], 1)
+    if args[1].type not in INTEGRAL[:3]:
+        raise TypeFault(f"argument 2 must be int, not {args[1].type}")
+    index = coerce.implicit_cast(args[1], INT)
     if isinstance(index, Literal) and index.value == 0:
         raise TypeFault("positions count from 1; 0 is none")
     return Typed((values, index), element_type((values,)), True)
@@ -140,6 +146,8 @@ def _lower_element_at(ctx: Context, call: Call) -> pl.Expr:
 def _same_arrays(returns: Any = first_type) -> Callable[[tuple[Expr, ...]], Typed]:
     def rule(args: tuple[Expr, ...]) -> Typed:
         check_count(args, 2, 2)
+        if NULL in (args[0].type, args[1].type):
+            raise TypeFault("no argument may be a bare NULL")
         fitted = coerce.unify([fit(array, a, i) for i, a in enumerate(args)], strings=False)
         if fitted is None:
             raise TypeFault(f"{args[0].type} and {args[1].type} have no common type")
@@ -198,10 +206,9 @@ def _sort_rule(args: tuple[Expr, ...]) -> Typed:
     values = fit(array, args[0], 0)
     if not coerce.is_orderable(values.type):
         raise TypeFault(f"{values.type} has no order")
-    rest = tuple(fit(constant(boolean), a, 1) for a in args[1:])
-    if any(value_of(a) is None for a in rest):
-        raise TypeFault("argument 2 must be true or false, not NULL")
-    return Typed((values, *rest), values.type, values.nullable)
+    if any(not isinstance(arg, Literal) or arg.type != BOOLEAN for arg in args[1:]):
+        raise TypeFault("argument 2 must be true or false, written out")
+    return Typed((values, *args[1:]), values.type, values.nullable)
 
 
 def _sort(ctx: Context, call: Call) -> pl.Expr:
@@ -353,7 +360,7 @@ def _sequence(ctx: Context, call: Call) -> pl.Expr:
             .otherwise(pl.int_ranges(start, stop - 1, -1))
             .cast(dtype)
         )
-    step = int(value_of(call.args[2]))
+    step = value_of(call.args[2])
     return pl.int_ranges(start, stop + (1 if step > 0 else -1), step).cast(dtype)
 
 
@@ -374,16 +381,16 @@ def _check_step(start: Expr, stop: Expr, step: int | None) -> None:
         raise TypeFault("a step of NULL is not supported in the embedded engine", refused=True)
     if step == 0:
         raise TypeFault("the step must not be 0")
-    ends = (start, stop)
+    ends = [folded(end) for end in (start, stop)]
     if all(isinstance(end, Literal) and end.value is not None for end in ends):
-        distance = value_of(stop) - value_of(start)
-        if distance * step < 0:
-            raise TypeFault(f"{value_of(stop)} is not reached from {value_of(start)} by steps of {step}")
+        first, last = (value_of(end) for end in ends)
+        if (last - first) * step < 0:
+            raise TypeFault(f"{last} is not reached from {first} by steps of {step}")
 
 
 def _slice_rule(args: tuple[Expr, ...]) -> Typed:
     typed = takes(array, _int, _int, returns=first_type)(args)
-    _, start, length = typed.args
+    start, length = (folded(arg) for arg in typed.args[1:])
     if isinstance(start, Literal) and start.value == 0:
         raise TypeFault("positions begin with 1, or with -1 from the end")
     if isinstance(length, Literal) and isinstance(length.value, int) and length.value < 0:
@@ -403,9 +410,10 @@ TABLE.add("array_except", _same_arrays(), _setwise(kept=False), raw=True)
 TABLE.add("array_position", _with_element(LONG), _position)
 TABLE.add(
     "array_join",
-    takes(of(ArrayType(STRING)), of(STRING), constant(of(STRING)), returns=STRING, required=2),
+    takes(of(ArrayType(STRING)), exactly(STRING), constant(exactly(STRING)), returns=STRING, required=2),
     _joined,
     raw=True,
+    strict=True,
 )
 TABLE.add("array_min", takes(array, returns=element_type, nullable=True), _extreme, raw=True)
 TABLE.add("array_max", takes(array, returns=element_type, nullable=True), _extreme, raw=True)

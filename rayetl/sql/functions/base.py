@@ -8,13 +8,11 @@ from typing import Literal as OneOf
 
 from rayetl.records import dataclass
 from rayetl.sql import coerce
-from rayetl.sql.expr import Expr, Lambda, Literal
+from rayetl.sql.expr import Column, Expr, Lambda
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
     DOUBLE,
-    INTEGRAL,
-    LONG,
     NULL,
     STRING,
     ArrayType,
@@ -78,7 +76,8 @@ def no_lambda(
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function. `lower` takes the lowered arguments; with `raw` it takes (context, call) instead."""
+    """One function. `lower` takes the lowered arguments; with `raw` it takes (context, call) instead.
+    A `strict` one is NULL as a whole where an argument is a constant NULL, and `lower` is not asked."""
 
     name: str
     rule: Rule
@@ -87,6 +86,7 @@ class Function:
     raw: bool = False
     aliases: tuple[str, ...] = ()
     keeps_alias: bool = True
+    strict: bool = False
     lambdas: bool = False
     lambda_types: Callable[..., list[tuple[DataType, bool]]] = no_lambda
 
@@ -133,12 +133,17 @@ def numeric(arg: Expr) -> Expr:
     raise TypeFault("a number")
 
 
-def integral(arg: Expr) -> Expr:
-    if arg.type in INTEGRAL:
-        return arg
-    if arg.type in (STRING, NULL) or coerce.is_numeric(arg.type):
-        return coerce.implicit_cast(arg, LONG)
-    raise TypeFault("an integer")
+def exactly(*types: DataType) -> Accept:
+    """One of these types, which Spark does not convert to here; a bare NULL takes the first."""
+
+    def accept(arg: Expr) -> Expr:
+        if arg.type == NULL:
+            return coerce.implicit_cast(arg, types[0])
+        if arg.type in types:
+            return arg
+        raise TypeFault(" or ".join(str(t) for t in types))
+
+    return accept
 
 
 def boolean(arg: Expr) -> Expr:
@@ -161,6 +166,18 @@ def mapping(arg: Expr) -> Expr:
     raise TypeFault("a map")
 
 
+def as_key(kind: MapType, key: Expr) -> Expr:
+    """What a map is asked for, as its keys are; a text is no number here and a number no text."""
+    if key.type == NULL:
+        raise TypeFault("a key must not be a bare NULL")
+    both = coerce.wider_without_strings(kind.key, key.type)
+    if both is None:
+        raise TypeFault(f"a {key.type} is no key of a {kind}")
+    if both != kind.key:
+        raise TypeFault(f"a {key.type} as key of a {kind} is not supported here", refused=True)
+    return coerce.implicit_cast(key, both)
+
+
 def struct(arg: Expr) -> Expr:
     if isinstance(arg.type, StructType):
         return arg
@@ -171,38 +188,6 @@ def orderable(arg: Expr) -> Expr:
     if coerce.is_orderable(arg.type):
         return arg
     raise TypeFault("a type that has an order")
-
-
-def constant(accept: Accept) -> Accept:
-    """The engine needs the value when the query is planned, so the argument must be written out."""
-
-    def inner(arg: Expr) -> Expr:
-        found = accept(arg)
-        if not isinstance(found, Literal):
-            found = fold(found)
-        if not isinstance(found, Literal):
-            raise TypeFault("a constant", refused=True)
-        return found
-
-    return inner
-
-
-def fold(expr: Expr) -> Expr:
-    """A cast of a plain literal to string or number, computed; anything else unchanged."""
-    from rayetl.sql.expr import Cast
-
-    if isinstance(expr, Cast) and isinstance(expr.child, Literal):
-        value = expr.child.value
-        if value is None:
-            return Literal(expr.type, True, None)
-        if expr.type == DOUBLE and isinstance(value, int | float):
-            scale = getattr(expr.child.type, "scale", 0)
-            return Literal(DOUBLE, False, float(value) / 10**scale if scale else float(value))
-        if expr.type in INTEGRAL and isinstance(value, int) and expr.child.type in INTEGRAL:
-            return Literal(expr.type, False, value)
-        if expr.type == STRING and expr.child.type in INTEGRAL:
-            return Literal(STRING, False, str(value))
-    return expr
 
 
 Returns = DataType | Callable[[tuple[Expr, ...]], DataType]
@@ -286,15 +271,16 @@ def same(*, least: int = 1, strings: bool = True, nullable: Nullable = None) -> 
     return rule
 
 
-def value_of(expr: Expr) -> Any:
-    """The value of an argument that `constant` let through."""
-    assert isinstance(expr, Literal)
-    return expr.value
-
-
 def is_constant(value: pl.Expr) -> bool:
     """Whether the expression reads no column, so that Polars computes one row of it."""
     return not value.meta.root_names()
+
+
+def for_each_row(node: Expr, value: pl.Expr) -> pl.Expr:
+    """What `node` was lowered to, a constant as one value for every row of the group."""
+    if any(isinstance(part, Column) for part in node.walk()):
+        return value
+    return pl.when(pl.int_range(pl.len()) >= 0).then(value)
 
 
 def equal(a: pl.Expr, b: pl.Expr) -> pl.Expr:

@@ -12,14 +12,12 @@ from rayetl.sql.functions.base import (
     Context,
     Table,
     Typed,
-    TypeFault,
     check_count,
-    constant,
     fit,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BINARY, INT, LONG, STRING
 
@@ -55,14 +53,14 @@ def _of_bytes(function: Callable[[bytes], Any], dtype: Callable[[], Any]) -> Cal
 def _sha2_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
     size = fit(constant(of(INT)), args[1], 1)
-    if value_of(size) not in _SIZES:
-        raise TypeFault("the size must be 0, 224, 256, 384 or 512")
     value = fit(of(BINARY), args[0], 0)
-    return Typed((value, size), STRING, value.nullable)
+    return Typed((value, size), STRING, True)
 
 
 def _sha2(ctx: Context, call: Call) -> pl.Expr:
-    digest = _SIZES[int(value_of(call.args[1]))]
+    digest = _SIZES.get(value_of(call.args[1]))
+    if digest is None:
+        return pl.when(False).then(ctx.expr(call.args[0]).bin.encode("hex"))
     return _of_bytes(lambda b: digest(b).hexdigest(), lambda: pl.String)(ctx.expr(call.args[0]))
 
 
@@ -76,6 +74,6 @@ TABLE.add(
     _of_bytes(lambda b: hashlib.sha1(b).hexdigest(), lambda: pl.String),
     aliases="sha",
 )
-TABLE.add("sha2", _sha2_rule, _sha2, raw=True)
+TABLE.add("sha2", _sha2_rule, _sha2, raw=True, strict=True)
 TABLE.add("crc32", takes(_bytes, returns=LONG), _of_bytes(zlib.crc32, lambda: pl.Int64))
 TABLE.add("base64", takes(_bytes, returns=STRING), lambda b: b.bin.encode("base64"))

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import Call, Expr
+from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
     Typed,
     TypeFault,
     anything,
+    as_key,
     check_count,
-    constant,
+    exactly,
     fit,
     mapping,
-    of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, folded, is_null, value_of
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, STRING, ArrayType, DataType, Field, MapType, StructType
@@ -48,14 +48,16 @@ def _values(args: tuple[Expr, ...]) -> DataType:
 
 def _contains_key(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
-    pair = (fit(mapping, args[0], 0), fit(of(_map_of(args[:1]).key), args[1], 1))
+    pair = (fit(mapping, args[0], 0), as_key(_map_of(args[:1]), args[1]))
     return Typed(pair, BOOLEAN, pair[0].nullable or pair[1].nullable)
 
 
 def _named(args: tuple[Expr, ...]) -> Typed:
     if not args or len(args) % 2:
         raise TypeFault("it takes pairs of a name and a value")
-    names = [fit(constant(of(STRING)), a, 2 * i) for i, a in enumerate(args[::2])]
+    names = [fit(constant(exactly(STRING)), a, 2 * i) for i, a in enumerate(args[::2])]
+    if any(is_null(name) for name in names):
+        raise TypeFault("the names of fields must not be NULL")
     values = args[1::2]
     fields = tuple(Field(str(value_of(n)), v.type, v.nullable) for n, v in zip(names, values, strict=True))
     return Typed(
@@ -77,7 +79,9 @@ def _make_rule(args: tuple[Expr, ...]) -> Typed:
     values = coerce.unify(args[1::2])
     if keys is None or values is None:
         raise TypeFault("the keys, or the values, have no common type")
-    if any(value_of(key) is None for key in keys) or len({value_of(key) for key in keys}) < len(keys):
+    if not all(isinstance(folded(key), Literal) for key in keys):
+        raise TypeFault("keys of several types are not supported in the embedded engine", refused=True)
+    if any(is_null(key) for key in keys) or len({value_of(key) for key in keys}) < len(keys):
         raise TypeFault("keys must be there and differ")
     kind = MapType(keys[0].type, values[0].type, any(v.nullable for v in values))
     return Typed(tuple(part for pair in zip(keys, values, strict=True) for part in pair), kind, False)

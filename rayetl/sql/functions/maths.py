@@ -13,14 +13,13 @@ from rayetl.sql.functions.base import (
     Typed,
     TypeFault,
     check_count,
-    constant,
     first_type,
     fit,
     numeric,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BINARY, DOUBLE, FLOAT, INT, INTEGRAL, LONG, STRING, DecimalType
@@ -41,11 +40,11 @@ def _rounded(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 2)
     value = fit(numeric, args[0], 0)
     digits = fit(constant(of(INT)), args[1], 1) if len(args) > 1 else Literal(INT, False, 0)
-    if value.type in (FLOAT, DOUBLE) and abs(int(value_of(digits) or 0)) > _MOST_DIGITS:
+    if value.type in (FLOAT, DOUBLE) and abs(value_of(digits) or 0) > _MOST_DIGITS:
         raise TypeFault(f"more than {_MOST_DIGITS} digits are not supported here", refused=True)
     kind = value.type
     if isinstance(kind, DecimalType):
-        kind = _decimal_rounded(kind, int(value_of(digits) or 0))
+        kind = _decimal_rounded(kind, value_of(digits) or 0)
     return Typed((value, digits), kind, True)
 
 
@@ -85,8 +84,6 @@ def _floor(name: str) -> Any:
 def _round(ctx: Context, call: Call) -> pl.Expr:
     digits = value_of(call.args[1])
     value = ctx.expr(call.args[0])
-    if digits is None:
-        return pl.when(False).then(value)
     if call.type in INTEGRAL:
         if digits >= 0:
             return value
@@ -214,8 +211,8 @@ def _expm1(a: pl.Expr) -> pl.Expr:
 TABLE.add("abs", takes(numeric, returns=first_type), _abs, raw=True)
 TABLE.add("ceil", _floor_rule, _floor("ceil"), raw=True, aliases="ceiling", keeps_alias=True)
 TABLE.add("floor", _floor_rule, _floor("floor"), raw=True)
-TABLE.add("round", _rounded, _round, raw=True)
-TABLE.add("bround", _rounded, _round, raw=True)
+TABLE.add("round", _rounded, _round, raw=True, strict=True)
+TABLE.add("bround", _rounded, _round, raw=True, strict=True)
 TABLE.add("pow", takes(_double, _double, returns=DOUBLE), _pow, aliases="power", keeps_alias=True)
 TABLE.add("log", _log, _log_lower)
 TABLE.add("ln", takes(_double, returns=DOUBLE, nullable=True), lambda a: _positive(a).log())

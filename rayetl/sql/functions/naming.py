@@ -25,6 +25,7 @@ from rayetl.sql.expr import (
     Subquery,
     WindowCall,
 )
+from rayetl.sql.functions.constants import value_of
 from rayetl.sql.java_floats import java_float
 from rayetl.sql.types import (
     BINARY,
@@ -187,9 +188,10 @@ def _window(expr: WindowCall) -> str:
 def _offset_frame(expr: WindowCall) -> str | None:
     """lag and lead show the one row they look at."""
     call = expr.function
-    if call.function not in ("lag", "lead") or not isinstance(call.args[1], Literal):
+    if call.function not in ("lag", "lead"):
         return None
-    row = f"{'-' if call.function == 'lag' else ''}{spark_name(call.args[1])} FOLLOWING"
+    offset = value_of(call.args[1])
+    row = f"{-offset if call.function == 'lag' else offset} FOLLOWING"
     return f"ROWS BETWEEN {row} AND {row}"
 
 

@@ -17,9 +17,9 @@ from rayetl.sql.functions.base import (
     boolean,
     check_count,
     equal,
+    exactly,
     first_type,
     fit,
-    integral,
     is_constant,
     numeric,
     of,
@@ -42,6 +42,7 @@ from rayetl.sql.types import (
     TIMESTAMP_NTZ,
     ArrayType,
     AtomicType,
+    DataType,
     DecimalType,
     MapType,
     StructType,
@@ -189,9 +190,10 @@ def _in(args: tuple[Expr, ...]) -> Typed:
 
 def _bits(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 2)
-    left, right = (fit(integral, arg, i) for i, arg in enumerate(args))
+    whole = exactly(INT, *INTEGRAL)
+    left, right = (arg if arg.type == NULL else fit(whole, arg, i) for i, arg in enumerate(args))
     both = coerce.tightest(left.type, right.type)
-    assert both is not None
+    both = INT if both in (NULL, None) else both
     pair = (coerce.implicit_cast(left, both), coerce.implicit_cast(right, both))
     return Typed(pair, both, left.nullable or right.nullable)
 
@@ -234,7 +236,17 @@ def _move(ctx: Context, call: Call, sign: int) -> pl.Expr:
         months = ctx.expr(right)
         return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
     other = ctx.expr(right)
+    if left.type == TIMESTAMP and coerce.is_day_time(right.type) and ctx.time_zone != "UTC":
+        return _move_wall_clock(ctx, value, left, other.to_physical() * sign)
     return value + other if sign > 0 else value - other
+
+
+def _move_wall_clock(ctx: Context, value: pl.Expr, node: Expr, micros: pl.Expr) -> pl.Expr:
+    """Whole days are those of the wall clock, 23 or 25 hours long at times; what is left is exact."""
+    day = pl.lit(86_400_000_000, dtype=pl.Int64)
+    days = micros.truncdiv(day) * day
+    moved = _local(ctx, value, node, lambda wall: wall + days.cast(pl.Duration("us")))
+    return moved + (micros - days).cast(pl.Duration("us"))
 
 
 def _local(ctx: Context, value: pl.Expr, node: Expr, function: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
@@ -274,17 +286,18 @@ def _remainder(ctx: Context, call: Call) -> pl.Expr:
     above, below = (ctx.expr(arg) for arg in call.args)
     if call.args[0].type in INTEGRAL:
         return above - above.truncdiv(below) * below
-    return pl.when(below != 0).then(_float_remainder(above, below))
+    return pl.when(below != 0).then(_float_remainder(above, below, call.type))
 
 
-def _float_remainder(above: pl.Expr, below: pl.Expr) -> pl.Expr:
+def _float_remainder(above: pl.Expr, below: pl.Expr, kind: DataType) -> pl.Expr:
     """C's fmod; a division and a floor would lose the low digits of a large quotient."""
+    from rayetl.sql.interop import polars_type
     from rayetl.sql.lower.texts import zipped
 
     def one(a: float, b: float) -> float:
         return math.fmod(a, b) if b and math.isfinite(a) else math.nan
 
-    return zipped(above, below, one, pl.Float64)
+    return zipped(above, below, one, polars_type(kind))
 
 
 def _pmod(ctx: Context, call: Call) -> pl.Expr:
@@ -296,8 +309,8 @@ def _pmod(ctx: Context, call: Call) -> pl.Expr:
         again = rest + below
         found = pl.when(rest < 0).then(again - again.truncdiv(below) * below).otherwise(rest)
         return found.cast({BYTE: pl.Int8, SHORT: pl.Int16}[call.type]) if call.type in INTEGRAL[:2] else found
-    rest = _float_remainder(above, below)
-    again = _float_remainder(rest + below, below)
+    rest = _float_remainder(above, below, call.type)
+    again = _float_remainder(rest + below, below, call.type)
     return pl.when(below != 0).then(pl.when(rest < 0).then(again).otherwise(rest))
 
 
@@ -371,5 +384,5 @@ TABLE.add("in", _in, _member, raw=True)
 TABLE.add("&", _bits, lambda a, b: a & b)
 TABLE.add("|", _bits, lambda a, b: a | b)
 TABLE.add("^", _bits, lambda a, b: a ^ b)
-TABLE.add("~", takes(integral, returns=first_type), lambda a: ~a)
+TABLE.add("~", takes(exactly(INT, *INTEGRAL), returns=first_type), lambda a: ~a)
 TABLE.add("getitem", _item, _get, raw=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rayetl.sql.expr import Call, Expr
+from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
     Accept,
     Context,
@@ -14,12 +14,11 @@ from rayetl.sql.functions.base import (
     Typed,
     TypeFault,
     check_count,
-    constant,
     fit,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, text_of, value_of
 from rayetl.sql.functions.patterns import (
     check_replacement,
     groups_of,
@@ -42,9 +41,12 @@ _constant_text, _constant_int = constant(_string), constant(_int)
 
 def _like_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 2, 3)
+    if len(args) > 2 and not (isinstance(args[2], Literal) and args[2].type == STRING):
+        raise TypeFault("the escape must be one character, written out")
     fitted = (fit(_string, args[0], 0), *(fit(_constant_text, a, i + 1) for i, a in enumerate(args[1:])))
-    if value_of(fitted[1]) is not None:
-        like_regex(str(value_of(fitted[1])), _escape(fitted))
+    pattern = text_of(fitted[1])
+    if pattern is not None:
+        like_regex(pattern, _escape(fitted))
     return Typed(fitted, BOOLEAN, any(a.nullable for a in fitted))
 
 
@@ -57,8 +59,6 @@ def _escape(args: tuple[Expr, ...]) -> str:
 
 def _like(ctx: Context, call: Call) -> pl.Expr:
     value, pattern = ctx.expr(call.args[0]), value_of(call.args[1])
-    if pattern is None:
-        return pl.lit(None, dtype=pl.Boolean)
     escape, ignore_case = _escape(call.args), call.function == "ilike"
     body = pattern.strip("%")
     if not ignore_case and not re.search(r"[%_]", body) and escape not in pattern:
@@ -85,25 +85,24 @@ def _checked(*accepts: Accept, returns: DataType, required: int) -> Rule:
 
     def rule(args: tuple[Expr, ...]) -> Typed:
         typed = base(args)
-        if value_of(typed.args[1]) is not None:
-            rust_regex(str(value_of(typed.args[1])))
+        pattern = text_of(typed.args[1])
+        if pattern is not None:
+            rust_regex(pattern)
         return typed
 
     return rule
 
 
 def _pattern(call: Call) -> str:
-    return rust_regex(str(value_of(call.args[1])))
+    return rust_regex(value_of(call.args[1]))
 
 
 def _rlike(ctx: Context, call: Call) -> pl.Expr:
-    if value_of(call.args[1]) is None:
-        return pl.lit(None, dtype=pl.Boolean)
     return ctx.expr(call.args[0]).str.contains(_pattern(call))
 
 
 def _extract(ctx: Context, call: Call) -> pl.Expr:
-    group = int(value_of(call.args[2])) if len(call.args) > 2 else 1
+    group = value_of(call.args[2]) if len(call.args) > 2 else 1
     value = ctx.expr(call.args[0])
     found = value.str.extract(_pattern(call), group)
     return pl.when(value.is_not_null()).then(found.fill_null(""))
@@ -111,8 +110,11 @@ def _extract(ctx: Context, call: Call) -> pl.Expr:
 
 def _extract_rule(args: tuple[Expr, ...]) -> Typed:
     typed = _checked(_string, _constant_text, _constant_int, returns=STRING, required=2)(args)
-    group = int(value_of(typed.args[2]) or 0) if len(typed.args) > 2 else 1
-    groups = groups_of(str(value_of(typed.args[1])))
+    group = value_of(typed.args[2]) if len(typed.args) > 2 else 1
+    pattern = text_of(typed.args[1])
+    if pattern is None or group is None:
+        return typed
+    groups = groups_of(pattern)
     if not 0 <= group <= groups:
         raise TypeFault(f"the pattern has {groups} group{'s' * (groups != 1)}, group {group} is asked for")
     return typed
@@ -123,10 +125,11 @@ _replaces = _checked(_string, _constant_text, _constant_text, returns=STRING, re
 
 def _replace_rule(args: tuple[Expr, ...]) -> Typed:
     typed = _replaces(args)
-    if value_of(typed.args[1]) is not None and value_of(typed.args[2]) is not None:
-        check_replacement(str(value_of(typed.args[2])), groups_of(str(value_of(typed.args[1]))))
-        if value_of(typed.args[2]) != "":
-            _refuse_nothing_after_something(str(value_of(typed.args[1])))
+    pattern, replacement = text_of(typed.args[1]), text_of(typed.args[2])
+    if pattern is not None and replacement is not None:
+        check_replacement(replacement, groups_of(pattern))
+        if replacement != "":
+            _refuse_nothing_after_something(pattern)
     return typed
 
 
@@ -140,15 +143,13 @@ def _refuse_nothing_after_something(pattern: str) -> None:
 
 
 def _replace(ctx: Context, call: Call) -> pl.Expr:
-    return ctx.expr(call.args[0]).str.replace_all(
-        _pattern(call), java_replacement(str(value_of(call.args[2])))
-    )
+    return ctx.expr(call.args[0]).str.replace_all(_pattern(call), java_replacement(value_of(call.args[2])))
 
 
 def _split(ctx: Context, call: Call) -> pl.Expr:
     """Java's split: a limit keeps the rest in the last part; -1 keeps empty parts at the end."""
-    limit = int(value_of(call.args[2])) if len(call.args) > 2 else -1
-    value, pattern = ctx.expr(call.args[0]), str(value_of(call.args[1]))
+    limit = value_of(call.args[2]) if len(call.args) > 2 else -1
+    value, pattern = ctx.expr(call.args[0]), value_of(call.args[1])
     plain = re.sub(r"\\([.|*+?^$()\[\]{}\\])", "", pattern)
     literal = plain == re.sub(r"[.|*+?^$()\[\]{}\\]", "", plain)
     by = re.sub(r"\\(.)", r"\1", pattern) if literal else rust_regex(pattern)
@@ -163,7 +164,9 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
     typed = _checked(_string, _constant_text, _constant_int, returns=ArrayType(STRING, False), required=2)(
         args
     )
-    pattern = str(value_of(typed.args[1]))
+    pattern = text_of(typed.args[1])
+    if pattern is None:
+        return typed
     special = re.sub(r"\\.", "", pattern)
     if (
         pattern == ""
@@ -176,7 +179,7 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
         )
     if (
         len(typed.args) > 2
-        and int(value_of(typed.args[2]) or 0) > 0
+        and (value_of(typed.args[2]) or 0) > 0
         and (re.search(r"[.|*+?^$()\[\]{}]", special) or re.search(r"\\[A-Za-z]", pattern))
     ):
         raise TypeFault(
@@ -191,8 +194,9 @@ def _matches_nothing(pattern: str) -> bool:
 
 def _count_rule(args: tuple[Expr, ...]) -> Typed:
     typed = _checked(_string, _constant_text, returns=INT, required=2)(args)
-    if value_of(typed.args[1]) is not None:
-        _refuse_nothing_after_something(str(value_of(typed.args[1])))
+    pattern = text_of(typed.args[1])
+    if pattern is not None:
+        _refuse_nothing_after_something(pattern)
     return typed
 
 
@@ -201,10 +205,10 @@ def _count(ctx: Context, call: Call) -> pl.Expr:
 
 
 _two = _checked(_string, _constant_text, returns=BOOLEAN, required=2)
-TABLE.add("like", _like_rule, _like, raw=True)
-TABLE.add("ilike", _like_rule, _like, raw=True)
-TABLE.add("rlike", _two, _rlike, raw=True, aliases="regexp_like regexp")
-TABLE.add("regexp_extract", _extract_rule, _extract, raw=True)
-TABLE.add("regexp_replace", _replace_rule, _replace, raw=True)
-TABLE.add("regexp_count", _count_rule, _count, raw=True)
-TABLE.add("split", _split_rule, _split, raw=True)
+TABLE.add("like", _like_rule, _like, raw=True, strict=True)
+TABLE.add("ilike", _like_rule, _like, raw=True, strict=True)
+TABLE.add("rlike", _two, _rlike, raw=True, strict=True, aliases="regexp_like regexp")
+TABLE.add("regexp_extract", _extract_rule, _extract, raw=True, strict=True)
+TABLE.add("regexp_replace", _replace_rule, _replace, raw=True, strict=True)
+TABLE.add("regexp_count", _count_rule, _count, raw=True, strict=True)
+TABLE.add("split", _split_rule, _split, raw=True, strict=True)

@@ -12,12 +12,11 @@ from rayetl.sql.functions.base import (
     Typed,
     TypeFault,
     check_count,
-    constant,
     fit,
     of,
     takes,
-    value_of,
 )
+from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BINARY, BOOLEAN, INT, LONG, STRING, ArrayType
 
@@ -210,8 +209,6 @@ def _reverse(ctx: Context, call: Call) -> pl.Expr:
 
 def _translate(ctx: Context, call: Call) -> pl.Expr:
     source, target = value_of(call.args[1]), value_of(call.args[2])
-    if source is None or target is None:
-        return pl.when(False).then(ctx.expr(call.args[0]))
     table: dict[str, str] = {}
     for i, char in enumerate(source):
         table.setdefault(char, target[i] if i < len(target) else "")
@@ -245,7 +242,7 @@ def _overlay(ctx: Context, call: Call) -> pl.Expr:
     value, new, start = (ctx.expr(a) for a in call.args[:3])
     start = start.cast(pl.Int64)
     size = ctx.expr(call.args[3]).cast(pl.Int64) if len(call.args) > 3 else pl.lit(-1, dtype=pl.Int64)
-    size = pl.when(size >= 0).then(size).otherwise(new.str.len_chars().cast(pl.Int64))
+    size = pl.when(size >= 0).then(size).when(size < 0).then(new.str.len_chars().cast(pl.Int64))
     before = slice_from(value, pl.lit(1, dtype=pl.Int64), start - 1)
     after = slice_from(value, start + size, pl.lit(2**31, dtype=pl.Int64))
     return before + new + after
@@ -262,7 +259,7 @@ def _split_part_number(args: tuple[Expr, ...]) -> Typed:
 
 
 def _split_part(ctx: Context, call: Call) -> pl.Expr:
-    number = int(value_of(call.args[2]))
+    number = value_of(call.args[2])
     if value_of(call.args[1]) == "":
         # Nothing splits nothing: the whole text is the one part.
         value = ctx.expr(call.args[0])
@@ -273,8 +270,8 @@ def _split_part(ctx: Context, call: Call) -> pl.Expr:
 
 
 def _substring_index(ctx: Context, call: Call) -> pl.Expr:
-    value, mark, count = ctx.expr(call.args[0]), ctx.expr(call.args[1]), int(value_of(call.args[2]))
-    if count == 0 or value_of(call.args[1]) == "":
+    value, mark, count = ctx.expr(call.args[0]), value_of(call.args[1]), value_of(call.args[2])
+    if count == 0 or mark == "":
         return pl.when(value.is_not_null()).then(pl.lit(""))
     parts = value.str.split(mark)
     kept = parts.list.head(count) if count > 0 else parts.list.tail(-count)
@@ -325,7 +322,7 @@ def _text_only(name: str, rule: Any) -> Any:
     """Spark gives binary for binary here."""
 
     def inner(args: tuple[Expr, ...]) -> Typed:
-        if args and args[0].type == BINARY:
+        if any(arg.type == BINARY for arg in args):
             raise TypeFault(f"{name} of binary is not supported in the embedded engine", refused=True)
         typed: Typed = rule(args)
         return typed
@@ -363,12 +360,17 @@ TABLE.add(
 )
 TABLE.add("initcap", _text, _initcap)
 TABLE.add(
-    "translate", takes(_string, constant(_string), constant(_string), returns=STRING), _translate, raw=True
+    "translate",
+    takes(_string, constant(_string), constant(_string), returns=STRING),
+    _translate,
+    raw=True,
+    strict=True,
 )
 TABLE.add(
     "replace",
     takes(_string, constant(_string), _string, returns=STRING, required=2),
     lambda s, a, b=None: _replace(s, a, b),
+    strict=True,
 )
 TABLE.add("repeat", takes(_string, _int, returns=STRING), _repeat)
 TABLE.add("reverse", _reverse_rule, _reverse, raw=True)
@@ -386,12 +388,13 @@ TABLE.add("contains", _test, lambda s, p: s.str.contains(p, literal=True))
 TABLE.add("ascii", takes(_string, returns=INT), _ascii)
 TABLE.add("chr", takes(of(LONG), returns=STRING), _chr, aliases="char")
 TABLE.add("space", takes(_int, returns=STRING), lambda n: _repeat(pl.lit(" "), n))
-TABLE.add("split_part", _split_part_number, _split_part, raw=True)
+TABLE.add("split_part", _split_part_number, _split_part, raw=True, strict=True)
 TABLE.add(
     "substring_index",
     takes(_string, constant(_string), constant(_int), returns=STRING),
     _substring_index,
     raw=True,
+    strict=True,
 )
 
 

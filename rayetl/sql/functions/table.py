@@ -9,6 +9,7 @@ from rayetl.sql.functions import (
     arrays,
     conditional,
     conversions,
+    date_arithmetic,
     datetimes,
     generators,
     hashes,
@@ -17,6 +18,7 @@ from rayetl.sql.functions import (
     operators,
     regexes,
     strings,
+    time_texts,
     windows,
 )
 from rayetl.sql.functions.base import Function
@@ -30,6 +32,8 @@ FAMILIES = (
     regexes,
     hashes,
     datetimes,
+    date_arithmetic,
+    time_texts,
     arrays,
     maps,
     aggregates,

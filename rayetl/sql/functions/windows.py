@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from rayetl.sql.coerce import implicit
 from rayetl.sql.expr import Expr, Literal
-from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, constant, fit, of, takes, value_of
+from rayetl.sql.functions.base import Table, Typed, TypeFault, check_count, exactly, fit, of, takes
+from rayetl.sql.functions.constants import constant, is_null, value_of
 from rayetl.sql.types import DOUBLE, INT
 
 TABLE = Table()
-_int = of(INT)
+_int, _whole = of(INT), exactly(INT)
 
 
 def _shifted(args: tuple[Expr, ...]) -> Typed:
     """lag and lead: value, offset (1), default (NULL)."""
     check_count(args, 1, 3)
     value = args[0]
-    offset = fit(constant(_int), args[1], 1) if len(args) > 1 else Literal(INT, False, 1)
+    offset = fit(constant(_whole), args[1], 1) if len(args) > 1 else Literal(INT, False, 1)
+    if is_null(offset):
+        raise TypeFault("an offset of NULL is not supported in the embedded engine", refused=True)
     default = args[2] if len(args) > 2 else Literal(value.type, True, None)
     fitted = implicit(default, value.type)
     if fitted is None:
@@ -36,7 +39,7 @@ def _above_zero(arg: Expr) -> Expr:
 
 def _ntile(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 0, 1)
-    return Typed(tuple(_above_zero(fit(constant(_int), arg, 0)) for arg in args), INT, False)
+    return Typed(tuple(_above_zero(fit(constant(_whole), arg, 0)) for arg in args), INT, False)
 
 
 _rank = takes(returns=INT, nullable=False)

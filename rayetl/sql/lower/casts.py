@@ -95,13 +95,14 @@ def _struct(ctx: Context, value: pl.Expr, source: StructType, target: StructType
 def to_scaled(ctx: Context, child: Expr, target: DecimalType) -> pl.Expr:
     """`child` as the unscaled Int128 of a decimal."""
     if isinstance(child.type, DecimalType):
-        return _rescaled(ctx.scaled(child), child.type, target)
+        return rescaled(ctx.scaled(child), child.type, target)
     if child.type == NULL or (isinstance(child, Literal) and child.value is None):
         return pl.lit(None, dtype=pl.Int128)
     return _scaled(ctx.expr(child), child.type, target)
 
 
-def _rescaled(value: pl.Expr, source: DecimalType, target: DecimalType) -> pl.Expr:
+def rescaled(value: pl.Expr, source: DecimalType, target: DecimalType) -> pl.Expr:
+    """The unscaled value of one decimal type as that of another; NULL where it has too many digits."""
     if target.scale > source.scale and source.precision + target.scale - source.scale > 38:
         value = decimals.fit(value, max(0, 38 - (target.scale - source.scale)))
     moved = decimals.rescale(value, source.scale, target.scale)
@@ -111,12 +112,12 @@ def _rescaled(value: pl.Expr, source: DecimalType, target: DecimalType) -> pl.Ex
 
 def _scaled(value: pl.Expr, source: DataType, target: DecimalType) -> pl.Expr:
     if isinstance(source, DecimalType):
-        return _rescaled(value.to_physical(), source, target)
+        return rescaled(value.to_physical(), source, target)
     if source == BOOLEAN:
         source, value = INT, value.cast(pl.Int32)
     bound = as_decimal(source)
     if bound is not None:
-        return _rescaled(value.cast(pl.Int128), bound, target)
+        return rescaled(value.cast(pl.Int128), bound, target)
     if source == TIMESTAMP:
         # Spark goes by way of a double here, and so loses digits far from 1970.
         source, value = DOUBLE, _from_timestamp(value.to_physical(), DOUBLE)

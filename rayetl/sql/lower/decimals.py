@@ -15,6 +15,7 @@ import polars as pl
 from rayetl.sql.coerce import decimal_result
 from rayetl.sql.expr import Call, Case, Cast, Expr, Literal
 from rayetl.sql.functions.base import Context
+from rayetl.sql.functions.constants import value_of
 from rayetl.sql.lower import casts
 from rayetl.sql.types import DecimalType
 
@@ -277,10 +278,12 @@ integral_divide = _truncated("div")
 
 
 def _round(ctx: Context, call: Call) -> pl.Expr:
-    """round, bround, ceil, floor: the digits are a literal."""
+    """round, bround, ceil, floor: the digits are a constant."""
     source, kind = kind_of(call.args[0]), kind_of(call)
-    digits = int(call.args[1].value) if len(call.args) > 1 else 0  # type: ignore[attr-defined]
+    digits = value_of(call.args[1]) if len(call.args) > 1 else 0
     value = scaled(ctx, call.args[0])
+    if digits is None:
+        return pl.when(False).then(value)
     drop = source.scale - digits
     if drop <= 0:
         return value

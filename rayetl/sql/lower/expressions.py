@@ -26,6 +26,7 @@ from rayetl.sql.expr import (
     LambdaVariable,
     Literal,
 )
+from rayetl.sql.functions.constants import is_null
 from rayetl.sql.functions.table import function
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower import casts, decimals
@@ -81,10 +82,21 @@ def _case(ctx: Lowering, node: Case) -> pl.Expr:
 def _call(ctx: Lowering, node: Call | AggregateCall) -> pl.Expr:
     entry = function(node.function)
     assert entry.lower is not None, node.function
+    if entry.strict and any(is_null(arg) for arg in node.args):
+        return _null_for_each_row(ctx, node)
     found: pl.Expr = (
         entry.lower(ctx, node) if entry.raw else entry.lower(*(ctx.expr(arg) for arg in node.args))
     )
     return found
+
+
+def _null_for_each_row(ctx: Lowering, node: Call | AggregateCall) -> pl.Expr:
+    """A literal alone would be one row where the arguments are many."""
+    nothing = literal(None, node.type)
+    for arg in node.args:
+        if any(isinstance(part, Column | LambdaVariable) for part in arg.walk()):
+            return pl.when(ctx.expr(arg).is_null()).then(nothing).otherwise(nothing)
+    return nothing
 
 
 def _field(ctx: Lowering, node: GetField) -> pl.Expr:

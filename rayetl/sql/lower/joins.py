@@ -14,6 +14,7 @@ from rayetl.sql.expr import Call, Expr
 from rayetl.sql.lower.expressions import Lowering
 from rayetl.sql.relations import Filter, Join, Relation
 
+_KEY = PREFIX + "key"
 _LEFT, _RIGHT = PREFIX + "left", PREFIX + "right"
 Lower = Callable[[Relation], pl.LazyFrame]
 
@@ -42,6 +43,9 @@ def split(parts: list[Expr], left: set[str], right: set[str]) -> Keys:
             rest.append(part)
         else:
             pairs.append(pair)
+    # What is equal is also null-safe equal, and Polars takes no pair of keys twice.
+    plain = {(a, b) for a, b, safe in pairs if not safe}
+    pairs = list(dict.fromkeys(pair for pair in pairs if not pair[2] or pair[:2] not in plain))
     return Keys(
         tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(p[2] for p in pairs), tuple(rest)
     )
@@ -124,14 +128,36 @@ def _on(left: pl.LazyFrame, right: pl.LazyFrame, keys: Keys, how: str, ctx: Lowe
     if any(keys.null_safe) and not all(keys.null_safe):
         plain = [key for key, safe in zip(keys.right, keys.null_safe, strict=True) if not safe]
         right = right.filter(*(ctx.expr(key).is_not_null() for key in plain))
+    mine, theirs = ([ctx.expr(key) for key in side] for side in (keys.left, keys.right))
+    if how in ("semi", "anti"):
+        return _filtering(left, right, mine, theirs, how, any(keys.null_safe))
     return left.join(
         right,
-        left_on=[ctx.expr(key) for key in keys.left],
-        right_on=[ctx.expr(key) for key in keys.right],
+        left_on=mine,
+        right_on=theirs,
         how=how,  # type: ignore[arg-type]
         nulls_equal=any(keys.null_safe),
-        coalesce=None if how in ("semi", "anti") else False,
+        coalesce=False,
     )
+
+
+def _filtering(
+    left: pl.LazyFrame,
+    right: pl.LazyFrame,
+    mine: list[pl.Expr],
+    theirs: list[pl.Expr],
+    how: str,
+    nulls_equal: bool,
+) -> pl.LazyFrame:
+    """A semi or anti join, its keys computed before it: inside of it Polars runs them on all its threads
+    at once, and a Python function there that asks Polars for something waits for ever."""
+    names = [f"{_KEY}{number}" for number in range(len(mine))]
+    if not all(key.meta.is_column() for key in mine):
+        left = left.with_columns(key.alias(name) for key, name in zip(mine, names, strict=True))
+        mine = [pl.col(name) for name in names]
+    right = right.select(key.alias(name) for key, name in zip(theirs, names, strict=True))
+    joined = left.join(right, left_on=mine, right_on=names, how=how, nulls_equal=nulls_equal)  # type: ignore[arg-type]
+    return joined.drop(names, strict=False)
 
 
 def outer(relation: Join, lower: Lower, ctx: Lowering) -> pl.LazyFrame:
@@ -154,9 +180,11 @@ def outer(relation: Join, lower: Lower, ctx: Lowering) -> pl.LazyFrame:
 
 
 def _by_row(left: pl.LazyFrame, right: pl.LazyFrame, kind: str, keys: Keys, ctx: Lowering) -> pl.LazyFrame:
-    """Any condition: number the rows, join and filter, then see which rows found no partner."""
-    left = left.with_row_index(_LEFT)
-    right = right.with_row_index(_RIGHT)
+    """Any condition: number the rows, join and filter, then see which rows found no partner. The numbered
+    rows are read twice, and what gives rows in no fixed order would number them in another way each time:
+    they are made once."""
+    left = left.with_row_index(_LEFT).cache()
+    right = right.with_row_index(_RIGHT).cache()
     matched = _filtered(_inner(left, right, keys, ctx), keys.rest, ctx)
     if kind in ("semi", "anti"):
         return left.join(matched.select(_LEFT), on=_LEFT, how=kind).drop(_LEFT)  # type: ignore[arg-type]

@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 
 from rayetl.errors import Problem, UnsupportedSqlError
-from rayetl.sql.expr import AggregateCall, Call, Literal, SortKey, WindowCall
+from rayetl.sql.expr import AggregateCall, Call, Expr, Frame, SortKey, WindowCall
+from rayetl.sql.functions.base import for_each_row
+from rayetl.sql.functions.constants import is_null, value_of
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower.expressions import Lowering
 from rayetl.sql.types import DOUBLE, FLOAT, DecimalType
@@ -53,6 +55,9 @@ class _Window:
         value = self.value()
         return (value.over(partition) if partition else value).alias(name)
 
+    def each(self, node: Expr) -> pl.Expr:
+        return for_each_row(node, self.ctx.expr(node))
+
     def value(self) -> pl.Expr:
         function = self.call.function
         if isinstance(function, AggregateCall):
@@ -66,19 +71,21 @@ class _Window:
         if frame.start is None and frame.end is None:
             return value
         if frame.unit == "rows":
-            index, low, high = self.number, frame.start, frame.end
-        elif frame.start in (None, 0) and frame.end in (None, 0):
-            index, low, high = self.peer_number(), frame.start, frame.end
-        else:
-            index, low, high = self.order_value(), frame.start, frame.end
-        far = _FAR if index is not None and frame.unit == "rows" else _BEYOND
-        start = -far if low is None else int(low)
-        end = far if high is None else int(high)
-        return value.rolling(index, period=f"{end - start + 1}i", offset=f"{start - 1}i", closed="right")
+            return _rolled(value, self.number, frame, _FAR)
+        if frame.start in (None, 0) and frame.end in (None, 0):
+            return _rolled(value, self.peer_number(), frame, _BEYOND)
+        # NULL has no distance to a value: of a bound with an offset it sees its peers.
+        among = Frame("range", None if frame.start is None else 0, None if frame.end is None else 0)
+        missing = self.each(self.call.order[0].expr).is_null()
+        return (
+            pl.when(missing)
+            .then(_rolled(value, self.peer_number(), among, _BEYOND))
+            .otherwise(_rolled(value, self.order_value(), frame, _BEYOND))
+        )
 
     def changed(self) -> pl.Expr:
         """Whether a row differs from the one before it in the order's keys (true for the first)."""
-        keys = [self.ctx.expr(key.expr) for key in self.call.order]
+        keys = [self.each(key.expr) for key in self.call.order]
         return pl.any_horizontal([self.number == 1, *(key.ne_missing(key.shift(1)) for key in keys)])
 
     def peer_number(self) -> pl.Expr:
@@ -97,7 +104,7 @@ class _Window:
         kind = key.expr.type
         if kind in (FLOAT, DOUBLE):
             raise _refused(f"a RANGE frame with an offset over {kind} is not supported")
-        value = self.ctx.expr(key.expr)
+        value = self.each(key.expr)
         value = (value.to_physical() if isinstance(kind, DecimalType) else value).cast(pl.Int64)
         value = -value if key.descending else value
         return value.fill_null(-_BEYOND if key.nulls_first else _BEYOND)
@@ -106,21 +113,26 @@ class _Window:
 def _constant(call: Call, index: int, default: int) -> int:
     if index >= len(call.args):
         return default
-    arg = call.args[index]
-    if not isinstance(arg, Literal) or not isinstance(arg.value, int):
-        raise _refused(f"argument {index + 1} of {call.function} must be a constant whole number")
-    return arg.value
+    value = value_of(call.args[index])
+    assert isinstance(value, int), "the rules of window functions take whole numbers alone"
+    return value
+
+
+def _rolled(value: pl.Expr, index: pl.Expr, frame: Frame, far: int) -> pl.Expr:
+    start = -far if frame.start is None else int(frame.start)
+    end = far if frame.end is None else int(frame.end)
+    return value.rolling(index, period=f"{end - start + 1}i", offset=f"{start - 1}i", closed="right")
 
 
 def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
     offset = sign * _constant(call, 1, 1)
-    value = window.ctx.expr(call.args[0])
+    value = window.each(call.args[0])
     if call.ignore_nulls:
         if offset not in (1, -1):
             raise _refused(f"{call.function} IGNORE NULLS is supported for an offset of 1")
         value = value.forward_fill() if offset > 0 else value.backward_fill()
     moved = value.shift(offset)
-    if len(call.args) < 3 or (isinstance(call.args[2], Literal) and call.args[2].value is None):
+    if len(call.args) < 3 or is_null(call.args[2]):
         return moved
     inside = window.number > offset if offset >= 0 else window.number <= pl.len().cast(pl.Int64) + offset
     missing = moved.is_null() if call.ignore_nulls else ~inside
@@ -128,7 +140,7 @@ def _shifted(window: _Window, call: Call, sign: int) -> pl.Expr:
 
 
 def _nth(window: _Window, call: Call) -> pl.Expr:
-    value = window.ctx.expr(call.args[0])
+    value = window.each(call.args[0])
     value = value.drop_nulls() if call.ignore_nulls else value
     return window.framed(value.get(_constant(call, 1, 1) - 1, null_on_oob=True))
 

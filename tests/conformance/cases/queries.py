@@ -318,7 +318,26 @@ SELECT explode(array(1, (SELECT max(id) FROM orders))) AS x, id FROM people ORDE
     ordered=True,
 )
 
+_ASKED_IN_JOINS = cases(
+    """
+SELECT p.id, o.oid FROM people p JOIN orders o ON p.id = o.id AND p.id IN (SELECT k FROM nested) AND o.id = (SELECT min(id) FROM orders)
+SELECT p.id, o.oid FROM people p LEFT JOIN orders o ON p.id = o.id AND p.id IN (SELECT id FROM orders WHERE id < 3)
+SELECT p.id, o.oid FROM people p LEFT JOIN orders o ON p.id = o.id AND o.oid NOT IN (SELECT k FROM nested)
+SELECT p.id, o.oid FROM people p FULL JOIN orders o ON p.id = o.id AND EXISTS (SELECT 1 FROM nested WHERE k > 3)
+SELECT p.id FROM people p LEFT ANTI JOIN orders o ON p.id = o.id AND o.oid IN (SELECT k FROM nested)
+SELECT a.g, o.oid FROM (SELECT DISTINCT grp AS g FROM people) a LEFT JOIN orders o ON a.g < o.grp
+SELECT p.id FROM people p LEFT SEMI JOIN orders o ON cast(o.grp AS double) <=> p.x
+SELECT p.id FROM people p LEFT ANTI JOIN orders o ON cast(o.grp AS double) = cast(p.grp AS double)
+SELECT DISTINCT grp, (SELECT max(oid) FROM orders o WHERE o.id = p.id) AS m FROM people p ORDER BY 2, 1 LIMIT 9
+SELECT explode(collect_list(n)) AS x FROM people WHERE id = 1
+SELECT grp, explode(array(1, 2)) AS x, count(*) AS c FROM people GROUP BY grp
+SELECT DISTINCT grp, posexplode(array(grp, 'z')) AS (p, v), sum(n) AS s FROM people GROUP BY grp
+SELECT grp, explode(array(1, 2)) AS x FROM people GROUP BY grp ORDER BY x, grp
+"""
+)
+
 CASES = (
+    *_ASKED_IN_JOINS,
     *_SELECT,
     *_ORDER,
     *_JOINS,
