@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Annotated, Any
@@ -100,6 +101,7 @@ def execute(argv: list[str]) -> int:
     with Interrupts() as interrupts:
         try:
             code = command.main(args=arguments, prog_name="rayetl", standalone_mode=False, obj=chosen)
+            sys.stdout.flush()
         except typer.TyperException as error:
             code = faults.usage(error)
         except SystemExit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -33,7 +35,22 @@ def show(error: BaseException, *, debug: bool) -> int:
         prefix = f"{error.step}: " if error.step else ""
         _failure(f"{prefix}{error.message}", error.hint)
         return error.exit_code
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STDOUT:
+        return _unread(error)
     _unexpected(error, debug)
+    return 1
+
+
+_OF_STDOUT = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)
+"""What a write to stdout fails with. Files of a run are named in their errors."""
+
+
+def _unread(error: OSError) -> int:
+    """Stdout cannot be written. That whoever read it has enough, as `head` has, needs no words."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if error.errno != errno.EPIPE:
+        hint = "what the command did stands; of a run, `rayetl report` shows it"
+        _failure(f"stdout cannot be written: {error.strerror}", hint)
     return 1
 
 

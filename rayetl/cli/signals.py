@@ -37,6 +37,7 @@ class Interrupts:
             signal.SIGTERM: signal.signal(signal.SIGTERM, self._note_termination),
         }
         threading.Thread(target=self._pass_on, name="rayetl-signals", daemon=True).start()
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, _unraisable
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -46,6 +47,7 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
+        sys.unraisablehook = self._hook_before
         os.close(self._writer)
 
     def exit_code(self, code: int) -> int:
@@ -62,6 +64,17 @@ class Interrupts:
                 self.terminated = True
                 os.kill(os.getpid(), signal.SIGINT)
         os.close(self._reader)
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    """An interrupt may come where Python can raise nothing, as while a generator is closed: the signal that
+    it stands for is sent again, once this place is left."""
+    if isinstance(found.exc_value, KeyboardInterrupt):
+        again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(found)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -177,6 +177,11 @@ class _Compiler:
         except SqlError as error:
             self._extend(error.problems, path)
             return False
+        except RecursionError:
+            message = "the SQL of this step is nested too deeply, or too long a chain of operators"
+            hint = "compute it in several columns or steps"
+            self._extend([Problem("sql.syntax", message, hint=hint)], path)
+            return False
         if not self._check_node(node, path):
             return False
         self.steps[node_id] = node
@@ -363,19 +368,23 @@ def _place_field(connector: Source | Load) -> str:
 
 
 def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
-    """Two loads into one place would take each other's rows away."""
-    seen: dict[str, LoadDraft] = {}
-    for draft in loads:
-        target = draft.load.location()
-        if target is None:
-            continue
-        other = seen.setdefault(target, draft)
-        if other is not draft:
-            message = f"`{draft.id}` and `{other.id}` both write to {target}"
+    """Two loads into one place, or one into a directory of the other's, would take each other's rows away."""
+    placed = [(draft, target) for draft in loads if (target := draft.load.location()) is not None]
+    for number, (draft, target) in enumerate(placed):
+        for other, taken in placed[:number]:
+            if target == taken:
+                message = f"`{draft.id}` and `{other.id}` both write to {target}"
+            elif f"{target}/".startswith(f"{taken}/"):
+                message = f"`{draft.id}` writes to {target}, inside {taken} of `{other.id}`"
+            elif f"{taken}/".startswith(f"{target}/"):
+                message = f"`{draft.id}` writes to {target}, around {taken} of `{other.id}`"
+            else:
+                continue
             place = _place_field(draft.load)
             problems.append(
                 Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
             )
+            break
 
 
 def _letters_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:

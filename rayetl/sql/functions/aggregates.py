@@ -25,7 +25,17 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.functions.constants import constant, is_null, value_of
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, DOUBLE, FRACTIONAL, INTEGRAL, LONG, ArrayType, DataType, DecimalType
+from rayetl.sql.types import (
+    BOOLEAN,
+    DOUBLE,
+    FRACTIONAL,
+    INTEGRAL,
+    LONG,
+    ArrayType,
+    DataType,
+    DecimalType,
+    StructType,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -157,15 +167,26 @@ def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 def _extreme(ctx: Context, call: AggregateCall) -> pl.Expr:
     value = values(ctx, call)
-    return _greatest(value, call.type) if call.function == "max" else value.min()
+    return (_greatest if call.function == "max" else _least)(value, call.type)
+
+
+def _least(value: pl.Expr, kind: DataType) -> pl.Expr:
+    return value.drop_nulls().sort().first() if _is_nested(kind) else value.min()
 
 
 def _greatest(value: pl.Expr, kind: DataType) -> pl.Expr:
     """NaN is above all numbers."""
+    if _is_nested(kind):
+        return value.drop_nulls().sort().last()
     if kind not in FRACTIONAL:
         return value.max()
     nan = pl.lit(float("nan"), dtype=pl.Float64 if kind == DOUBLE else pl.Float32)
     return pl.when(value.is_nan().any()).then(nan).otherwise(value.max())
+
+
+def _is_nested(kind: DataType) -> bool:
+    """Values that Polars sorts and finds no extremes of."""
+    return isinstance(kind, ArrayType | StructType)
 
 
 def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
@@ -203,7 +224,7 @@ def _count_if(ctx: Context, call: AggregateCall) -> pl.Expr:
 
 def _by(ctx: Context, call: AggregateCall) -> pl.Expr:
     value, key = for_each_row(call.args[0], ctx.expr(call.args[0])), values(ctx, call, 1)
-    best = _greatest(key, call.args[1].type) if call.function == "max_by" else key.min()
+    best = (_greatest if call.function == "max_by" else _least)(key, call.args[1].type)
     # Of equal keys Spark keeps the last it saw.
     return value.filter(key == best).last()
 

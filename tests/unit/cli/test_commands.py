@@ -439,3 +439,33 @@ def test_a_signal_ends_a_long_query_cleanly(number, code, tmp_path) -> None:
     assert (process.returncode, out) == (code, "cleaned up\n")
     assert "stopped by" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("stdout", "environment", "code", "said"),
+    [
+        (">&-", {}, 0, ""),
+        ("2>&-", {}, 0, ""),
+        (">/dev/full", {}, 1, "error: stdout cannot be written: No space left on device\nhint: what the "),
+        (">out", {"PYTHONIOENCODING": "ascii"}, 0, ""),
+    ],
+)
+def test_streams_that_take_nothing_or_not_all_fail_no_command(
+    stdout: str, environment: dict[str, str], code: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    (tmp_path / "ü.yaml").write_text(
+        "name: p\nextract: {type: files, path: in.csv, schema: a INT}\nload: {type: files, path: out}\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m rayetl check ü.yaml {stdout}"],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout) == (code, "ü.yaml: ok\n".encode() if stdout == "2>&-" else b"")
+    assert done.stderr.decode().startswith(said)
+    assert bool(done.stderr) is bool(said)
+    if environment:
+        assert (tmp_path / "out").read_text() == "?.yaml: ok\n"

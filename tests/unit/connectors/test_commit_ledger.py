@@ -230,7 +230,7 @@ def fill(root: Path, epochs: int, replaced: int = 0) -> None:
             before = Ledger((Manifest.from_bytes(path.read_bytes()),), number)
 
 
-@pytest.mark.parametrize("epochs", [31, 33, 1023, 1024, 2049])
+@pytest.mark.parametrize("epochs", [33, 1024, 2049])
 def test_every_epoch_is_known_though_few_manifests_are_read(tmp_path: Path, epochs: int) -> None:
     fill(tmp_path, epochs)
     ledger = read(tmp_path)
@@ -246,25 +246,23 @@ def test_every_epoch_is_known_though_few_manifests_are_read(tmp_path: Path, epoc
     assert load(tmp_path, "new").status == "skipped"
 
 
-@pytest.mark.parametrize("replaced", [1, 32, 40, 1024, 1050])
+@pytest.mark.parametrize("replaced", [32, 40, 1024])
 def test_what_was_replaced_is_forgotten(tmp_path: Path, replaced: int) -> None:
     fill(tmp_path, 1060, replaced)
     assert sorted(read(tmp_path).standing.values()) == list(range(replaced, 1061))
 
 
-@pytest.mark.parametrize("number", [1057, 1056, 1024])
-def test_a_manifest_that_speaks_for_others_is_missed_or_found_to_be_another(
-    tmp_path: Path, number: int
-) -> None:
+def test_a_manifest_that_speaks_for_others_is_missed_or_found_to_be_another(tmp_path: Path) -> None:
     fill(tmp_path, 1060)
-    path = tmp_path / "_rayetl" / "epochs" / f"{number:06d}.json"
-    whole = path.read_bytes()
-    path.unlink()
-    with pytest.raises(LoadError, match=rf"{number:06d}\.json: it is missing"):
-        load(tmp_path, "new")
-    forged = Manifest.from_bytes(whole)
-    path.write_bytes(replace(forged, rows=forged.rows + 1).to_bytes())
-    with pytest.raises(LoadError, match="it does not follow the manifest before it"):
-        load(tmp_path, "new")
-    path.write_bytes(whole)
+    for number in (1057, 1056, 1024):
+        path = tmp_path / "_rayetl" / "epochs" / f"{number:06d}.json"
+        whole = path.read_bytes()
+        path.unlink()
+        with pytest.raises(LoadError, match=rf"{number:06d}\.json: it is missing"):
+            load(tmp_path, "new")
+        forged = Manifest.from_bytes(whole)
+        path.write_bytes(replace(forged, rows=forged.rows + 1).to_bytes())
+        with pytest.raises(LoadError, match="it does not follow the manifest before it"):
+            load(tmp_path, "new")
+        path.write_bytes(whole)
     assert load(tmp_path, "k1").status == "skipped"
