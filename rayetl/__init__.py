@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rayetl.errors import RayetlError
     from rayetl.observability.report import RunReport
     from rayetl.pipeline import Pipeline
     from rayetl.sql.query import query
 
-__all__ = ["Pipeline", "RunReport", "query"]
+__all__ = ["Pipeline", "RayetlError", "RunReport", "query"]
 
 _LAZY = {
     "Pipeline": "rayetl.pipeline",
+    "RayetlError": "rayetl.errors",
     "RunReport": "rayetl.observability.report",
     "query": "rayetl.sql.query",
 }

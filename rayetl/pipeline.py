@@ -116,8 +116,11 @@ class Pipeline:
     def preview(self, step: str | None = None, rows: int = 20) -> pa.Table:
         """The first `rows` rows of a source or step, by default of the last one; nothing is written.
 
-        Raises `ConfigError`, also for an unknown `step`; `SourceError` for an input that cannot be read.
+        Raises `ConfigError`; `RayetlError` for an unknown `step`; `SourceError` for an input that cannot be
+        read; `ValueError` for less than no rows.
         """
+        if rows < 0:
+            raise ValueError(f"rows is {rows}; it is 0 or more")
         plan = self.plan()
         node = step or (plan.steps or plan.sources)[-1].id
         found = plan.nodes.get(node)

@@ -56,8 +56,13 @@ def examine(state: Path) -> Iterator[Finding]:
         yield _extra(name, packages)
     checks: tuple[Callable[[], Finding], ...] = (_java, _cpus, _memory, _time_zones, _encoding)
     yield from (check() for check in checks)
-    yield _disk(state)
-    yield _writable(state)
+    try:
+        place = _existing(state)
+    except FileNotFoundError:
+        yield Finding("working directory", "fail", "it was removed", "change to another directory")
+        return
+    yield _disk(place)
+    yield _writable(place)
 
 
 def _python() -> Finding:
@@ -140,14 +145,15 @@ def _encoding() -> Finding:
     return Finding("file names", "ok" if good else "note", found, "" if good else "set PYTHONUTF8=1")
 
 
-def _disk(state: Path) -> Finding:
-    free = shutil.disk_usage(_existing(state)).free
+def _disk(place: Path) -> Finding:
+    free = shutil.disk_usage(place).free
     low = free < GIGABYTE
     return Finding("disk", "note" if low else "ok", f"{size(free)} free", "make room" if low else "")
 
 
-def _writable(state: Path) -> Finding:
-    place = _existing(state)
+def _writable(place: Path) -> Finding:
+    if not place.is_dir():
+        return Finding("write rights", "fail", f"{place} is a file", "choose a directory with --state")
     good = os.access(place, os.W_OK | os.X_OK)
     advice = "" if good else f"allow writing to {place}, or choose another directory"
     return Finding("write rights", "ok" if good else "fail", f"{place.resolve()}", advice)

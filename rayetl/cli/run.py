@@ -19,7 +19,12 @@ IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What `ray job submit` sets in the environment of the command that it starts."""
 
 RunKey = Annotated[
-    str | None, typer.Option(help="Name of this run's epoch; a committed one is skipped.", metavar="KEY")
+    str | None,
+    typer.Option(
+        help="Name of this run's epoch; a committed one is skipped.",
+        metavar="KEY",
+        callback=lambda key: _not_empty(key),
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run although this key is committed.")]
 ChosenRuntime = Annotated[
@@ -35,7 +40,12 @@ Address = Annotated[
 ]
 ReportPath = Annotated[
     Path | None,
-    typer.Option("--report", help="Also write the report here: .html or .json.", metavar="PATH"),
+    typer.Option(
+        "--report",
+        help="Also write the report here: .html or .json.",
+        metavar="PATH",
+        callback=lambda path: _report_file(path),
+    ),
 ]
 
 
@@ -86,6 +96,18 @@ def run(
         raise
     tell(found, as_json, report_path, chosen.quiet)
     return int(found.exit_code)
+
+
+def _report_file(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in (".html", ".json"):
+        raise typer.BadParameter(f"{path} ends neither in .html nor in .json")
+    return path
+
+
+def _not_empty(key: str | None) -> str | None:
+    if key == "":
+        raise typer.BadParameter("a key is wanted, not an empty text")
+    return key
 
 
 def _runtime(chosen: shared.Runtime | None, address: str | None) -> shared.Runtime:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from rayetl.errors import RayetlError
+
 
 def schema(
     output: Annotated[
@@ -26,8 +28,11 @@ def schema(
     if output is None:
         sys.stdout.write(text)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, "utf-8")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text, "utf-8")
+        except OSError as error:
+            raise RayetlError(f"the schema cannot be written to {output}: {error.strerror}") from error
     return 0
 
 

@@ -78,14 +78,16 @@ def _local(path: str, options: ListingOptions) -> Iterator[InputFile]:
 
 def _roots(path: str) -> list[str]:
     expanded = os.path.expanduser(path)
-    if os.path.exists(expanded):
-        return [expanded]
     found = sorted(
         item
         for pattern in braces(expanded)
         for item in glob.glob(pattern, recursive=True)
         if not is_hidden(os.path.basename(item)) or is_hidden(os.path.basename(pattern))
     )
+    if os.path.exists(expanded):
+        if others := [item for item in found if item != expanded]:
+            raise ambiguous(path, others)
+        return [expanded]
     if not found:
         what = (
             "no file fits the pattern"
@@ -94,6 +96,15 @@ def _roots(path: str) -> list[str]:
         )
         raise SourceError(f"{what} {path}", hint=f"paths are relative to {os.getcwd()}")
     return found
+
+
+def ambiguous(path: str, others: Sequence[str]) -> SourceError:
+    """What is said of a name that is a pattern too, which others fit: to take either alone would leave out
+    rows."""
+    return SourceError(
+        f"{path} is the name of one file and a pattern that others fit, as {others[0]}",
+        hint="rename that file, or name the files one by one",
+    )
 
 
 def braces(pattern: str) -> list[str]:

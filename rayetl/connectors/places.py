@@ -24,7 +24,15 @@ def split_key(path: str) -> tuple[str, str]:
     return bucket, key
 
 
+def _possible(path: str) -> None:
+    if not path:
+        raise ValueError("the path is empty: name a file or directory")
+    if "\0" in path:
+        raise ValueError("a path cannot hold the character NUL")
+
+
 def _local(path: str) -> str:
+    _possible(path)
     if found := _SCHEME.match(path):
         raise ValueError(
             f"{found[0]} is not possible here: give a directory of this machine, as out/daily or /data/daily"
@@ -34,6 +42,7 @@ def _local(path: str) -> str:
 
 def known(path: str) -> str:
     """A path of this machine or of S3. Raises `ValueError` for any other."""
+    _possible(path)
     found = _SCHEME.match(path)
     if found is None:
         return path

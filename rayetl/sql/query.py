@@ -24,14 +24,18 @@ def query(
 
     `tables` are the names that the query may read. `time_zone` is the session time zone (an IANA name).
     Raises `SqlError` when the query makes no sense, `UnsupportedSqlError` when only Spark can run it, and
-    `Terminal` when a value makes it fail while it runs.
+    `Terminal` when a value makes it fail while it runs; `TypeError` for what is no text or no table.
     """
+    if not isinstance(sql, str):
+        raise TypeError(f"sql is a text, not {type(sql).__name__}")
     if engine != "polars":
         raise SqlError(
             [Problem("sql.engine", f"there is no engine {engine} here", hint="use engine='polars'")]
         )
     schemas, frames = {}, {}
     for name, table in tables.items():
+        if not isinstance(table, pa.Table | pl.DataFrame | pl.LazyFrame):
+            raise TypeError(f"the table {name!r} is neither of Arrow nor of Polars: {type(table).__name__}")
         schemas[name], frames[name] = _frame(table)
     analyzed = analyze(sql, schemas, time_zone=time_zone)
     ids = [f"column_{index}" for index in range(len(analyzed.schema))]

@@ -186,9 +186,13 @@ def test_paths_globs_and_partitions_are_those_of_this_machine(
     assert not unlike
 
 
-def test_a_path_without_objects_is_named(bucket: Bucket, source: Make, s3_server: S3Server) -> None:
+def test_a_path_behind_which_are_no_certain_objects_is_named(
+    bucket: Bucket, source: Make, s3_server: S3Server
+) -> None:
     bucket.put("in/a.csv", "1\n")
+    bucket.put("in/[ab].csv", "1\n")
     for path, words in {
+        f"{bucket.url}/in/[ab].csv": "one file and a pattern that others fit",
         f"{bucket.url}/on": "there is no object or prefix",
         f"{bucket.url}/in/b.csv": "there is no object or prefix",
         f"{bucket.url}/in/*.json": "no object fits the pattern",

@@ -1,14 +1,15 @@
-"""The engine `spark` against plain pyspark and against `polars`: `python benchmarks/cluster/spark/run.py`.
+"""The engine `spark` against plain pyspark and `polars`: `python benchmarks/cluster/spark/run.py [JOB ...]`.
 
-Each side is a process of its own, because Spark allows one session in a process. It starts, runs every job
-twice to warm up and then `RUNS` times; what counts is the median. The jobs are those of `benchmarks/embedded`
-on TPC-H at scale 1. Plain pyspark runs the very queries of the plan on `local[2]` and counts nothing.
+Each side is a process of its own, because Spark allows one session in a process. All are there from the
+beginning and are asked in turn: job by job, twice to warm up and then `RUNS` times; what counts is the
+median of the ratios. The jobs are those of `benchmarks/embedded` on TPC-H at scale 1. Plain pyspark runs the
+very queries of the plan on `local[2]` and counts nothing.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-RUNS = 3
+WARM, RUNS = 2, 5
 JOBS = ("plain", "joined", "checked")
 SPARK = {"type": "spark", "executors": 1, "cores": 2, "memory": "2g"}
 
@@ -33,36 +34,22 @@ def configs() -> dict[str, str]:
     return {name: module.CONFIGS[name] for name in JOBS}
 
 
-def timed(jobs: dict[str, Callable[[], None]], warm: int) -> dict[str, float]:
-    found = {}
-    for name, job in jobs.items():
-        seconds = []
-        for attempt in range(warm + RUNS):
-            began = time.perf_counter()
-            job()
-            if attempt >= warm:
-                seconds.append(time.perf_counter() - began)
-        found[name] = statistics.median(seconds)
-    return found
+Jobs = dict[str, Callable[[], object]]
 
 
-def rayetl(engine: object) -> dict[str, float]:
+def rayetl(engine: object) -> Jobs:
     from ruamel.yaml import YAML
 
     from rayetl import Pipeline
 
-    def job(text: str) -> Callable[[], None]:
+    def job(text: str) -> Callable[[], object]:
         pipeline = Pipeline.from_dict({**YAML(typ="safe").load(text), "engine": engine})
-        return lambda: print(pipeline.run(force=True).status, file=sys.stderr)
+        return lambda: pipeline.run(force=True)
 
-    began = time.perf_counter()
-    jobs = {name: job(text) for name, text in configs().items()}
-    if engine != "polars":
-        jobs["plain"]()
-    return {"start": time.perf_counter() - began, **timed(jobs, 2)}
+    return {name: job(text) for name, text in configs().items()}
 
 
-def plain() -> dict[str, float]:
+def plain() -> Jobs:
     from pyspark.sql import SparkSession
     from ruamel.yaml import YAML
 
@@ -73,7 +60,7 @@ def plain() -> dict[str, float]:
     session = builder.config("spark.ui.enabled", "false").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
 
-    def job(text: str, out: str) -> Callable[[], None]:
+    def job(text: str, out: str) -> Callable[[], object]:
         plan = Pipeline.from_dict(YAML(typ="safe").load(text)).plan()
 
         def run() -> None:
@@ -88,34 +75,71 @@ def plain() -> dict[str, float]:
 
         return run
 
-    chosen = {name: text for name, text in configs().items() if name != "checked"}
-    return timed({name: job(text, f"{ROOT}/data/bench/by_spark") for name, text in chosen.items()}, 2)
+    out = f"{ROOT}/data/bench/by_spark"
+    return {name: job(text, out) for name, text in configs().items() if name in JOBS[:-1]}
 
 
-SIDES: dict[str, Callable[[], dict[str, float]]] = {
+SIDES: dict[str, Callable[[], Jobs]] = {
     "polars": lambda: rayetl("polars"),
     "spark": lambda: rayetl(SPARK),
     "pyspark": plain,
 }
 
 
+def serve(side: str) -> None:
+    """Do the jobs that are asked for by name, and answer with the seconds of each."""
+    jobs = SIDES[side]()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        jobs[line.strip()]()
+        print(time.perf_counter() - began, file=answers, flush=True)
+
+
+class Side:
+    """A process that does jobs."""
+
+    def __init__(self, name: str) -> None:
+        command = [sys.executable, __file__, "--serve", name]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def seconds(self, job: str) -> float:
+        """What a job takes, begun with nothing left to write."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        os.sync()
+        self._process.stdin.write(f"{job}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def end(self) -> None:
+        self._process.communicate(timeout=60)
+
+
 def main() -> None:
-    if len(sys.argv) > 1:
-        print("RESULT " + json.dumps(SIDES[sys.argv[1]]()))
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2])
         return
-    results = {}
-    for side in SIDES:
-        done = subprocess.run([sys.executable, __file__, side], capture_output=True, text=True, check=True)
-        (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        results[side] = json.loads(line.removeprefix("RESULT "))
-    print(f"start of Ray, Spark and the first run: {results['spark']['start']:.1f} s")
-    for job in JOBS:
-        spark, polars = results["spark"][job], results["polars"][job]
-        line = f"{job}: spark {spark:.2f} s, polars {polars:.2f} s ({spark / polars:.1f} times)"
-        if job in results["pyspark"]:
-            by_hand = results["pyspark"][job]
-            line += f", plain pyspark {by_hand:.2f} s ({spark / by_hand:.2f})"
-        print(line)
+    sides = {name: Side(name) for name in SIDES}
+    try:
+        for job in sys.argv[1:] or JOBS:
+            measure(job, {name: side for name, side in sides.items() if job != JOBS[-1] or name != "pyspark"})
+    finally:
+        for side in sides.values():
+            side.end()
+
+
+def measure(job: str, sides: dict[str, Side]) -> None:
+    rounds = [{name: side.seconds(job) for name, side in sides.items()} for _ in range(WARM + RUNS)]
+    print(f"{job}, first: " + ", ".join(f"{name} {each:.2f} s" for name, each in rounds[0].items()))
+    counted = rounds[WARM:]
+    for name in sides:
+        ratios = [each["spark"] / each[name] for each in counted]
+        median = statistics.median(each[name] for each in counted)
+        print(f"  {name}: {median:.2f} s, spark / {name}: {statistics.median(ratios):.2f}", flush=True)
 
 
 if __name__ == "__main__":

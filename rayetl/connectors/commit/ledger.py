@@ -238,7 +238,7 @@ def _contents(epochs: Path, numbers: Sequence[int]) -> Iterator[bytes | None]:
             yield path.read_bytes()
         except FileNotFoundError:
             yield None
-        except OSError as error:
+        except IsADirectoryError as error:
             raise damaged(path, "it cannot be read") from error
 
 
@@ -260,7 +260,7 @@ def _read_marker(marker: Path) -> int:
         return int(marker.read_bytes())
     except FileNotFoundError:
         return 0
-    except (ValueError, OSError) as error:
+    except (ValueError, IsADirectoryError) as error:
         raise damaged(marker, "it does not hold a number") from error
 
 

@@ -45,7 +45,8 @@ class DirectorySession(LedgerSession):
     _writeback: Writeback | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._layout = Layout.of(self.path)
+        with _told(self.path):
+            self._layout = Layout.of(self.path)
 
     @property
     def where(self) -> str:

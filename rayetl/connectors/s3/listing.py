@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.listing import braces, is_hidden, is_wanted, partition_of
+from rayetl.connectors.listing import ambiguous, braces, is_hidden, is_wanted, partition_of
 from rayetl.connectors.places import S3, split_key
 from rayetl.connectors.s3.whole import whole
 from rayetl.errors import SourceError, Terminal
@@ -34,7 +34,13 @@ def files_behind(account: S3Account, path: str, options: ListingOptions) -> list
     for look in looks:
         reached = list(look(account, bucket, key, options))
         if reached:
-            return [file for file in reached if file is not None]
+            files = [file for file in reached if file is not None]
+            if look is _exactly and len(looks) > 2:
+                fitting = _fitting(account, bucket, key, options)
+                others = [file.path for file in fitting if file is not None and file not in files]
+                if others:
+                    raise ambiguous(path, others)
+            return files
     what = "no object fits the pattern" if _WILD.search(key) else "there is no object or prefix"
     raise SourceError(f"{what} {path}", hint=f"is it spelled so, and at {account.service}?")
 

@@ -355,6 +355,31 @@ def test_doctor_looks_and_advises(call, tmp_path) -> None:
     assert "polars" in done.out
     found = json.loads(call("doctor", "--json").out)
     assert {"python", "polars", "memory", "disk", "write rights", "time zones"} <= {f["what"] for f in found}
+    (tmp_path / "file").touch()
+    assert "choose a directory" in call("doctor", "--state", str(tmp_path / "file")).out
+
+
+def test_doctor_in_a_directory_that_is_gone(call, tmp_path, monkeypatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = call("doctor")
+    assert done.code == 1
+    assert "change to another directory" in done.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (("run", "a.yaml", "--report", "r.txt"), 2, "r.txt ends neither in .html nor in .json"),
+        (("run", "a.yaml", "--run-key", ""), 2, "a key is wanted"),
+        (("schema", "-o", "."), 1, "the schema cannot be written to .: Is a directory"),
+    ],
+)
+def test_options_that_cannot_be_are_told(call, argv, code, words) -> None:
+    done = call(*argv)
+    assert done.code == code
+    assert words in done.err
 
 
 def test_doctor_fails_where_a_part_is_missing(call, monkeypatch) -> None:

@@ -179,6 +179,15 @@ def test_a_file_in_the_place_of_the_target_is_refused(tmp_path):
         load(tmp_path / "out", "k1")
 
 
+@pytest.mark.parametrize(
+    ("path", "words"), [("in/out", "Not a directory"), ("x" * 300, "File name too long")]
+)
+def test_a_target_that_cannot_be_is_no_damaged_ledger(tmp_path, path, words):
+    (tmp_path / "in").write_text("x")
+    with pytest.raises(LoadError, match=f"cannot load into .*: {words}"):
+        load(tmp_path / path, "k1")
+
+
 def test_the_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -115,6 +115,11 @@ def test_globs_braces_filters_and_hidden_files(tmp_path: Path) -> None:
         described(tmp_path / "*.parquet")
     with pytest.raises(SourceError, match="there is no file or directory"):
         described(tmp_path / "z.csv")
+    (tmp_path / "[ab].csv").write_text("1\n")
+    with pytest.raises(SourceError, match=r"the name of one file and a pattern that others fit, as .*a\.csv"):
+        described(tmp_path / "[ab].csv")
+    (tmp_path / "[xy].csv").write_text("1\n")
+    assert len(described(tmp_path / "[xy].csv").files) == 1
 
 
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:

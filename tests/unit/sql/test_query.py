@@ -80,3 +80,9 @@ def test_comma_joins_become_hash_joins_without_a_product() -> None:
     plan = sql.lower(sql.analyze(query, {"t": from_polars(T.schema)}), {"t": T.lazy()}).explain()
     assert "CROSS" not in plan
     assert plan.count("INNER JOIN:") == 2
+
+
+@pytest.mark.parametrize(("query", "tables"), [(5, {}), ("SELECT 1", {"t": 5}), ("SELECT 1", {"t": None})])
+def test_what_is_no_text_or_no_table_is_told(query: object, tables: object) -> None:
+    with pytest.raises(TypeError, match=r"sql is a text, not int|the table 't' is neither"):
+        rayetl.query(query, tables)  # type: ignore[arg-type]
