@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from services.databases import SqlDatabase
 from services.s3 import Account, Bucket, S3Server
 
@@ -174,3 +175,16 @@ def _iceberg() -> None:
     catalog.create_namespace_if_not_exists("shop")
     w = pa.field("w", pa.int64(), nullable=False)
     catalog.create_table("shop.t", pa.schema([("id", pa.int64()), ("v", pa.string()), w]))
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store that the parameter names, empty."""
+    monkeypatch.chdir(tmp_path)
+    name: str = request.param
+    if name in ("postgres", "mysql"):
+        return in_database(name, request.getfixturevalue("database" if name == "postgres" else "maria"))
+    if "s3" in name:
+        bucket, server = request.getfixturevalue("bucket"), request.getfixturevalue("s3_server")
+        return in_bucket(name, bucket, server, request.getfixturevalue("s3_account"))
+    return on_this_machine(name)

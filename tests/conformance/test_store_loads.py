@@ -14,7 +14,9 @@ import pytest
 from rayetl import failpoints
 from rayetl.cli import main
 from rayetl.errors import LoadError
-from tests.conformance.stores import STORES, Store
+from tests.conformance.stores import STORES, Store, store
+
+__all__ = ["store"]
 
 every_table = pytest.mark.parametrize(
     "store", [name for name in STORES if name not in ("files", "s3")], indirect=True

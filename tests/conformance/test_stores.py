@@ -12,7 +12,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from rayetl.errors import ConfigError
-from tests.conformance.stores import STORES, Store
+from tests.conformance.stores import STORES, Store, store
+
+__all__ = ["store"]
 
 every_store = pytest.mark.parametrize("store", STORES, indirect=True)
 
