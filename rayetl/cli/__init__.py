@@ -12,6 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     _quicken()
     from rayetl.cli.app import execute
+    from rayetl.cli.streams import open_streams
     from rayetl.secrets.environment import withdraw
     from rayetl.secrets.hardening import keep_memory_private
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return execute(list(argv))
     # The process is this command's own, not that of a program that calls it.
     keep_memory_private()
-    _open_streams()
+    open_streams()
     code = execute(sys.argv[1:])
     if code in (130, 143):
         _end_at_once(code)
@@ -41,21 +42,6 @@ def _end_at_once(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _open_streams() -> None:
-    """Let no stream fail a command: what its encoding lacks is shown as `?`, and one that was closed before
-    the start takes what nobody will read."""
-    import io
-    import os
-    import sys
-
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _end_quickly() -> None:

@@ -25,6 +25,14 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at ref
 Ids = Annotated[
     list[str] | None, typer.Argument(help="Ids of dead letters, or starts of them.", metavar="[ID]...")
 ]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help="Refused since: so long ago (2h, 3d) or at a moment (2026-11-24T03:00, UTC unless it says "
+        "otherwise).",
+        metavar="WHEN",
+    ),
+]
 
 
 @app.command("list", epilog=settings.EPILOG)
@@ -37,14 +45,7 @@ def list_letters(
     counts: Annotated[
         bool, typer.Option("--counts", help="Only how many, by run, step, rule and reason.")
     ] = False,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            help="Refused since: so long ago (2h, 3d) or at a moment (2026-11-24T03:00, UTC unless it says "
-            "otherwise).",
-            metavar="WHEN",
-        ),
-    ] = None,
+    since: Since = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50,
     as_json: shared.Json = False,
 ) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
+from rayetl.cli.streams import StdoutError
 from rayetl.errors import ConfigError, Problem, RayetlError, SqlError
 from rayetl.observability.text import clean
 
@@ -35,17 +36,13 @@ def show(error: BaseException, *, debug: bool) -> int:
         prefix = f"{error.step}: " if error.step else ""
         _failure(f"{prefix}{error.message}", error.hint)
         return error.exit_code
-    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STDOUT:
+    if isinstance(error, StdoutError):
         return _unread(error)
     _unexpected(error, debug)
     return 1
 
 
-_OF_STDOUT = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG)
-"""What a write to stdout fails with. Files of a run are named in their errors."""
-
-
-def _unread(error: OSError) -> int:
+def _unread(error: StdoutError) -> int:
     """Stdout cannot be written. That whoever read it has enough, as `head` has, needs no words."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if error.errno != errno.EPIPE:

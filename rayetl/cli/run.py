@@ -18,12 +18,25 @@ from rayetl.observability.text import write_report
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What `ray job submit` sets in the environment of the command that it starts."""
 
+
+def _report_file(path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in (".html", ".json"):
+        raise typer.BadParameter(f"{path} ends neither in .html nor in .json")
+    return path
+
+
+def _not_empty(key: str | None) -> str | None:
+    if key == "":
+        raise typer.BadParameter("a key is wanted, not an empty text")
+    return key
+
+
 RunKey = Annotated[
     str | None,
     typer.Option(
         help="Name of this run's epoch; a committed one is skipped.",
         metavar="KEY",
-        callback=lambda key: _not_empty(key),
+        callback=_not_empty,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run although this key is committed.")]
@@ -44,7 +57,7 @@ ReportPath = Annotated[
         "--report",
         help="Also write the report here: .html or .json.",
         metavar="PATH",
-        callback=lambda path: _report_file(path),
+        callback=_report_file,
     ),
 ]
 
@@ -82,12 +95,7 @@ def run(
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
             found = pipeline.run(
-                run_key=run_key,
-                force=force,
-                progress=listener,
-                runtime=place,
-                address=address,
-                **splits,
+                run_key=run_key, force=force, progress=listener, runtime=place, address=address, **splits
             )
     except RayetlError as error:
         told = getattr(error, "report", None)
@@ -96,18 +104,6 @@ def run(
         raise
     tell(found, as_json, report_path, chosen.quiet)
     return int(found.exit_code)
-
-
-def _report_file(path: Path | None) -> Path | None:
-    if path is not None and path.suffix.lower() not in (".html", ".json"):
-        raise typer.BadParameter(f"{path} ends neither in .html nor in .json")
-    return path
-
-
-def _not_empty(key: str | None) -> str | None:
-    if key == "":
-        raise typer.BadParameter("a key is wanted, not an empty text")
-    return key
 
 
 def _runtime(chosen: shared.Runtime | None, address: str | None) -> shared.Runtime:

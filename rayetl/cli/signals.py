@@ -37,7 +37,7 @@ class Interrupts:
             signal.SIGTERM: signal.signal(signal.SIGTERM, self._note_termination),
         }
         threading.Thread(target=self._pass_on, name="rayetl-signals", daemon=True).start()
-        self._hook_before, sys.unraisablehook = sys.unraisablehook, _unraisable
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,23 +58,22 @@ class Interrupts:
         del number, frame
         self.terminated = True
 
+    def _unraisable(self, found: sys.UnraisableHookArgs) -> None:
+        """An interrupt may come where Python can raise nothing, as while a generator is closed: the signal
+        that it stands for is sent again, once this place is left."""
+        if isinstance(found.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+            again.daemon = True
+            again.start()
+        else:
+            self._hook_before(found)
+
     def _pass_on(self) -> None:
         while number := os.read(self._reader, 1):
             if number[0] == signal.SIGTERM:
                 self.terminated = True
                 os.kill(os.getpid(), signal.SIGINT)
         os.close(self._reader)
-
-
-def _unraisable(found: sys.UnraisableHookArgs) -> None:
-    """An interrupt may come where Python can raise nothing, as while a generator is closed: the signal that
-    it stands for is sent again, once this place is left."""
-    if isinstance(found.exc_value, KeyboardInterrupt):
-        again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
-        again.daemon = True
-        again.start()
-    else:
-        sys.__unraisablehook__(found)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

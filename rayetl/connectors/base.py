@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -300,9 +300,9 @@ class Load(Model):
 
     def location(self) -> str | None:
         """The place that is written to, for telling that two loads share one; `None` if that cannot be.
-        By default the load's `path`."""
+        By default the load's `path`, by whatever name it goes."""
         path = getattr(self, "path", None)
-        return str(Path(path).absolute()) if isinstance(path, str) else None
+        return os.path.realpath(path) if isinstance(path, str) else None
 
     def directory(self) -> str | None:
         """The directory of this machine that rows are put into or wait in, if there is one. By default the

@@ -11,10 +11,8 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from rayetl.errors import SqlError
-from rayetl.sql import coerce, literals, predicates, references
+from rayetl.sql import casting, literals, predicates, references
 from rayetl.sql.castable import check_cast
-from rayetl.sql.ddl import parse_data_type
 from rayetl.sql.expr import (
     AggregateCall,
     Call,
@@ -37,7 +35,6 @@ from rayetl.sql.types import (
     BOOLEAN,
     NULL,
     STRING,
-    DataType,
     Field,
     StructType,
 )
@@ -104,41 +101,6 @@ class Resolver:
             return found
         child = self.resolve(inner)
         return self.make("negative", (child,), node)
-
-    def interval(self, node: exp.Expression) -> Expr:
-        this, unit = take(node, "this", "unit")
-        negated = isinstance(this, exp.Neg)
-        inner = this.this if isinstance(this, exp.Neg) else this
-        if not isinstance(inner, exp.Literal):
-            raise unsupported(
-                node, "an interval needs a constant amount", hint="write d + make_interval or date_add"
-            )
-        start, end = _units(unit)
-        try:
-            return literals.interval(("-" if negated else "") + inner.this, start, end)
-        except ValueError as error:
-            raise fault(node, str(error)) from None
-
-    # types
-
-    def cast(self, node: exp.Expression) -> Expr:
-        this, to, _, _ = take(node, "this", "to", "safe", "_type")
-        child, target = self.resolve(this), _data_type(to, node)
-        if node.meta.get("literal") and isinstance(child, Literal) and isinstance(child.value, str):
-            return self._typed_literal(child.value, target, node)
-        refusal = check_cast(child.type, target)
-        if refusal is not None:
-            message = f"{child.type} cannot be cast to {target}"
-            raise (unsupported if refusal == "unsupported" else fault)(node, message)
-        return Cast(target, coerce.cast_nullable(child, target), child)
-
-    def _typed_literal(self, text: str, target: DataType, node: exp.Expression) -> Expr:
-        found = literals.date_or_time(text, target, self.scope.time_zone)
-        if found is None:
-            raise fault(
-                node, f"'{text}' is not a {target}", hint="write it as 2020-12-31 or 2020-12-31 23:59:59"
-            )
-        return found
 
     # operators and special forms
 
@@ -321,29 +283,6 @@ def _field_name(node: exp.Expression, value: Expr, index: int) -> str:
     return f"col{index + 1}"
 
 
-def _units(unit: exp.Expression | None) -> tuple[str | None, str | None]:
-    if unit is None:
-        return None, None
-    if isinstance(unit, exp.IntervalSpan):
-        start, end = take(unit, "this", "expression")
-        return start.name.lower(), end.name.lower()
-    return unit.name.lower(), None
-
-
-def _data_type(node: exp.Expression, where: exp.Expression) -> DataType:
-    try:
-        return parse_data_type(_ddl(node))
-    except SqlError as error:
-        raise fault(where, error.problems[0].message, hint=error.problems[0].hint, code="sql.type") from None
-
-
-def _ddl(node: exp.Expression) -> str:
-    from rayetl.sql.parse import render
-
-    text = render(node)
-    return " ".join(text.split())
-
-
 _OPERATORS: dict[type[exp.Expression], str] = {
     exp.Add: "+",
     exp.Sub: "-",
@@ -375,13 +314,13 @@ _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]
     **dict.fromkeys(_OPERATORS, Resolver.binary),
     **dict.fromkeys((exp.And, exp.Or), Resolver.connector),
     **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike), predicates.like),
-    **dict.fromkeys((exp.Cast, exp.TryCast), Resolver.cast),
+    **dict.fromkeys((exp.Cast, exp.TryCast), casting.cast),
     **dict.fromkeys((exp.IgnoreNulls, exp.RespectNulls), ignore_nulls),
     exp.Bracket: references.bracket,
     exp.Literal: Resolver.literal,
     exp.Neg: Resolver.negative,
     exp.BitwiseNot: lambda self, node: self.make("~", (self.resolve(take(node, "this")[0]),), node),
-    exp.Interval: Resolver.interval,
+    exp.Interval: casting.interval,
     exp.NEQ: Resolver.not_equal,
     exp.NullSafeNEQ: Resolver.distinct_from,
     exp.Not: Resolver.not_,

@@ -94,6 +94,7 @@ class LedgerSession(LoadSession):
     def _manifest(
         self, attempt: Attempt, rows: int, files: tuple[DataFile, ...], removes: tuple[str, ...] = ()
     ) -> Manifest:
+        replaces = self.mode is SaveMode.OVERWRITE
         return Manifest(
             number=self._ledger.head + 1,
             pipeline=self.epoch.pipeline,
@@ -104,10 +105,10 @@ class LedgerSession(LoadSession):
             mode=self.mode,
             rows=rows,
             files=files,
-            replaces=self.mode is SaveMode.OVERWRITE,
+            replaces=replaces,
             removes=removes,
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._started, 6),
             previous=self._ledger.seal,
-            known=self._ledger.known,
+            known=None if replaces else self._ledger.known,
         )

@@ -466,12 +466,16 @@ def test_a_signal_ends_a_long_query_cleanly(number, code, tmp_path) -> None:
     assert "Traceback" not in err
 
 
+FULL = "error: stdout cannot be written: No space left on device\nhint: what the command did stands"
+
+
 @pytest.mark.parametrize(
     ("stdout", "environment", "code", "said"),
     [
         (">&-", {}, 0, ""),
         ("2>&-", {}, 0, ""),
-        (">/dev/full", {}, 1, "error: stdout cannot be written: No space left on device\nhint: what the "),
+        (">/dev/full", {"PYTHONUNBUFFERED": ""}, 1, FULL),
+        (">/dev/full", {"PYTHONUNBUFFERED": "1"}, 1, FULL),
         (">out", {"PYTHONIOENCODING": "ascii"}, 0, ""),
     ],
 )
@@ -492,5 +496,50 @@ def test_streams_that_take_nothing_or_not_all_fail_no_command(
     assert (done.returncode, done.stdout) == (code, "ü.yaml: ok\n".encode() if stdout == "2>&-" else b"")
     assert done.stderr.decode().startswith(said)
     assert bool(done.stderr) is bool(said)
-    if environment:
+    if "PYTHONIOENCODING" in environment:
         assert (tmp_path / "out").read_text() == "?.yaml: ok\n"
+
+
+def test_an_interrupt_where_python_can_raise_nothing_is_raised_after_it() -> None:
+    """As in a generator that is closed; faults of other kinds there are told as ever."""
+    code = """
+import os, signal, time
+from rayetl.cli.signals import Interrupts
+
+class Dying:
+    def __init__(self, act): self.act = act
+    def __del__(self): self.act()
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+
+with Interrupts():
+    Dying(lambda: 1 / 0)
+    try:
+        Dying(interrupt)
+        time.sleep(5)
+        print("lost")
+    except KeyboardInterrupt:
+        print("raised")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "raised\n"
+    assert "ZeroDivisionError" in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+
+
+def test_two_names_of_one_directory_are_one_place(call, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    (tmp_path / "in.csv").write_text("1\n")
+    (tmp_path / "a.yaml").write_text(
+        "name: p\nextract: {type: files, path: in.csv, schema: a INT}\n"
+        "load:\n  - {type: files, path: out}\n  - {type: files, path: link}\n"
+        "  - {type: files, path: x/../out/deep}\n"
+    )
+    done = call("check", "a.yaml")
+    assert done.code == 2
+    assert "`load_2` and `load_1` both write to" in done.err
+    assert "`load_3` writes to" in done.err
