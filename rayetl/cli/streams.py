@@ -34,16 +34,10 @@ def _told() -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """What the encoding of a stream lacks is shown as `?`, and one that was closed before the start takes
-    what nobody will read."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-        plain = sys.stdout
+    """What the encoding of stdout lacks is shown as `?` (stderr escapes it), and a stream that was closed
+    before the start takes what nobody will read."""
+    if isinstance(plain := sys.stdout, io.TextIOWrapper):
+        # `sys.__stdout__` keeps the one below open.
         sys.stdout = Stdout(
             plain.buffer,
             encoding=plain.encoding,
@@ -52,3 +46,6 @@ def open_streams() -> None:
             line_buffering=plain.line_buffering,
             write_through=plain.write_through,
         )
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import polars as pl
@@ -86,3 +87,19 @@ def test_comma_joins_become_hash_joins_without_a_product() -> None:
 def test_what_is_no_text_or_no_table_is_told(query: object, tables: object) -> None:
     with pytest.raises(TypeError, match=r"sql is a text, not int|the table 't' is neither"):
         rayetl.query(query, tables)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "join", ["LEFT JOIN r ON l.id > r.x + 5 AND l.id < r.x + 8", "FULL JOIN r ON l.id > r.x"]
+)
+def test_a_join_by_condition_reads_rows_of_no_fixed_order_once(join: str) -> None:
+    def moving(frame: pl.DataFrame) -> pl.LazyFrame:
+        turns = itertools.count()
+        return frame.lazy().map_batches(lambda rows: rows.reverse() if next(turns) % 2 else rows)
+
+    left = pl.DataFrame({"id": range(50), "v": [f"v{number}" for number in range(50)]})
+    right = pl.DataFrame({"x": range(20, 30), "w": [f"w{number}" for number in range(10)]})
+    query = f"SELECT id, v, x, w FROM l {join}"
+    still = rayetl.query(query, {"l": left, "r": right}).to_pylist()
+    moved = rayetl.query(query, {"l": moving(left), "r": moving(right)}).to_pylist()
+    assert sorted(map(str, moved)) == sorted(map(str, still))
