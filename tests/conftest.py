@@ -25,6 +25,15 @@ for variable in [name for name in os.environ if name.startswith(("RAYETL_", "VAU
     del os.environ[variable]
 
 
+@pytest.fixture(autouse=True)
+def _own_circuits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for a circuit that another one opened: services of one process share their address."""
+    from rayetl import pipeline
+    from rayetl.resilience.breaker import LocalCircuits
+
+    monkeypatch.setattr(pipeline, "_CIRCUITS", LocalCircuits())
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """The PostgreSQL server of this process: with pytest-xdist, one for each worker."""

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
-from sqlglot import exp
+from sqlglot import exp, parser
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import ParseError
 from sqlglot.generators.spark import SparkGenerator
 from sqlglot.parser import Parser as BaseParser
 from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokenizer_core import Token, TokenType
+
+from rayetl.errors import RayetlError
 
 _NO_TOKEN = Token.string("")
 _RANGE_TOKENS = (
@@ -32,6 +34,19 @@ _JOIN_HINTS = (
     *("BROADCAST", "BROADCASTJOIN", "MAPJOIN", "MERGE", "SHUFFLEMERGE", "MERGEJOIN"),
     *("SHUFFLE_HASH", "SHUFFLE_REPLICATE_NL"),
 )
+
+
+def assert_extensible(file: str | None) -> None:
+    """Raises `RayetlError` if the parser of sqlglot, which is in `file`, is compiled: an ordinary class
+    cannot extend that one, and fails with a TypeError at the first query."""
+    if (file or "").endswith((".so", ".pyd")):
+        raise RayetlError(
+            "sqlglotc, the compiled form of sqlglot, is installed, and rayetl's SQL dialect cannot extend it",
+            hint="pip uninstall sqlglotc; sqlglot itself stays",
+        )
+
+
+assert_extensible(parser.__file__)
 
 
 class TextError(ParseError):

@@ -24,14 +24,21 @@ class Lake:
     name = "Delta table lake"
 
     def load(
-        self, rows: pl.DataFrame, *, key: str | None = None, force: bool = False, **settings: Any
+        self,
+        rows: pl.DataFrame,
+        *,
+        key: str | None = None,
+        force: bool = False,
+        attempts: int = 5,
+        **settings: Any,
     ) -> RunReport:
-        """Load rows into the table."""
+        """Load rows into the table, in so many `attempts` at most."""
         rows.write_parquet("in.parquet")
         config = {
             "name": "p",
             "extract": {"type": "files", "path": "in.parquet"},
             "load": {"id": "lake", **self.settings, **settings},
+            "resilience": {"retry": {"max_attempts": attempts}},
         }
         return Pipeline.from_dict(config).run(run_key=key, force=force)
 

@@ -210,7 +210,7 @@ def test_no_secret_is_in_any_error(
     for method, how in faults:
         s3_server.break_down(method, "_delta_log", times=99, **how)
         with pytest.raises(RayetlError) as caught:
-            lake.load(numbers(2), mode="append", force=True)
+            lake.load(numbers(2), mode="append", force=True, attempts=1)
         error: BaseException | None = caught.value
         while error is not None:
             shown = f"{error!r} {error} {getattr(error, 'hint', '')}"

@@ -233,7 +233,7 @@ KILLED: dict[str, Callable[[SparkHost], psutil.Process]] = {
 @pytest.mark.parametrize("what", KILLED)
 def test_a_death_costs_time_and_no_row(here: Path, spark_host: SparkHost, what: str) -> None:
     spark_host.run(config(name="warm", load={"type": "files", "path": "warm"}))
-    run = spark_host.start(config(slow(20)))
+    run = spark_host.start(config(slow(12)))
     time.sleep(5)
     killed = KILLED[what](spark_host)
     os.kill(killed.pid, signal.SIGKILL)
