@@ -61,7 +61,7 @@ def list_letters(
     begin = None if since is None else _moment(since)
     store = shared.load(config, assignments).dead_letters
     if counts:
-        _counts(store.list(begin), as_json)
+        _counts(store.count(run=run, step=step, pending=pending, since=begin), as_json)
         return 0
     letters = store.read(run=run, step=step, pending=pending, since=begin)
     if not as_json:

@@ -52,6 +52,10 @@ def examine(state: Path) -> Iterator[Finding]:
     """Everything that is looked at, in the order shown."""
     yield _python()
     yield from (_package(name) for name in CORE)
+    if compiled := _installed("sqlglotc"):
+        yield Finding(
+            "sqlglotc", "fail", compiled, "pip uninstall sqlglotc: SQL needs sqlglot as it is without"
+        )
     for name, packages in _extras().items():
         yield _extra(name, packages)
     checks: tuple[Callable[[], Finding], ...] = (_java, _cpus, _memory, _time_zones, _encoding)

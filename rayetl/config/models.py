@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +28,7 @@ from rayetl.model import Identifier, Model, OneOrMany
 from rayetl.quality import ValidateStep
 from rayetl.resilience.breaker import BreakerPolicy
 from rayetl.resilience.retry import RetryPolicy
+from rayetl.sql.literals import known_time_zone
 from rayetl.steps import Verb
 
 
@@ -92,16 +92,6 @@ class FilesByDefault:
 
 def _of_files(value: object) -> object:
     return {"type": "files", **value} if isinstance(value, Mapping) else value
-
-
-def _known_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f"{value!r} is not a time zone; use a name of the IANA database, like UTC or Europe/Vienna"
-        ) from None
-    return value
 
 
 class Resilience(Model):
@@ -237,7 +227,7 @@ class PipelineConfig(Model):
         "or with its settings. `auto` is `polars`.",
         examples=["spark", {"type": "spark", "executors": 4, "cores": 2, "memory": "2g"}],
     )
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    time_zone: Annotated[str, AfterValidator(known_time_zone)] = Field(
         default="UTC",
         description="Session time zone, as `spark.sql.session.timeZone`: where timestamps without one are.",
         examples=["UTC", "America/New_York"],

@@ -212,10 +212,18 @@ class DeadLetters(ABC):
         letters = letters.join(done, on="id", how="left", maintain_order="left")
         return letters.with_columns(pl.col("replayed").fill_null(False))
 
-    def list(self, since: datetime | None = None) -> pl.DataFrame:
-        """How many letters there are since then, and how many were replayed, by run, step, rule and reason. A
-        letter with several reasons counts under each."""
-        reasons = self.read(since=since).explode("reasons").unnest("reasons")
+    def count(
+        self,
+        *,
+        run: str | None = None,
+        step: str | None = None,
+        pending: bool = False,
+        since: datetime | None = None,
+    ) -> pl.DataFrame:
+        """How many of the letters that `read` would give there are, and how many were replayed, by run, step,
+        rule and reason. A letter with several reasons counts under each."""
+        chosen = self.read(run=run, step=step, pending=pending, since=since)
+        reasons = chosen.explode("reasons").unnest("reasons")
         groups = reasons.group_by("run", "step", "rule", "field", "reason")
         counts = groups.agg(letters=pl.len(), replayed=pl.col("replayed").sum(), last=pl.col("time").max())
         return counts.sort("last", "letters", descending=True).collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rayetl.sql.expr import Literal
 from rayetl.sql.types import (
@@ -99,6 +99,17 @@ def date_or_time(text: str, kind: DataType, zone: str) -> Literal | None:
     if kind not in (TIMESTAMP, TIMESTAMP_NTZ):
         return None
     return Literal(kind, False, (moment.replace(tzinfo=tz) - _EPOCH) // timedelta(microseconds=1))
+
+
+def known_time_zone(name: str) -> str:
+    """`name`, if it is one of the IANA database. Raises `ValueError` with a sentence for the writer."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"{name!r} is not a time zone; use a name of the IANA database, like UTC or Europe/Vienna"
+        ) from None
+    return name
 
 
 def _zone(name: str) -> timezone | ZoneInfo:

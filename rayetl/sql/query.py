@@ -11,6 +11,7 @@ import pyarrow as pa
 from rayetl.errors import Problem, SqlError, Terminal
 from rayetl.sql import interop
 from rayetl.sql.analyzed import analyze
+from rayetl.sql.literals import known_time_zone
 from rayetl.sql.lower.relations import lower_relation
 from rayetl.sql.types import Schema
 
@@ -32,6 +33,10 @@ def query(
         raise SqlError(
             [Problem("sql.engine", f"there is no engine {engine} here", hint="use engine='polars'")]
         )
+    try:
+        known_time_zone(time_zone)
+    except ValueError as error:
+        raise SqlError([Problem("sql.time_zone", str(error))]) from None
     schemas, frames = {}, {}
     for name, table in tables.items():
         if not isinstance(table, pa.Table | pl.DataFrame | pl.LazyFrame):

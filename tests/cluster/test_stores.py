@@ -101,7 +101,7 @@ def test_dead_letters_go_into_the_database_too(
     assert ids(served) == KEPT
     assert served.rows("SELECT rejects.row FROM rejects ORDER BY 1") == [(row,) for row in BAD]
     assert pipeline.run(runtime="ray", split_size=split_size).status == "skipped"
-    assert pipeline.dead_letters.list()["letters"].sum() == len(BAD)
+    assert pipeline.dead_letters.count()["letters"].sum() == len(BAD)
 
 
 def test_dead_letters_go_into_kafka_too(cluster: str, here: Path, served: Database, kafka: Kafka) -> None:
@@ -114,7 +114,7 @@ def test_dead_letters_go_into_kafka_too(cluster: str, here: Path, served: Databa
     assert ids(served) == KEPT
     assert sorted(json.loads(value)["row"] for _, value in kafka.messages(topic)) == sorted(BAD)
     assert pipeline.run(runtime="ray", split_size=1).status == "skipped"
-    assert pipeline.dead_letters.list()["letters"].sum() == len(BAD)
+    assert pipeline.dead_letters.count()["letters"].sum() == len(BAD)
 
 
 def test_explain_says_who_holds_the_transaction(here: Path) -> None:

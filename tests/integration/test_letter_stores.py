@@ -120,7 +120,7 @@ def test_the_letters_of_an_epoch_exist_once(place: Place) -> None:
     again = Epoch("p", "rejects", "k1", "r2")
     store(place).write(again, [letters(again, range(3))], 3)
     assert store(place).read().collect()["run"].unique().to_list() == ["r1"]
-    assert store(place).list()["letters"].to_list() == [2, 2, 1, 1]
+    assert store(place).count()["letters"].to_list() == [2, 2, 1, 1]
 
 
 def test_of_two_letters_the_later_one_is_kept(place: Place) -> None:
@@ -156,7 +156,8 @@ def test_letters_are_chosen(place: Place) -> None:
     store(place).write(late, [letters(late, range(20, 22), later=60)], 2)
     moment = datetime(2026, 1, 1, 12, 31, tzinfo=UTC)
     assert sorted(dead.read(since=moment).collect()["row"].to_list()) == [20, 21]
-    assert dead.list(moment)["letters"].to_list() == [1, 1, 1, 1]
+    assert dead.count(since=moment)["letters"].to_list() == [1, 1, 1, 1]
+    assert dead.count(run="r2", step="other")["letters"].to_list() == [1, 1]
     assert dead.read(since=datetime(2199, 1, 1, tzinfo=UTC)).collect().is_empty()
     with pytest.raises(SourceError, match="several dead letters begin with '1'"):
         dead.show("1")
@@ -171,12 +172,12 @@ def test_a_replay_is_marked_once(place: Place) -> None:
     assert store(place).mark_replayed(ids, Epoch("p", "replayed", "again", "r2")).status == "committed"
     assert store(place).mark_replayed(ids, Epoch("p", "replayed", "again", "r3")).status == "skipped"
     assert store(place).read(pending=True).collect()["id"].to_list() == ["2-p"]
-    assert store(place).list()["replayed"].sum() == 4
+    assert store(place).count()["replayed"].sum() == 4
 
 
 def test_an_empty_store_has_nothing_and_makes_nothing(place: Place) -> None:
     assert store(place).read().collect().is_empty()
-    assert store(place).list().is_empty()
+    assert store(place).count().is_empty()
     if place.database is not None:
         assert (
             place.database.rows("SELECT 1 FROM information_schema.tables WHERE table_name = 'rejects'") == []
@@ -363,4 +364,4 @@ def test_records_are_encrypted_on_s3_too(
     assert sorted(found["record"].to_list()) == [f"{i},v{i}".encode() for i in range(40, 50)]
     monkeypatch.delenv("RAYETL_CREDENTIAL_SEAL__CURRENT")
     assert store(place).read().drop("record").collect().height == 10
-    assert store(place).list()["letters"].to_list() == [10]
+    assert store(place).count()["letters"].to_list() == [10]

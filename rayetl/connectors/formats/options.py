@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model
 
 from rayetl.connectors.formats.patterns import PatternError, compile_pattern
 from rayetl.model import Model
+from rayetl.sql.literals import known_time_zone
 
 
 def _known_encoding(name: str) -> str:
@@ -56,21 +57,11 @@ def _separator(value: object) -> object:
     return found
 
 
-def _known_zone(name: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        ZoneInfo(name)
-    except (ValueError, KeyError, OSError):
-        raise ValueError(f"{name!r} is not a time zone; for example UTC, Europe/Berlin") from None
-    return name
-
-
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 Character = Annotated[str, BeforeValidator(_single)]
 DatePattern = Annotated[str, AfterValidator(_pattern)]
 Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1)]
-TimeZone = Annotated[str, AfterValidator(_known_zone)]
+TimeZone = Annotated[str, AfterValidator(known_time_zone)]
 
 
 class ListingOptions(Model):

@@ -286,6 +286,9 @@ class _Builder:
             if any(columns_of(key) & made for key in grouping.keys):
                 message = f"{call.shown} as a key of GROUP BY is not supported"
                 raise unsupported(item.node, message, hint="use LATERAL VIEW")
+            if grouping.sets is not None:
+                message = f"{call.shown} beside ROLLUP, CUBE or GROUPING SETS is not supported"
+                raise unsupported(item.node, message, hint="use a subquery and LATERAL VIEW")
             windows = contains(call, WindowCall)
             windows |= aggregated and any(contains(other.expr, WindowCall) for other in self.items)
             if windows or having is not None:

@@ -310,6 +310,7 @@ def test_dead_letters_are_listed(letters, call) -> None:
     assert [json.loads(line)["replayed"] for line in lines] == [True, False]
     assert "d < 1 is not true" in call("dlq", "list", "a.yaml", "--counts").out
     assert len(call("dlq", "list", "a.yaml", "--counts", "--json").out.splitlines()) == 2
+    assert call("dlq", "list", "a.yaml", "--counts", "--json", "--step", "nothing").out == ""
 
 
 def test_dead_letters_are_shown_whole(letters, call) -> None:
@@ -389,6 +390,15 @@ def test_doctor_fails_where_a_part_is_missing(call, monkeypatch) -> None:
     done = call("doctor")
     assert done.code == 1
     assert "pip install 'no-such-part'" in done.out
+
+
+def test_doctor_fails_where_sqlglot_is_compiled(call, monkeypatch) -> None:
+    from rayetl.cli import doctor
+
+    monkeypatch.setattr(doctor, "_installed", lambda name: "30.30.0")
+    done = call("doctor")
+    assert done.code == 1
+    assert "pip uninstall sqlglotc" in done.out
 
 
 @pytest.mark.parametrize(

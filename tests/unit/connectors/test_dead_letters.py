@@ -45,7 +45,7 @@ def test_rejects_of_an_epoch_exist_once(tmp_path):
     dead = store(tmp_path, epoch)
     store(tmp_path, epoch)
     assert dead.read().collect().height == 3
-    summary = dead.list()
+    summary = dead.count()
     assert summary["letters"].to_list() == [3, 3]
     assert set(summary["rule"]) == {"range", "r2"}
 
@@ -72,5 +72,5 @@ def test_a_replay_is_marked_once(tmp_path):
 def test_an_empty_store_has_nothing(tmp_path):
     dead = DeadLetterFiles(path=str(tmp_path)).of("nobody")
     assert dead.read().collect().is_empty()
-    assert dead.list().is_empty()
+    assert dead.count().is_empty()
     assert not list(tmp_path.iterdir())

@@ -74,7 +74,7 @@ def test_without_the_key_everything_but_the_record_is_readable(vault: Vault) -> 
     vault.change("reject_key", lambda _: None)
     letters = pipeline().dead_letters.read()
     assert letters.drop("record").collect().height == 10
-    assert pipeline().dead_letters.list()["letters"].to_list() == [10]
+    assert pipeline().dead_letters.count()["letters"].to_list() == [10]
     with pytest.raises(Exception, match="no credential 'reject_key' was found"):
         letters.collect()
 

@@ -90,6 +90,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ("SELECT id FROM t WHERE rank() OVER (ORDER BY id) = 1", "the window function rank is not", 23),
         ("SELECT id FROM t ORDER BY 1 + sum(n) OVER ()", "not allowed in ORDER BY", 30),
         ("SELECT explode(array(1)) FROM t HAVING sum(n) > 1", "explode beside HAVING", 7),
+        ("SELECT n, explode(array(1)) FROM t GROUP BY ROLLUP (n)", "explode beside ROLLUP", 10),
         ("SELECT id FROM t WHERE explode(array(true))", "not allowed in WHERE", 23),
         ("SELECT sum(n) FILTER (WHERE max(n) > 1) FROM t", "function max is not allowed inside", 28),
         ("SELECT row_number() FROM t", "row_number needs OVER", 7),

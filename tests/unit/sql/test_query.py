@@ -103,3 +103,8 @@ def test_a_join_by_condition_reads_rows_of_no_fixed_order_once(join: str) -> Non
     still = rayetl.query(query, {"l": left, "r": right}).to_pylist()
     moved = rayetl.query(query, {"l": moving(left), "r": moving(right)}).to_pylist()
     assert sorted(map(str, moved)) == sorted(map(str, still))
+
+
+def test_an_unknown_time_zone_is_told_before_anything_runs() -> None:
+    with pytest.raises(SqlError, match="'Mars' is not a time zone"):
+        rayetl.query("SELECT 1", {}, time_zone="Mars")
