@@ -123,6 +123,10 @@ def _function(
         )
     if isinstance(function, AggregateCall) and function.distinct:
         raise fault(node, "DISTINCT aggregates cannot be used with OVER")
+    if isinstance(function, AggregateCall) and function.function in ("grouping", "grouping_id"):
+        raise fault(
+            node, f"{function.function} cannot be used with OVER", hint="it may stand inside OVER (...)"
+        )
     if entry.kind == "window" and entry.name != "nth_value":
         if not ordered:
             raise fault(node, f"{entry.name} needs ORDER BY in its window")

@@ -19,6 +19,8 @@ from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.subquery import attached
 from rayetl.sql.expr import (
     AggregateCall,
+    Call,
+    Cast,
     Column,
     Expr,
     Literal,
@@ -27,10 +29,10 @@ from rayetl.sql.expr import (
     contains_aggregate,
     null,
 )
-from rayetl.sql.faults import collect, fault, take, unsupported
+from rayetl.sql.faults import collect, fault, take
 from rayetl.sql.relations import Aggregate, Expand, Project, Relation
 from rayetl.sql.resolve import resolve
-from rayetl.sql.types import LONG
+from rayetl.sql.types import BYTE, INT, LONG
 
 Key = Callable[[exp.Expression], Expr]
 _SPECIAL = (exp.GroupingSets, exp.Cube, exp.Rollup)
@@ -143,7 +145,8 @@ def aggregate(
     """
     relation, keys, key_columns, more = _grouped(relation, grouping, context)
     known = {**key_columns, **{canonical(column): column for column in made}}
-    writer = _Rewriter(context, relation, known)
+    levels = None if grouping.sets is None else _Levels(more[-1], tuple(map(canonical, grouping.keys)))
+    writer = _Rewriter(context, relation, known, levels)
     done = collect(lambda pair: writer.rewrite(*pair), list(zip(exprs, nodes, strict=True)))
     columns = (*more, *(column for column, _ in writer.calls.values()))
     calls = tuple(call for _, call in writer.calls.values())
@@ -169,7 +172,7 @@ def _grouped(
     columns = [
         Column(e.type, True, context.names.fresh(name), name) for e, name in zip(exprs, wanted, strict=True)
     ]
-    set_id = Column(LONG, False, context.names.fresh("grouping_id"), "grouping_id")
+    set_id = Column(LONG, False, context.names.fresh("set_id"), "set_id")
     projections = tuple(_projection(exprs, number, chosen) for number, chosen in enumerate(grouping.sets))
     expanded = Expand((*relation.columns, *columns, set_id), relation, relation.columns, projections)
     known = {canonical(key): column for key, column in zip(grouping.keys, columns, strict=True)}
@@ -178,16 +181,52 @@ def _grouped(
 
 def _projection(exprs: list[Expr], number: int, chosen: tuple[int, ...]) -> tuple[Expr, ...]:
     values = tuple(expr if index in chosen else null(expr.type) for index, expr in enumerate(exprs))
-    return (*values, Literal(LONG, False, number))
+    absent = sum(1 << _bit(index, len(exprs)) for index in range(len(exprs)) if index not in chosen)
+    return (*values, Literal(LONG, False, number << len(exprs) | absent))
+
+
+def _bit(index: int, keys: int) -> int:
+    """The bit of Spark's grouping_id() that says that a key is left out; the last key has the lowest."""
+    return keys - 1 - index
+
+
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """What `grouping` and `grouping_id` are read from: the column that tells sets apart, whose low bits say
+    which of the `keys` a set leaves out."""
+
+    set_id: Column
+    keys: tuple[Expr, ...]
+
+    def of(self, call: AggregateCall, node: exp.Expression) -> Expr:
+        """The value of a call. Raises `SqlError` for arguments that are not the keys Spark wants."""
+        found = tuple(map(canonical, call.args))
+        if call.distinct or call.filter is not None:
+            raise fault(node, f"{call.function} takes neither DISTINCT nor FILTER")
+        if call.function == "grouping_id":
+            if found and found != self.keys:
+                raise fault(node, "grouping_id takes all keys of GROUP BY in their order, or nothing")
+            return self._low(self.set_id, (1 << len(self.keys)) - 1)
+        if found[0] not in self.keys:
+            raise fault(node, "the argument of grouping is no key of GROUP BY")
+        place = Literal(INT, False, _bit(self.keys.index(found[0]), len(self.keys)))
+        shifted = Call(LONG, False, "shiftright", (self.set_id, place), "shiftright")
+        return Cast(BYTE, False, self._low(shifted, 1))
+
+    def _low(self, value: Expr, mask: int) -> Expr:
+        return Call(LONG, False, "&", (value, Literal(LONG, False, mask)), "&")
 
 
 class _Rewriter:
     """Replaces keys and aggregate calls by the columns that hold them."""
 
-    def __init__(self, context: Context, relation: Relation, keys: dict[Expr, Column]) -> None:
+    def __init__(
+        self, context: Context, relation: Relation, keys: dict[Expr, Column], levels: _Levels | None
+    ) -> None:
         self.context = context
         self.relation = relation
         self.keys = keys
+        self.levels = levels
         self.calls: dict[Expr, tuple[Column, AggregateCall]] = {}
 
     def rewrite(self, expr: Expr, node: exp.Expression) -> Expr:
@@ -197,8 +236,12 @@ class _Rewriter:
         known = self.keys.get(canonical(part))
         if known is not None:
             return replace(known, name=part.name) if isinstance(part, Column) else known
+        if isinstance(part, AggregateCall) and part.function in ("grouping", "grouping_id"):
+            if self.levels is None:
+                raise fault(node, f"{part.function} needs ROLLUP, CUBE or GROUPING SETS")
+            return self.levels.of(part, node)
         if isinstance(part, AggregateCall):
-            return self._call(part, node)
+            return self._call(part)
         if isinstance(part, WindowCall):
             return map_window(part, lambda child: self.rewrite(child, node))
         if isinstance(part, Subquery) and part.kind != "in":
@@ -207,9 +250,7 @@ class _Rewriter:
             raise self._not_grouped(part, node)
         return None
 
-    def _call(self, call: AggregateCall, node: exp.Expression) -> Column:
-        if call.function in ("grouping", "grouping_id"):
-            raise unsupported(node, f"{call.function} is not supported")
+    def _call(self, call: AggregateCall) -> Column:
         key = canonical(call)
         if key not in self.calls:
             name = self.context.names.fresh(call.function)

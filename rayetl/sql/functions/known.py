@@ -50,8 +50,6 @@ KNOWN_TO_SPARK = frozenset(
         "from_json",
         "getbit",
         "get_json_object",
-        "grouping",
-        "grouping_id",
         "hash",
         "hll_sketch_agg",
         "histogram_numeric",

@@ -158,7 +158,7 @@ def _case(expr: Case) -> str:
 
 
 def _aggregate(expr: AggregateCall) -> str:
-    args = [spark_name(arg) for arg in expr.args] or ["1"]
+    args = [spark_name(arg) for arg in expr.args] or (["1"] if expr.function == "count" else [])
     distinct = "DISTINCT " if expr.distinct else ""
     name = "collect_list" if expr.shown == "array_agg" else expr.shown
     if expr.function in ("first", "last"):

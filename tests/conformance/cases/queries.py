@@ -119,6 +119,12 @@ SELECT grp, ok, sum(n) FROM people GROUP BY ROLLUP (grp, ok)
 SELECT grp, ok, sum(n) FROM people GROUP BY CUBE (grp, ok)
 SELECT grp, ok, sum(n) FROM people GROUP BY GROUPING SETS ((grp, ok), (grp), ())
 SELECT grp, ok, sum(n) FROM people GROUP BY grp, ok WITH ROLLUP
+SELECT grp, ok, grouping(grp), grouping(ok) AS o, grouping_id(), sum(n) FROM people GROUP BY ROLLUP (grp, ok)
+SELECT grp, grouping_id(grp, ok) AS level, count(*) FROM people GROUP BY CUBE (grp, ok)
+SELECT grp, n % 2, grouping(n % 2) + 1 FROM people GROUP BY GROUPING SETS ((grp), (n % 2), (grp, n % 2), (grp))
+SELECT grp, count(*) FROM people GROUP BY grp WITH ROLLUP HAVING grouping(grp) = 0 AND grouping_id() < 1
+SELECT grp, rank() OVER (PARTITION BY grouping(grp) ORDER BY sum(n)) FROM people GROUP BY ROLLUP (grp)
+SELECT CASE WHEN grouping(grp) = 1 THEN 'all' ELSE grp END AS g, max(n) FROM people GROUP BY CUBE (grp)
 SELECT day, sum(price) FROM orders GROUP BY day
 SELECT grp FROM people GROUP BY grp
 SELECT max(n) FROM people HAVING max(n) > 100
