@@ -236,6 +236,7 @@ def test_a_death_costs_time_and_no_row(here: Path, spark_host: SparkHost, what: 
     run = spark_host.start(config(slow(12)))
     time.sleep(5)
     killed = KILLED[what](spark_host)
+    assert run.under_way
     os.kill(killed.pid, signal.SIGKILL)
     report = run.result()
     assert report.get("status") == "done", report

@@ -128,6 +128,10 @@ class Background:
         self._thread = threading.Thread(target=lambda: self._answer.update(host.run(config, **more)))
         self._thread.start()
 
+    @property
+    def under_way(self) -> bool:
+        return self._thread.is_alive()
+
     def result(self) -> dict[str, Any]:
         self._thread.join(READY)
         assert not self._thread.is_alive(), "the run did not end"

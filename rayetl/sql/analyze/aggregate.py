@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -29,13 +30,15 @@ from rayetl.sql.expr import (
     contains_aggregate,
     null,
 )
-from rayetl.sql.faults import collect, fault, take
+from rayetl.sql.faults import collect, fault, take, unsupported
 from rayetl.sql.relations import Aggregate, Expand, Project, Relation
 from rayetl.sql.resolve import resolve
 from rayetl.sql.types import BYTE, INT, LONG
 
 Key = Callable[[exp.Expression], Expr]
 _SPECIAL = (exp.GroupingSets, exp.Cube, exp.Rollup)
+_BITS = 63
+"""Of a number that tells grouping sets apart."""
 
 if TYPE_CHECKING:
     from rayetl.sql.analyze.select import Item
@@ -83,6 +86,10 @@ class Grouping:
         keys = _distinct([expr for one in combined for expr in one])
         index = {canonical(expr): i for i, expr in enumerate(keys)}
         sets = tuple(tuple(sorted({index[canonical(expr)] for expr in one})) for one in combined)
+        repeats = max(Counter(sets).values()) - 1
+        if len(keys) + repeats.bit_length() > _BITS:
+            message = f"{len(keys)} keys in ROLLUP, CUBE or GROUPING SETS are not supported"
+            raise unsupported(parts[0], message, hint=f"name at most {_BITS}")
         return cls(True, keys, sets)
 
 
@@ -173,16 +180,21 @@ def _grouped(
         Column(e.type, True, context.names.fresh(name), name) for e, name in zip(exprs, wanted, strict=True)
     ]
     set_id = Column(LONG, False, context.names.fresh("set_id"), "set_id")
-    projections = tuple(_projection(exprs, number, chosen) for number, chosen in enumerate(grouping.sets))
-    expanded = Expand((*relation.columns, *columns, set_id), relation, relation.columns, projections)
+    repeats: Counter[tuple[int, ...]] = Counter()
+    projections = []
+    for chosen in grouping.sets:
+        projections.append(_projection(exprs, repeats[chosen], chosen))
+        repeats[chosen] += 1
+    expanded = Expand((*relation.columns, *columns, set_id), relation, relation.columns, tuple(projections))
     known = {canonical(key): column for key, column in zip(grouping.keys, columns, strict=True)}
     return expanded, (*columns, set_id), known, (*columns, set_id)
 
 
-def _projection(exprs: list[Expr], number: int, chosen: tuple[int, ...]) -> tuple[Expr, ...]:
+def _projection(exprs: list[Expr], repeat: int, chosen: tuple[int, ...]) -> tuple[Expr, ...]:
+    """The keys of a set and its id: the keys it leaves out, and above them which of its repeats it is."""
     values = tuple(expr if index in chosen else null(expr.type) for index, expr in enumerate(exprs))
     absent = sum(1 << _bit(index, len(exprs)) for index in range(len(exprs)) if index not in chosen)
-    return (*values, Literal(LONG, False, number << len(exprs) | absent))
+    return (*values, Literal(LONG, False, repeat << len(exprs) | absent))
 
 
 def _bit(index: int, keys: int) -> int:

@@ -308,10 +308,6 @@ def _add(name: str, rule: Any, lower: Any, aliases: str = "") -> None:
     TABLE.add(name, rule, lower, kind="aggregate", raw=True, aliases=aliases)
 
 
-def _level(_: Context, call: AggregateCall) -> pl.Expr:
-    raise AssertionError(f"{call.function} is read from the grouping set when the query is analyzed")
-
-
 _add("count", _count_rule, _count)
 _add("sum", _sum_rule, _sum)
 _add("avg", _avg_rule, _avg, "mean")
@@ -337,5 +333,6 @@ _add("median", _median_rule, _percentile)
 _add("percentile", _percentile_rule, _percentile, "percentile_cont")
 _add("approx_count_distinct", _approximate, None)
 _add("percentile_approx", _approximate, None, "approx_percentile")
-_add("grouping", takes(anything, returns=BYTE, nullable=False), _level)
-_add("grouping_id", takes(rest=anything, returns=LONG, nullable=False), _level)
+# No column of a group holds them: they are read from its grouping set when the query is analyzed.
+_add("grouping", takes(anything, returns=BYTE, nullable=False), None)
+_add("grouping_id", takes(rest=anything, returns=LONG, nullable=False), None)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
+import sqlglot.parser
 
 from rayetl.errors import RayetlError
+from rayetl.sql import dialect
 from rayetl.sql.dialect import assert_extensible
 
 
@@ -17,3 +21,9 @@ def test_the_compiled_form_is_refused_with_what_to_type(name: str) -> None:
 
 def test_the_interpreted_form_is_taken() -> None:
     assert_extensible("site-packages/sqlglot/parser.py")
+
+
+def test_it_is_looked_at_before_the_first_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlglot.parser, "__file__", "parser.cpython-311-x86_64-linux-gnu.so")
+    with pytest.raises(RayetlError, match="sqlglotc"):
+        importlib.reload(dialect)

@@ -108,3 +108,17 @@ def test_a_join_by_condition_reads_rows_of_no_fixed_order_once(join: str) -> Non
 def test_an_unknown_time_zone_is_told_before_anything_runs() -> None:
     with pytest.raises(SqlError, match="'Mars' is not a time zone"):
         rayetl.query("SELECT 1", {}, time_zone="Mars")
+
+
+@pytest.mark.parametrize("sets", ["ROLLUP ({keys})", "GROUPING SETS (({keys}), (k0), (k0), ())"])
+def test_grouping_sets_of_many_keys_are_told_apart(sets: str) -> None:
+    def groups(count: int) -> list[tuple[object, ...]]:
+        names = [f"k{number}" for number in range(count)]
+        table = pl.DataFrame({name: [1] for name in names})
+        clause = sets.format(keys=", ".join(names))
+        return rows(f"SELECT count(*), grouping_id() FROM w GROUP BY {clause}", w=table)
+
+    assert len(groups(62)) == (63 if "ROLLUP" in sets else 4)
+    assert max(level for _, level in groups(62)) == 2**62 - 1
+    with pytest.raises(SqlError, match="64 keys in ROLLUP, CUBE or GROUPING SETS are not supported"):
+        groups(64)
