@@ -8,6 +8,7 @@ have are widened to the next that holds them (uint32 -> bigint, time -> refused,
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rayetl.errors import Problem, SqlError, UnsupportedSqlError
@@ -80,6 +81,7 @@ def _plain_interval(type: DataType) -> DataType:  # noqa: A002
     return YEAR_MONTH_INTERVAL if is_year_month(type) else type
 
 
+@cache
 def _polars_atoms() -> dict[DataType, Any]:
     return {
         NULL: pl.Null(),

@@ -191,11 +191,14 @@ class DirectorySession(LedgerSession):
     def _make_root(self) -> None:
         self._assert_directory()
         root, control = self._layout.root, self._layout.control
-        for directory in [*reversed(root.parents), root, control, self._layout.epochs]:
-            if not directory.exists():
-                directory.mkdir(exist_ok=True)
-                sync(directory.parent)
-                self._made.append(directory)
+        wanted = [*reversed(root.parents), root, control, self._layout.epochs]
+        missing = [directory for directory in wanted if not directory.exists()]
+        for directory in missing:
+            directory.mkdir(exist_ok=True)
+            self._made.append(directory)
+        # After the last is made: a journal then takes them to disk together.
+        for directory in missing:
+            sync(directory.parent)
 
     def _remove_made(self) -> None:
         """Take back the directories this session made, if they stayed empty of everything but the lock."""
