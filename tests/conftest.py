@@ -24,6 +24,9 @@ os.environ["XDG_CONFIG_HOME"] = "/nowhere"
 for variable in [name for name in os.environ if name.startswith(("RAYETL_", "VAULT_"))]:
     del os.environ[variable]
 
+# JVMs live for seconds here: the second compiler and the parallel collector cost them more than they give back.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 
 @pytest.fixture(autouse=True)
 def _own_circuits(monkeypatch: pytest.MonkeyPatch) -> None:

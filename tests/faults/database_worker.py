@@ -31,6 +31,9 @@ from rayetl.errors import CommitConflict, LoadError, Retryable
 from rayetl.names import ROW
 from rayetl.sql.types import LONG, STRING, Field, Schema
 
+for _model in (PostgresLoad, MysqlLoad):
+    _model.model_rebuild()  # once, and not in each process
+
 COMMITTED, SKIPPED, CONFLICT, REFUSED, LOST = 0, 10, 11, 12, 13
 
 _LOADS: dict[str, Any] = {"postgres": PostgresLoad, "mysql": MysqlLoad}

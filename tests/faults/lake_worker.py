@@ -38,6 +38,9 @@ for module in (
 ):
     importlib.import_module(module)
 
+for _model in (DeltaLoad, IcebergLoad):
+    _model.model_rebuild()  # once, and not in each process
+
 COMMITTED, SKIPPED, CONFLICT, REFUSED, BROKEN = 0, 10, 11, 12, 13
 
 
