@@ -172,11 +172,18 @@ def _error(message: str, origin: ConfigPath, offset: int, hint: str | None = Non
     return SqlError([Problem("sql.syntax", message, path=origin, offset=offset, hint=hint)])
 
 
+class _Marks(dict[str, Any]):
+    """What a node knows of its text. The values never change, so that a copy of the tree shares them: to
+    copy them as well was most of the work of copying a tree."""
+
+    def __deepcopy__(self, _: object) -> _Marks:
+        return _Marks(self)
+
+
 def _mark(tree: exp.Expression, origin: ConfigPath) -> None:
     """Give every node its origin, and a start where one of its parts has one."""
     for node in reversed(list(tree.walk(bfs=True))):
-        meta = node.meta
-        meta["origin"] = origin
+        node._meta = meta = _Marks(node.meta, origin=origin)
         parent = node.parent
         start = meta.get("start")
         if start is not None and parent is not None and not _has_own_start(parent):
