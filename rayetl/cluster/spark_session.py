@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import field
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from rayetl.cluster.session import connect, own_signal_handlers
 from rayetl.cluster.spark_conf import MARK, session_conf
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _LOG = get_logger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
 _EXTRA = "install rayetl[spark]"
 _LOST = "nothing of this attempt was committed; it is made again with a new session"
 _ENDED = ("ExecutorLostFailure", "SparkContext was shut down", "stopped SparkContext")
@@ -71,6 +73,12 @@ class SparkOnRay:
             raise
         finally:
             _POOL.give_back(live)
+
+    def spread(self, pipeline: str, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+        """See `rayetl.engines.spark.Sessions`; as many processes at once as the executors have cores."""
+        from rayetl.cluster.spread import spread
+
+        return spread(pipeline, work, items, self._settings.executors * self._settings.cores)
 
 
 @dataclass(slots=True)

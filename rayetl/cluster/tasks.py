@@ -87,6 +87,14 @@ def run_whole(job: bytes, site: Site, threads: int, supervisor: Any) -> Measured
         return measured
 
 
+def do_packed(packed: bytes, site: Site) -> Any:
+    """Do a pickled pair of work and item in this worker, with one thread: several items share the
+    processors."""
+    with settled(site, 1):
+        work, item = pickle.loads(packed)
+        return work(item)
+
+
 def _reporter(part: int, supervisor: Any, meters: Meters) -> Reporter:
     """Tells the supervisor that this process works at a part, and then how far it is."""
     supervisor.note.remote(part, {}, here(part))

@@ -97,6 +97,11 @@ def bound(levels: str | None = None, **fields: object) -> Iterator[None]:
         _context.reset(token)
 
 
+def context() -> Mapping[str, object]:
+    """The fields that are added to every line here."""
+    return _context.get() or {}
+
+
 def parse_levels(text: str) -> Levels:
     """`info,rayetl.connectors=debug` as levels by logger name. Raises `ValueError` saying what is allowed."""
     levels = {}

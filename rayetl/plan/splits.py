@@ -98,7 +98,7 @@ def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:
         return f"every split would read {others} bytes of other sources again"
     if not isinstance(source.scan, FilesScan):
         return Splits(source.id, streaming)
-    parts = _parts(source.scan, size)
+    parts = cut_files(source.scan, size)
     if len(parts) < 2:
         return f"{source.id} is small enough for one task"
     return Splits(source.id, streaming, parts)
@@ -172,7 +172,9 @@ def _reads(relation: relations.Relation, tables: set[str]) -> bool:
 # Cutting
 
 
-def _parts(scan: FilesScan, size: int) -> tuple[Split, ...]:
+def cut_files(scan: FilesScan, size: int) -> tuple[Split, ...]:
+    """Parts of about `size` bytes: small files together, large Parquet files by their row groups. Together
+    they have every row once, at the position that it has in the scan."""
     cuts: list[tuple[int, tuple[InputFile, ...], int]] = []
     open_cut = False
     for number, file in enumerate(scan.files):

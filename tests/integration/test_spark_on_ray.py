@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,65 @@ def test_dead_letters_go_into_a_database(here: Path, spark_host: SparkHost, data
     assert database.value("SELECT count(DISTINCT id) FROM rejects") == ROWS // 10 + 1
 
 
+def test_files_are_read_by_several_processes_of_the_cluster(here: Path, spark_host: SparkHost) -> None:
+    lines = Path("in.csv").read_text().splitlines()
+    Path("in.csv").unlink()
+    for part in range(4):
+        Path(f"in-{part}.csv").write_text("\n".join([lines[0], *lines[1 + part :: 4]]) + "\n")
+    source = {"rows": {**config()["extract"]["rows"], "path": "in-*.csv"}}
+    cut = {**SPARK, "conf": {**SPARK["conf"], "spark.sql.files.maxPartitionBytes": 8192}}
+    made = config(extract=source, engine=cut)
+    assert spark_host.run(made)["status"] == "done"
+    assert loaded() == GOOD
+    assert len(readers(spark_host)) > 0
+    report = spark_host.run(made, parity=True)
+    assert (report["diffs"], report["rejects"]) == ([], ROWS // 10 + 1)
+
+
+def readers(host: SparkHost) -> list[psutil.Process]:
+    """The processes that read a part of a source, or did so last."""
+    return [each for each in host.processes() if "source" in "".join(command(each))]
+
+
+def ports_of(process: psutil.Process) -> set[int]:
+    """The ports that a process is connected to."""
+    with suppress(psutil.Error):
+        return {each.raddr.port for each in process.net_connections("tcp") if each.raddr}
+    return set()
+
+
+@contextmanager
+def known_as_c(database: Database, postgres_server: Postgres) -> Iterator[dict[str, Any]]:
+    """A source or load of that database without its password, which the host knows as that of `c`."""
+    password = CANARY.text.replace("'", "''")
+    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{password}'")
+    server = {name: value for name, value in database.config.items() if name != "password"}
+    yield {"type": "postgres", "credential": "c", **server}
+    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{database.password}'")
+
+
+def test_a_table_is_read_in_ranges_and_one_whose_process_dies_is_read_again(
+    here: Path, spark_host: SparkHost, postgres_server: Postgres, database: Database
+) -> None:
+    database.execute(
+        "CREATE TABLE s AS SELECT g AS n, 's' || g AS s FROM generate_series(1, 60) g",
+        "ALTER TABLE s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY slowly ON s USING (pg_sleep(0.1) IS NOT NULL)",
+    )
+    with known_as_c(database, postgres_server) as postgres:
+        source = {"rows": {**postgres, "table": "s", "split": {"column": "n", "parts": 4}}}
+        run = spark_host.start(config(extract=source))
+        until = time.monotonic() + 180
+        while not (found := [each for each in readers(spark_host) if database.port in ports_of(each)]):
+            assert run.under_way, run.result()
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        found[0].kill()
+        report = run.result()
+    assert report.get("status") == "done", report
+    assert loaded() == [n for n in range(1, 61) if n % 10]
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_files_are_read_alike(here: Path, spark_host: SparkHost, form: str) -> None:
     report = spark_host.run(parity.of_format(form) | {"engine": SPARK}, parity=True)
@@ -162,18 +221,15 @@ def test_no_secret_is_where_others_may_look(
 ) -> None:
     """While rows come of a database and go into it, with a password that this machine's processes can see."""
     database.execute("CREATE TABLE s AS SELECT g AS n, 's' || g AS s FROM generate_series(1, 20) g")
-    password = CANARY.text.replace("'", "''")
-    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{password}'")
-    server = {name: value for name, value in database.config.items() if name != "password"}
-    postgres = {"type": "postgres", "credential": "c", **server}
-    report = spark_host.run(
-        config(
-            extract={"rows": {**postgres, "table": "s"}},
-            load={"id": "into", **postgres, "table": "t", "mode": "append"},
+    with known_as_c(database, postgres_server) as postgres:
+        report = spark_host.run(
+            config(
+                extract={"rows": {**postgres, "table": "s", "split": {"column": "n", "parts": 2}}},
+                load={"id": "into", **postgres, "table": "t", "mode": "append"},
+            )
         )
-    )
     assert report.get("status") == "done", report
-    postgres_server.superuser.execute(f"ALTER ROLE {database.user} PASSWORD '{database.password}'")
+    assert readers(spark_host), "processes that know the password are among those that are looked at"
     assert database.value("SELECT count(*) FROM t") == 18
     planted = Path(spark_host.settings()["session"], "planted.log")
     planted.write_text(PLANTED.text)

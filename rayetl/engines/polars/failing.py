@@ -8,11 +8,14 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from rayetl.connectors.base import FilesScan
+from rayetl.connectors.base import FilesScan, Scan
 from rayetl.connectors.formats import find_damage
 from rayetl.engines.polars.frames import Frames
 from rayetl.errors import RayetlError, Terminal
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+
+FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError)
+"""What a query ends with that cannot be done."""
 
 _REPORT = "run again with --debug for the details; nothing was committed"
 _DISK = "see to {places}, then run again; nothing was committed"
@@ -29,7 +32,7 @@ def told_plainly(
         yield
     except RayetlError:
         raise
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError) as fault:
+    except FAULTS as fault:
         for source in plan.sources:
             if isinstance(source.scan, FilesScan) and (damage := find_damage(source.scan)):
                 raise damage from fault
@@ -37,6 +40,20 @@ def told_plainly(
         places = f"the disk of {' and of '.join(written)}" if written else "the disk or file it names"
         hint = _DISK.format(places=places) if isinstance(fault, OSError) else _REPORT
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=step) from fault
+
+
+@contextmanager
+def told_of_source(source: str, scan: Scan) -> Iterator[None]:
+    """The same for a query that only reads `scan`."""
+    try:
+        yield
+    except RayetlError:
+        raise
+    except FAULTS as fault:
+        if isinstance(scan, FilesScan) and (damage := find_damage(scan)):
+            raise damage from fault
+        hint = _DISK.format(places="the disk or file it names") if isinstance(fault, OSError) else _REPORT
+        raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=source) from fault
 
 
 def behind(plan: Plan, ids: Iterable[str]) -> list[str]:
@@ -68,7 +85,7 @@ def _fault_of(plan: Plan, nodes: Sequence[str]) -> BaseException | None:
             frames.add(node)
         every = [frames.flagged.get(node, frames.good[node]) for node in nodes]
         pl.collect_all([frame.select(pl.all().null_count()) for frame in every], engine="streaming")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError) as fault:
+    except FAULTS as fault:
         return fault
     return None
 

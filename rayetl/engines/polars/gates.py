@@ -98,7 +98,7 @@ class Gate:
 
     def _write(self, held: Sequence[pa.Table]) -> None:
         assert self._store is not None
-        self._store.mkdir(exist_ok=True)
+        self._store.mkdir(parents=True, exist_ok=True)
         rows = pa.concat_tables(held)
         part = self._store / f"{len(self.parts):08d}.arrow"
         with pa.ipc.new_file(part, rows.schema) as file:

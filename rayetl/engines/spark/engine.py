@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import polars as pl
 
@@ -24,7 +25,7 @@ from rayetl.engines.spark.keeping import kept
 from rayetl.engines.spark.measuring import Judged, findings, judge
 from rayetl.engines.spark.pouring import Pours
 from rayetl.engines.spark.session import for_plan
-from rayetl.engines.spark.sources import Sources
+from rayetl.engines.spark.sources import Sources, Spread
 from rayetl.engines.spark.staging import stage
 from rayetl.engines.spark.tables import Tables
 from rayetl.names import ROW
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
     from sqlglot import exp
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 WORK = ".spark"
 """Directory beside the refused rows for what Spark and this process hand to each other; no id is like it."""
@@ -48,6 +52,10 @@ class Sessions(Protocol):
 
     def working(self) -> AbstractContextManager[SparkSession]:
         """A live session for the work inside. Raises `Retryable` where the session is lost meanwhile."""
+
+    def spread(self, pipeline: str, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+        """What `work` makes of each of `items`, in their order, by processes of the cluster that a session
+        lives on. Raises what the work raises, and `RunError` where its processes die."""
 
 
 class SparkEngine:
@@ -66,7 +74,7 @@ class SparkEngine:
         work.mkdir()
         pours = Pours(job, work)
         with self._sessions.working() as session, for_plan(session, plan) as spark:
-            sources = Sources(spark, plan, work, job.rejects)
+            sources = Sources(spark, plan, work, job.rejects, self._spread_for(plan))
             known = proved(plan, needed)
             tables = Tables(spark, plan, sources.read(needed), kept(plan, needed, job.targets), known)
             try:
@@ -111,6 +119,9 @@ class SparkEngine:
 
         return found
 
+    def _spread_for(self, plan: Plan) -> Spread:
+        return partial(self._sessions.spread, plan.name)
+
     @contextmanager
     def _tables(self, plan: Plan, nodes: Sequence[str]) -> Iterator[tuple[Tables, Path]]:
         """The queries behind `nodes`, for a look that stores nothing."""
@@ -120,7 +131,7 @@ class SparkEngine:
             for_plan(session, plan) as spark,
         ):
             work = Path(directory)
-            sources = Sources(spark, plan, work, None)
+            sources = Sources(spark, plan, work, None, self._spread_for(plan))
             yield Tables(spark, plan, sources.read(behind(plan, nodes))), work
 
 
@@ -145,30 +156,29 @@ class _Execution:
         with told_plainly(self.job.plan):
             verdicts = findings(self.tables, self.needed)
         staged = {load: self._stage(classes, load) for load in self.job.targets}
-        gates = self.sources.gates
-        kept_rows = {name: gate.parts for name, gate in gates.items() if gate.keeps}
+        counted = self.sources.judged | judged
         set_aside = {name: self._set_aside(name, counts) for name, counts in judged.items()}
         rows = {name: classes.rows(name) for name in self.needed}
         return Measured(
             read={node.id: _read(classes, node) for node in self.job.plan.sources if node.id in rows},
             rows=rows,
-            refused={name: each.refused for name, each in (gates | judged).items()},
-            failing={name: tuple(each.failing) for name, each in (gates | judged).items()}
+            refused={name: each.refused for name, each in counted.items()},
+            failing={name: each.failing for name, each in counted.items()}
             | {name: no_failure(self.job.plan.nodes[name]) for name in self.proved},
             tables=verdicts,
             staged=staged,
-            rejects=kept_rows | set_aside,
+            rejects=self.sources.kept | set_aside,
         )
 
     def _count_sources(self, classes: Classes) -> None:
         for name, rows in self.sources.counts.items():
             classes.will_take(name)
             classes.take(name, rows)
-        for name, gate in self.sources.gates.items():
+        for name, each in self.sources.judged.items():
             classes.will_take(input_key(name))
             classes.will_take(name)
-            classes.take(input_key(name), gate.rows)
-            classes.take(name, gate.rows - gate.refused)
+            classes.take(input_key(name), each.rows)
+            classes.take(name, each.rows - each.refused)
 
     def _judge(self, classes: Classes) -> dict[str, Judged]:
         """Count what checking steps refuse, and the rows of what nothing else counts."""

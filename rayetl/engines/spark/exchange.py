@@ -50,16 +50,16 @@ def named(names: Sequence[str]) -> list[Column]:
 
 
 def sink_for_spark(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
-    """A lazy sink that writes `rows` where `from_file` finds them."""
+    """A lazy sink that writes `rows` where `from_files` finds them."""
     sink = rows.sink_parquet(path, compression="lz4", row_group_size=ROW_GROUP, mkdir=True, lazy=True)
     assert sink is not None
     return sink
 
 
-def from_file(spark: SparkSession, path: Path, schema: Schema) -> DataFrame:
-    """The rows that were handed over in one file."""
+def from_files(spark: SparkSession, paths: Sequence[Path], schema: Schema) -> DataFrame:
+    """The rows that were handed over in these files."""
     held = Schema(tuple(field for field in schema if field.type != NULL))
-    frame = spark.read.schema(columns_ddl(held)).parquet(location(path))
+    frame = spark.read.schema(columns_ddl(held)).parquet(*map(location, paths))
     return frame if len(held) == len(schema) else frame.selectExpr(*map(_held_or_null, schema))
 
 

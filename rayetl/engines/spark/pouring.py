@@ -12,7 +12,7 @@ import polars as pl
 from rayetl.connectors.base import BatchesTarget
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars.pouring import Pouring, without_refused
-from rayetl.engines.spark.exchange import from_file, hand_back
+from rayetl.engines.spark.exchange import from_files, hand_back
 from rayetl.names import ROW
 from rayetl.records import dataclass
 
@@ -38,7 +38,7 @@ class Pours:
         rows = hand_back(frame, schema, place)
         if ROW in schema.names and not _in_order(rows):
             # The files are sorted, not the query: that would run twice, to find the ranges and to sort.
-            found = from_file(frame.sparkSession, place, schema)
+            found = from_files(frame.sparkSession, [place], schema)
             rows = hand_back(found.sort(ROW), schema, self.work / f"load-{load}-sorted")
         self._frames[load] = rows
         return int(rows.select(pl.len()).collect().item())

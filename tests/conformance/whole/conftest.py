@@ -6,10 +6,11 @@ What compares plans itself asks for `other`: the engines that must do what the e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -18,7 +19,8 @@ from rayetl import Pipeline
 from rayetl.connectors.base import FilesTarget
 from rayetl.engines.base import Engine, Job, Measured
 from rayetl.engines.polars import PolarsEngine
-from rayetl.engines.spark import SparkEngine
+from rayetl.engines.spark import SparkEngine, sources
+from rayetl.plan.splits import cut_files
 from tests.conformance.judge import Judge
 
 
@@ -33,11 +35,16 @@ class Local:
     def working(self) -> Iterator[SparkSession]:
         yield self.session
 
+    def spread(self, pipeline: str, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        return [work(item) for item in items]
+
 
 @pytest.fixture(autouse=True)
 def on_spark(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be read in several parts is: one for each file."""
     engine = SparkEngine(Local(judge.spark))
     monkeypatch.setattr(Pipeline, "_engine", lambda *_: engine)
+    monkeypatch.setattr(sources, "cut_files", lambda scan, size: cut_files(scan, 1))
 
 
 class BySplits(PolarsEngine):
