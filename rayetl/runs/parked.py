@@ -27,6 +27,7 @@ import orjson
 from rayetl.connectors.base import FilesScan, FilesTarget, SpoolTarget, Target
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.layout import data_files
+from rayetl.connectors.commit.parts import link_parts
 from rayetl.engines.base import Engine, Job, Measured, TableFinding
 from rayetl.errors import BooksError, LoadError
 from rayetl.failpoints import failpoint
@@ -146,18 +147,11 @@ class Parking:
         ordered = [records[split.number] for split in self.splits.parts]
         measured = added(ordered, self.splits.streaming)
         for load, target in self.targets.items():
-            self._link(load, target, ordered, measured.staged[load] > 0)
+            places = [
+                (self._of_load(load) / record.token, record.measured.staged[load]) for record in ordered
+            ]
+            link_parts(target.directory, places)
         return replace(measured, splits=SplitsReport(len(ordered), kept))
-
-    def _link(self, load: str, target: FilesTarget, records: Sequence[Record], any_rows: bool) -> None:
-        """Every split without a row still has a file; one such file is enough where there are no rows."""
-        chosen = [record for record in records if record.measured.staged[load]] if any_rows else records[:1]
-        for record in chosen:
-            for name, _ in record.files[load]:
-                inside = Path(name)
-                place = Path(target.directory, inside.with_name(f"s{record.number:06d}-{inside.name}"))
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.link(self._of_load(load) / record.token / name, place)
 
     def forget(self) -> None:
         """Remove everything; a worker of a dead run may still be adding to it."""

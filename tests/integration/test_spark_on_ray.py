@@ -99,17 +99,21 @@ def test_dead_letters_go_into_a_database(here: Path, spark_host: SparkHost, data
     assert database.value("SELECT count(DISTINCT id) FROM rejects") == ROWS // 10 + 1
 
 
-def test_files_are_read_by_several_processes_of_the_cluster(here: Path, spark_host: SparkHost) -> None:
+def test_files_are_read_and_written_by_processes_of_the_cluster(here: Path, spark_host: SparkHost) -> None:
     lines = Path("in.csv").read_text().splitlines()
     Path("in.csv").unlink()
     for part in range(4):
         Path(f"in-{part}.csv").write_text("\n".join([lines[0], *lines[1 + part :: 4]]) + "\n")
     source = {"rows": {**config()["extract"]["rows"], "path": "in-*.csv"}}
     cut = {**SPARK, "conf": {**SPARK["conf"], "spark.sql.files.maxPartitionBytes": 8192}}
-    made = config(extract=source, engine=cut)
+    load = {"id": "out", "type": "files", "path": "out", "format": "csv", "mode": "append"}
+    made = config(extract=source, engine=cut, load={**load, "partition_by": "s", "options": {"header": True}})
     assert spark_host.run(made)["status"] == "done"
-    assert loaded() == GOOD
-    assert len(readers(spark_host)) > 0
+    written = list(Path("out").rglob("*.csv"))
+    assert sorted(n for path in written for n in pl.read_csv(path)["n"]) == GOOD
+    assert len([path for path in written if path.parent.name == "s=k0"]) > 1, "by one process alone"
+    assert not list(here.glob(".out*")), "no part is left beside the load"
+    assert readers(spark_host)
     report = spark_host.run(made, parity=True)
     assert (report["diffs"], report["rejects"]) == ([], ROWS // 10 + 1)
 

@@ -39,7 +39,7 @@ class PostgresSource(UsesPostgres, DatabaseSource):
     split: KeySplit | None = ConfigField(
         default=None,
         description="How the table is cut into ranges, which the tasks of a Ray cluster read at the same "
-        "time where the plan can run split by split. All of them are of one moment.",
+        "time where the plan can run split by split or Spark runs it. All of them are of one moment.",
         examples=[{"column": "id", "parts": 8}],
     )
 

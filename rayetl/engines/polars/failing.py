@@ -43,8 +43,8 @@ def told_plainly(
 
 
 @contextmanager
-def told_of_source(source: str, scan: Scan) -> Iterator[None]:
-    """The same for a query that only reads `scan`."""
+def told_at(node: str, scan: Scan | None = None) -> Iterator[None]:
+    """The same for the part of a query that is the source or load `node`, of which it reads `scan`."""
     try:
         yield
     except RayetlError:
@@ -53,7 +53,7 @@ def told_of_source(source: str, scan: Scan) -> Iterator[None]:
         if isinstance(scan, FilesScan) and (damage := find_damage(scan)):
             raise damage from fault
         hint = _DISK.format(places="the disk or file it names") if isinstance(fault, OSError) else _REPORT
-        raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=source) from fault
+        raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=node) from fault
 
 
 def behind(plan: Plan, ids: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
@@ -19,13 +19,13 @@ from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.engine import no_failure
 from rayetl.engines.polars.failing import behind
 from rayetl.engines.polars.proof import proved
-from rayetl.engines.spark.exchange import hand_back
+from rayetl.engines.spark.exchange import R, Spread, T, hand_back
 from rayetl.engines.spark.failing import told_plainly
 from rayetl.engines.spark.keeping import kept
 from rayetl.engines.spark.measuring import Judged, findings, judge
 from rayetl.engines.spark.pouring import Pours
 from rayetl.engines.spark.session import for_plan
-from rayetl.engines.spark.sources import Sources, Spread
+from rayetl.engines.spark.sources import Sources
 from rayetl.engines.spark.staging import stage
 from rayetl.engines.spark.tables import Tables
 from rayetl.names import ROW
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
     from sqlglot import exp
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 WORK = ".spark"
 """Directory beside the refused rows for what Spark and this process hand to each other; no id is like it."""
@@ -74,11 +71,12 @@ class SparkEngine:
         work.mkdir()
         pours = Pours(job, work)
         with self._sessions.working() as session, for_plan(session, plan) as spark:
-            sources = Sources(spark, plan, work, job.rejects, self._spread_for(plan))
+            spread = self._spread_for(plan)
+            sources = Sources(spark, plan, work, job.rejects, spread)
             known = proved(plan, needed)
             tables = Tables(spark, plan, sources.read(needed), kept(plan, needed, job.targets), known)
             try:
-                measured = _Execution(job, needed, known, sources, tables, pours, work).measured()
+                measured = _Execution(job, needed, known, sources, tables, pours, work, spread).measured()
             finally:
                 tables.release()
         # Beyond the session: a store that fails or is slow has nothing to do with it.
@@ -146,6 +144,7 @@ class _Execution:
     tables: Tables
     pours: Pours
     work: Path
+    spread: Spread
 
     def measured(self) -> Measured:
         for name in self.needed:
@@ -203,7 +202,7 @@ class _Execution:
                 rows = self.pours.set_down(load, frame, schema)
             else:
                 assert isinstance(target, FilesTarget)
-                rows = stage(self.tables.add(load), target, self.work / f"load-{load}")
+                rows = stage(self.tables.add(load), load, target, self.work / f"load-{load}", self.spread)
                 self.job.progress.rows(load, rows)
         classes.take(load_key(load), rows)
         return rows

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import polars as pl
 
@@ -21,8 +21,18 @@ from rayetl.sql.types import INT, LONG, NULL, DataType, Field, Schema
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 ROW_GROUP = 128 * 1024
 """Rows of a row group of files handed over: Spark reads groups in parallel."""
+
+
+class Spread(Protocol):
+    """Does work on each of several items in processes of a cluster; the results are in their order."""
+
+    def __call__(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]: ...
+
 
 _GLOB = re.compile(r"([\\{}\[\]*?,])")
 
@@ -72,6 +82,11 @@ def hand_back(frame: DataFrame, schema: Schema, directory: Path) -> pl.LazyFrame
 
     They are written into `directory`, which must stay until the frame has been collected.
     """
+    return taken_back(set_down(frame, schema, directory), schema)
+
+
+def set_down(frame: DataFrame, schema: Schema, directory: Path) -> tuple[InputFile, ...]:
+    """The files that Spark's tasks have written into `directory`, in the order of the rows."""
     stored = [field for field in schema if field.type != NULL]
     chosen = frame.select(*named([field.name for field in stored]))
     if not stored:
@@ -79,12 +94,17 @@ def hand_back(frame: DataFrame, schema: Schema, directory: Path) -> pl.LazyFrame
 
         chosen = frame.select(functions.lit(True).alias("present"))
     chosen.write.option("compression", "lz4_raw").parquet(target_location(directory))
-    files = tuple(_input_file(path) for path in written_files(directory))
+    return tuple(_input_file(path) for path in written_files(directory))
+
+
+def taken_back(files: Sequence[InputFile], schema: Schema) -> pl.LazyFrame:
+    """The rows of files that were set down."""
     if not files:
         return pl.LazyFrame(schema=to_polars(schema))
+    stored = [field for field in schema if field.type != NULL]
     read = Schema(tuple(Field(field.name, _stored(field.type)) for field in stored))
     found = scan_files(
-        FilesScan("parquet", files, read or Schema((Field("present", NULL),)), ParquetOptions())
+        FilesScan("parquet", tuple(files), read or Schema((Field("present", NULL),)), ParquetOptions())
     )
     return found.select([_restored(field) for field in schema])
 

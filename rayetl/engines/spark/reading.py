@@ -10,7 +10,7 @@ import polars as pl
 from rayetl.connectors.base import FilesScan, Scan
 from rayetl.connectors.formats import scan_files
 from rayetl.engines.polars.batches import Batches
-from rayetl.engines.polars.failing import told_of_source
+from rayetl.engines.polars.failing import told_at
 from rayetl.engines.polars.gates import Gate
 from rayetl.engines.spark.exchange import sink_for_spark
 from rayetl.names import BAD
@@ -49,7 +49,7 @@ def read(part: Part) -> Done:
     token = secrets.token_hex(4)
     file = part.rows / f"{token}.parquet"
     gate = Gate((), part.refused / token if part.refused else None) if part.reasons else None
-    with told_of_source(part.source, part.scan):
+    with told_at(part.source, part.scan):
         pl.collect_all([sink_for_spark(_rows(part, gate), file)])
     if gate is None:
         written = pl.scan_parquet(file, glob=False).select(pl.len()).collect()

@@ -7,7 +7,7 @@ whichever engine runs. A source that can be cut is read by several processes of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from rayetl.connectors.base import FilesScan, Scan
 from rayetl.connectors.formats import count_rows
 from rayetl.engines.polars.frames import handed_on
 from rayetl.engines.spark import native
-from rayetl.engines.spark.exchange import from_files
+from rayetl.engines.spark.exchange import Spread, from_files
 from rayetl.engines.spark.failing import told_plainly as told_by_spark
 from rayetl.engines.spark.measuring import Judged
 from rayetl.engines.spark.reading import Done, Part, read
@@ -27,9 +27,6 @@ from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-Spread = Callable[[Callable[[Part], Done], Sequence[Part]], Sequence[Done]]
-"""Does the work on each part in processes of the cluster; gives what came of it in the order of the parts."""
 
 
 class Sources:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from rayetl.connectors.base import FilesTarget
+from rayetl.connectors.base import FilesTarget, InputFile
 from rayetl.connectors.commit.layout import data_files
+from rayetl.connectors.commit.parts import link_parts
+from rayetl.connectors.commit.publish import remove_tree
 from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats.writing import sink_files
-from rayetl.engines.spark.exchange import hand_back, named, target_location
+from rayetl.engines.polars.failing import told_at
+from rayetl.engines.spark.exchange import Spread, named, set_down, taken_back, target_location
+from rayetl.records import dataclass
 from rayetl.sql.types import TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
@@ -27,12 +35,46 @@ _CODECS = {
 """Codecs of Parquet that Spark has too, by our names."""
 
 
-def stage(frame: DataFrame, target: FilesTarget, work: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One `file` of those that Spark has set down for a `load`; `target.directory` is where its own files go
+    below. Plain data, for any process that reaches both."""
+
+    load: str
+    file: InputFile
+    target: FilesTarget
+
+
+def stage(frame: DataFrame, load: str, target: FilesTarget, work: Path, spread: Spread) -> int:
     """Write the columns of `target.schema` and return how many rows the files hold."""
     if _is_sparks(target):
         return _by_spark(frame, target)
-    rows = hand_back(frame.select(*named(target.schema.names)), target.schema, work)
-    counted, _ = pl.collect_all([rows.select(pl.len()), sink_files(rows, target)])
+    files = set_down(frame.select(*named(target.schema.names)), target.schema, work)
+    if len(files) < 2:
+        return _written(load, files, target)
+    own = Path(target.parking, f"spark-{secrets.token_hex(4)}")
+    own.mkdir(parents=True)
+    apart = replace(target, directory=str(own))
+    parts = spread(write, [Piece(load, file, apart) for file in files])
+    link_parts(target.directory, parts)
+    remove_tree(own)
+    with suppress(OSError):
+        own.parent.rmdir()
+    return sum(rows for _, rows in parts)
+
+
+def write(piece: Piece) -> tuple[Path, int]:
+    """Where the files of a piece are, and how many rows they hold. A piece may be written again: nobody looks
+    at the files of a process that died over it. Raises `LoadError` for values that the format cannot hold."""
+    place = Path(piece.target.directory, secrets.token_hex(4))
+    place.mkdir()
+    return place, _written(piece.load, [piece.file], replace(piece.target, directory=str(place)))
+
+
+def _written(load: str, files: Sequence[InputFile], target: FilesTarget) -> int:
+    rows = taken_back(files, target.schema)
+    with told_at(load):
+        counted, _ = pl.collect_all([rows.select(pl.len()), sink_files(rows, target)])
     return int(counted.item())
 
 
