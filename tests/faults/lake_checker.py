@@ -97,6 +97,16 @@ class IcebergTruth:
             return list(fastavro.reader(file))
 
 
+class HadoopTruth(IcebergTruth):
+    """The table `shop.daily` of a hadoop catalog, by the file of its highest version. No version may lack."""
+
+    def _metadata(self) -> dict[str, Any] | None:
+        found = {int(path.name[1:-14]): path for path in self.root.glob("metadata/v*.metadata.json")}
+        if sorted(found) != list(range(1, len(found) + 1)):
+            raise Verdict(f"the versions are {sorted(found)}")
+        return json.loads(found[len(found)].read_text()) if found else None
+
+
 Truth = DeltaTruth | IcebergTruth
 
 
