@@ -3,6 +3,7 @@ asks of all lakes, in the modes that take different ways through the catalog, an
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -97,6 +98,21 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(way, ways, kind, execute, se
     lakes.test_a_commit_whose_answer_is_lost_is_looked_up(
         way, ways, kind, execute, seeded, truth, monkeypatch
     )
+
+
+def test_a_link_that_is_made_twice_meets_its_own_work(execute, seeded, ways, truth, monkeypatch):
+    """As over a network: the first answer is lost, the second says that the file is there."""
+    before, work = seeded("append"), ways["append"]
+    real = os.link
+
+    def link(source, target):
+        real(source, target)
+        if str(target).endswith(".metadata.json"):
+            raise FileExistsError(17, "File exists", str(target))
+
+    monkeypatch.setattr(os, "link", link)
+    assert execute(work) == COMMITTED
+    assert_exactly(truth, [*before, *rows_of(work)])
 
 
 @pytest.mark.parametrize("hint", [None, "", "1", "0", "99", "-3", "one"])

@@ -57,11 +57,14 @@ class Hadoop(OwnFiles, MetastoreCatalog, NoopCatalog):
         name = _successor(current, next_one.metadata.properties)
         if in_bucket(self._warehouse) is None:
             _sync_manifests(current, next_one)
-        versions = self._versions(table.name())
+        versions, data = self._versions(table.name()), _printed(name, next_one.metadata)
         try:
-            versions.make(name, _printed(name, next_one.metadata), first=current is None)
+            versions.make(name, data, first=current is None)
         except FileExistsError as error:
-            raise CommitFailedException(f"another writer has just made {name}") from error
+            # A request that was sent again meets its own work. To say that it failed would be to have the
+            # library remove what it named.
+            if versions.read(name) != data:
+                raise CommitFailedException(f"another writer has just made {name}") from error
         failpoint("iceberg.version_made")
         versions.hint_at(number_of(name))
         location = f"{self._place(table.name())}/metadata/{name}"
