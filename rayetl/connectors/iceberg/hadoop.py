@@ -24,6 +24,7 @@ from rayetl.connectors.iceberg.versions import ENDINGS, Directory, Prefix, Versi
 from rayetl.failpoints import failpoint
 
 _CODEC = "write.metadata.compression-codec"
+_CODECS = ("none", "gzip")
 _FOREIGN = re.compile(r"\d{5,7}-.+\.metadata\.json")
 """What other catalogs call the versions of their tables."""
 
@@ -78,15 +79,13 @@ class Hadoop(OwnFiles, MetastoreCatalog, NoopCatalog):
 
     def unwritable(self, table: Table) -> str | None:
         """Tables of such a catalog are where their names say, with all that belongs to them."""
-        place = self._place(table.name())
+        place, properties = self._place(table.name()), table.metadata.properties
         if not _is_same(table.location(), place):
-            return (
-                f"was made at {table.location()}, and a table of a hadoop catalog cannot be moved to {place}"
-            )
-        if "write.metadata.path" in table.metadata.properties:
-            return (
-                "keeps its metadata elsewhere (`write.metadata.path`), which a hadoop catalog does not allow"
-            )
+            return f"was made at {table.location()} and cannot be moved to {place}, as in any hadoop catalog"
+        if "write.metadata.path" in properties:
+            return "keeps its metadata elsewhere (`write.metadata.path`), which no hadoop catalog allows"
+        if (codec := _codec(properties)) not in _CODECS:
+            return f"wants its metadata compressed by {codec} (`{_CODEC}`), which Iceberg does not know"
         return None
 
     def create_namespace(self, namespace: str | Identifier, properties: Properties = EMPTY_DICT) -> None:
@@ -110,9 +109,7 @@ class Hadoop(OwnFiles, MetastoreCatalog, NoopCatalog):
         if location is not None and not _is_same(location, place):
             raise ValueError(f"a table of this name lies at {place}, not at {location}")
         if any(map(_FOREIGN.fullmatch, self._versions((database_name, table_name)).names(""))):
-            raise ValueError(
-                f"{place} holds a table of another catalog; name that one, or choose another table"
-            )
+            raise ValueError(f"{place} holds a table of another catalog; name that, or another table")
         return place
 
     @property
@@ -134,10 +131,11 @@ class Hadoop(OwnFiles, MetastoreCatalog, NoopCatalog):
 def _successor(current: Table | None, properties: Properties) -> str:
     """The name that all writers of the next version compete for: the table says the codec."""
     version = 0 if current is None else number_of(current.metadata_location.rpartition("/")[2])
-    codec = properties.get(_CODEC, "none").lower()
-    if codec not in ("none", "gzip"):
-        raise ValueError(f"its property {_CODEC} is neither none nor gzip: {codec}")
-    return f"v{version + 1}{ENDINGS[codec]}"
+    return f"v{version + 1}{ENDINGS[_codec(properties)]}"
+
+
+def _codec(properties: Properties) -> str:
+    return str(properties.get(_CODEC, "none")).lower()
 
 
 def _printed(name: str, metadata: TableMetadata) -> bytes:
