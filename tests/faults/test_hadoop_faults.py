@@ -3,6 +3,7 @@ asks of all lakes, in the modes that take different ways through the catalog, an
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections import Counter
@@ -15,6 +16,7 @@ from fault_checker import Verdict
 from lake_checker import assert_clean, assert_exactly
 from lake_worker import COMMITTED, CONFLICT, SKIPPED, rows_of
 from test_lake_faults import COMMON, execute, overtaken, passages, processes, seeded, truth, ways, worker
+from test_races import Controller
 
 __all__ = ["execute", "processes", "seeded", "truth", "ways", "worker"]
 
@@ -81,6 +83,35 @@ def test_loads_that_race_for_a_version_both_commit(way, start, execute, seeded, 
     assert overtaken(start, execute, work, other) == (COMMITTED, COMMITTED)
     assert_exactly(truth, lakes.after(way, work, [*before, *rows_of(other)]))
     assert not list(truth.root.rglob("*.temp"))
+
+
+def test_a_name_that_was_taken_and_is_free_again_is_no_commit(start, execute, seeded, ways, truth):
+    """Held up for so long that others made its version, went on, and removed it."""
+    before, work = seeded("append"), ways["append"]
+    path = truth.root / "metadata" / "v1.metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["properties"] |= {
+        "write.metadata.delete-after-commit.enabled": "true",
+        "write.metadata.previous-versions-max": "1",
+    }
+    path.write_text(json.dumps(metadata))
+    controller = Controller(str(Path(work.root).parent / "socket"))
+    held = start(replace(work, arm="iceberg.version_written:barrier", socket=controller.path))
+    _, connection = controller.wait()
+    others = [replace(work, key=f"other{number}", load="other") for number in range(3)]
+    assert [execute(other) for other in others] == [COMMITTED] * 3
+    assert sorted(each.name for each in path.parent.glob("v*.json")) == [
+        "v3.metadata.json",
+        "v4.metadata.json",
+    ]
+    connection.close()
+    held.join(60)
+    assert held.exitcode == CONFLICT
+    done = [*before, *(row for other in others for row in rows_of(other))]
+    assert_exactly(truth, done)
+    assert execute(work) == COMMITTED
+    (path.parent / "v2.metadata.json").unlink()
+    assert_exactly(truth, [*done, *rows_of(work)])
 
 
 def test_many_loads_into_one_table_all_commit(start, seeded, ways, truth):

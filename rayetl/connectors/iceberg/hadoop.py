@@ -21,6 +21,7 @@ from rayetl.connectors.commit.durable import sync
 from rayetl.connectors.iceberg.files import OwnFiles
 from rayetl.connectors.iceberg.places import in_bucket, local
 from rayetl.connectors.iceberg.versions import ENDINGS, Directory, Prefix, Versions, number_of
+from rayetl.errors import Retryable
 from rayetl.failpoints import failpoint
 
 _CODEC = "write.metadata.compression-codec"
@@ -49,8 +50,8 @@ class Hadoop(OwnFiles, MetastoreCatalog, NoopCatalog):
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
-        """See `Catalog`. Raises `CommitFailedException` where another commit was faster, and `ValueError` for
-        what no table of such a catalog may be."""
+        """See `Catalog`. Raises `CommitFailedException` where another commit was faster, `Retryable` where
+        nobody knows, and `ValueError` for what no table of such a catalog may be."""
         current = self._current(table.name())
         next_one = self._update_and_stage_table(current, table.name(), requirements, updates)
         if reason := self.unwritable(next_one):
@@ -67,6 +68,11 @@ class Hadoop(OwnFiles, MetastoreCatalog, NoopCatalog):
             if versions.read(name) != data:
                 raise CommitFailedException(f"another writer has just made {name}") from error
         failpoint("iceberg.version_made")
+        if current is not None and versions.of(number_of(name) - 1) is None:
+            # Where old versions are removed, others may have taken this name long ago, and it was free again.
+            raise Retryable(
+                f"other writers removed the version before {name} of {table.name()[-1]} while that was made"
+            )
         versions.hint_at(number_of(name))
         location = f"{self._place(table.name())}/metadata/{name}"
         return CommitTableResponse(metadata=next_one.metadata, metadata_location=location)
