@@ -15,6 +15,9 @@ from services.s3 import Account, Bucket, S3Server
 from rayetl import Pipeline
 from rayetl.observability.report import RunReport
 
+LIKE_ICEBERG = ("hadoop",)
+"""Stores that differ from `iceberg` in what keeps the versions of a table, and in nothing else."""
+
 STORES = ("files", "s3", "postgres", "mysql", "delta", "delta on s3", "iceberg")
 CATALOG = {"type": "sql", "uri": "sqlite:///t/c.db", "warehouse": "t"}
 
@@ -145,8 +148,9 @@ def on_this_machine(name: str) -> Store:
         return Store(name, both, {**both, "format": "parquet"}, middle="stage.written", left=_attempts)
     # One file of each of two loads.
     left = lambda: sorted(Path("t").rglob("part-*.parquet"))[2:] + _attempts()  # noqa: E731
-    if name == "iceberg":
-        both = {"type": name, "catalog": CATALOG, "table": "shop.t"}
+    if name in ("iceberg", "hadoop"):
+        catalog = CATALOG if name == "iceberg" else {"type": "hadoop", "warehouse": "t"}
+        both = {"type": "iceberg", "catalog": catalog, "table": "shop.t"}
         widens = {"byte": pl.Int32, "short": pl.Int32}
         return Store(name, both, both, widens=widens, require=_iceberg, left=left)
     both = {"type": "delta", "path": "t"}

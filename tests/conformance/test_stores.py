@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from rayetl.errors import ConfigError
-from tests.conformance.stores import STORES, Store, store
+from tests.conformance.stores import LIKE_ICEBERG, STORES, Store, store
 
 __all__ = ["store"]
 
@@ -55,7 +55,7 @@ def test_rows_of_a_megabyte_come_back_whole(store: Store) -> None:
     assert store.drain().equals(wanted)
 
 
-@every_store
+@pytest.mark.parametrize("store", [*STORES, *LIKE_ICEBERG], indirect=True)
 def test_columns_may_have_any_name_that_the_store_can_keep(store: Store) -> None:
     names = [name for name in NAMES if store.may_be_called(name)]
     assert len(names) >= len(NAMES) - 5

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from rayetl import failpoints
@@ -13,11 +15,16 @@ from rayetl.connectors.delta import writing as delta_writing
 from rayetl.connectors.iceberg import ledger as iceberg_ledger
 from rayetl.connectors.iceberg import session as iceberg_session
 from rayetl.connectors.iceberg import table as iceberg_table
+from rayetl.connectors.iceberg import versions
 from rayetl.connectors.iceberg.writing import Change
 from rayetl.connectors.lake import staging
 from rayetl.errors import LoadError
 
-SESSIONS = {"delta": delta_session.DeltaSession, "iceberg": iceberg_session.IcebergSession}
+SESSIONS = {
+    "delta": delta_session.DeltaSession,
+    "iceberg": iceberg_session.IcebergSession,
+    "hadoop": iceberg_session.IcebergSession,
+}
 _CONFLICTS = {"delta": "deltalake.exceptions:CommitFailedError",
               "iceberg": "pyiceberg.exceptions:CommitFailedException"}  # fmt: skip
 
@@ -133,7 +140,19 @@ def _check_then_append(kind: str) -> None:
     delta_session.write = write
 
 
+def _renamed_over(kind: str) -> None:
+    """The file of the next version is looked for and then renamed to, as Hadoop does on such file systems."""
+    del kind
+
+    def link(written: Any, name: Any) -> None:
+        failpoints.failpoint("bug.between")
+        os.replace(written, name)
+
+    versions.os = SimpleNamespace(**{**vars(os), "link": link})  # type: ignore[assignment]
+
+
 BUGS: dict[str, Callable[[str], None]] = {
+    "renamed_over": _renamed_over,
     "no_token": _no_token,
     "swallowed_conflict": _swallowed_conflict,
     "token_in_a_second_commit": _in_two_commits(_all_and_nothing),

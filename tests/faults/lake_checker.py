@@ -97,6 +97,18 @@ class IcebergTruth:
             return list(fastavro.reader(file))
 
 
+class HadoopTruth(IcebergTruth):
+    """The table `shop.daily` of a hadoop catalog, by the file of its highest version. None in between may lack."""
+
+    def _metadata(self) -> dict[str, Any] | None:
+        found = {int(path.name[1:-14]): path for path in self.root.glob("metadata/v*.metadata.json")}
+        if not found:
+            return None
+        if len(found) != max(found) - min(found) + 1:
+            raise Verdict(f"the versions are {sorted(found)}")
+        return json.loads(found[max(found)].read_text())
+
+
 Truth = DeltaTruth | IcebergTruth
 
 

@@ -46,8 +46,8 @@ COMMITTED, SKIPPED, CONFLICT, REFUSED, BROKEN = 0, 10, 11, 12, 13
 
 @dataclass(frozen=True)
 class LakeWork:
-    """What a worker is to do: load rows (key, part, row), `rows` of them for each of `parts`. `arm` and `log`
-    are the failpoint variables; `bug` names a planted fault; `settings` are the load's own."""
+    """What a worker is to do: load rows (key, part, row), `rows` of them for each of `parts`, into a table of
+    Delta (`delta`) or of Iceberg, in a catalog of SQL (`iceberg`) or of directories (`hadoop`). `arm` and `log` are the failpoint variables; `bug` names a planted fault; `settings` are the load's own."""
 
     kind: str
     root: str
@@ -128,6 +128,8 @@ def _load(work: LakeWork) -> LakeLoad:
     if work.kind == "delta":
         return DeltaLoad.model_validate({"type": "delta", "path": work.root, **settings})
     catalog = {"type": "sql", "uri": f"sqlite:///{work.root}/catalog.db", "warehouse": work.root}
+    if work.kind == "hadoop":
+        catalog = {"type": "hadoop", "warehouse": work.root}
     return IcebergLoad.model_validate(
         {"type": "iceberg", "catalog": catalog, "table": "shop.daily", **settings}
     )

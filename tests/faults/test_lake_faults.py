@@ -16,7 +16,16 @@ import lake_worker
 import pytest
 from fault_checker import Verdict
 from lake_bugs import BUGS
-from lake_checker import DeltaTruth, IcebergTruth, Truth, assert_clean, assert_exactly, assert_whole, read
+from lake_checker import (
+    DeltaTruth,
+    HadoopTruth,
+    IcebergTruth,
+    Truth,
+    assert_clean,
+    assert_exactly,
+    assert_whole,
+    read,
+)
 from lake_worker import BROKEN, COMMITTED, CONFLICT, REFUSED, SKIPPED, LakeWork, rows_of
 from test_races import Controller
 
@@ -38,6 +47,13 @@ POINTS = {
     "delta": COMMON | {"delta.widened"},
     "iceberg": COMMON | {"iceberg.manifests_written", "iceberg.rewritten"},
 }
+DECIDED = {"iceberg.version_linked", "iceberg.version_made", "lake.decided", "lake.finished"}
+LATEST = {
+    "delta": "lake.deciding",
+    "iceberg": "iceberg.manifests_written",
+    "hadoop": "iceberg.version_written",
+}
+"""The last points before the decision that an attempt can be held up at."""
 
 
 @pytest.fixture
@@ -75,7 +91,7 @@ def truth(kind, root) -> Truth:
 
 
 def truth_of(kind: str, root: str) -> Truth:
-    return {"delta": DeltaTruth, "iceberg": IcebergTruth}[kind](root)
+    return {"delta": DeltaTruth, "iceberg": IcebergTruth, "hadoop": HadoopTruth}[kind](root)
 
 
 @pytest.fixture
@@ -192,7 +208,7 @@ def test_a_fault_at_any_point_is_told_and_mended(way, action, execute, seeded, w
     for name in passages(execute, work, tmp_path / "log"):
         before = seeded(way)
         code = execute(replace(work, arm=f"{name}:{action}"))
-        assert code in (BROKEN, REFUSED) or name in ("lake.decided", "lake.finished")
+        assert code in (BROKEN, REFUSED) or name in DECIDED
         assert_whole(truth, before, after(way, work, before))
         assert_recovers(execute, truth, work, after(way, work, before))
 
@@ -215,7 +231,7 @@ def test_of_several_runs_at_once_one_wins(way, runs, lock, start, seeded, ways, 
 
 def overtaken(start, execute, work: LakeWork, following: LakeWork) -> tuple[int, int]:
     """The exit codes of an attempt that is held up just before its commit, and of one that comes meanwhile."""
-    late = {"delta": "lake.deciding", "iceberg": "iceberg.manifests_written"}[work.kind]
+    late = LATEST[work.kind]
     controller = Controller(str(Path(work.root).parent / "socket"))
     held = start(replace(work, lock=False, arm=f"{late}:barrier", socket=controller.path))
     _, connection = controller.wait()
@@ -337,4 +353,5 @@ def test_a_second_run_reveals_a_swallowed_conflict(start, execute, seeded, ways,
 
 
 def test_every_planted_bug_is_asked_for():
-    assert set(BUGS) == {*KILLED, "check_then_append", "swallowed_conflict"}
+    of_hadoop = {"renamed_over"}
+    assert set(BUGS) == {*KILLED, "check_then_append", "swallowed_conflict", *of_hadoop}

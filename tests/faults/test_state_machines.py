@@ -41,7 +41,7 @@ from services.s3 import Account, Bucket
 
 COMMITTED, SKIPPED, CONFLICT = 0, 10, 11
 CONNECTORS = Path(__file__).parents[2] / "rayetl" / "connectors"
-SINKS = ("files", "s3", "postgres", "mysql", "delta", "delta on s3", "iceberg")
+SINKS = ("files", "s3", "postgres", "mysql", "delta", "delta on s3", "iceberg", "hadoop")
 MODES = ("append", "overwrite", "upsert")
 
 Row = tuple[Any, ...]
@@ -192,14 +192,14 @@ class Table(Sink):
 
 
 class Lake(Sink):
-    """A Delta or Iceberg table of this machine."""
+    """A table of this machine: of Delta, or of Iceberg in either kind of catalog."""
 
     here = staticmethod(lake_worker.attempt)
 
     def __init__(self, start: Start, kind: str, directory: Path, bug: str = "") -> None:
         super().__init__(start, bug)
         self._kind, self._directory = kind, directory
-        self.packages = ("lake", kind)
+        self.packages = ("lake", "iceberg" if kind == "hadoop" else kind)
 
     def reset(self) -> None:
         self._root = str(self._directory / uuid.uuid4().hex)
@@ -221,7 +221,11 @@ class Lake(Sink):
         return list(lake_checker.read(truth)) if truth.exists else []
 
     def _truth(self) -> Any:
-        kinds: dict[str, Any] = {"delta": lake_checker.DeltaTruth, "iceberg": lake_checker.IcebergTruth}
+        kinds: dict[str, Any] = {
+            "delta": lake_checker.DeltaTruth,
+            "iceberg": lake_checker.IcebergTruth,
+            "hadoop": lake_checker.HadoopTruth,
+        }
         return kinds[self._kind](self._root)
 
 

@@ -163,6 +163,41 @@ class IcebergOnS3(IcebergLake):
         self.bucket.client.delete_object(Bucket=self.bucket.name, Key=found)
 
 
+class HadoopLake(IcebergLake):
+    """A table `shop.daily` of a hadoop catalog in the directory `lake`."""
+
+    settings: ClassVar[dict[str, Any]] = {
+        **IcebergLake.settings,
+        "catalog": {"type": "hadoop", "warehouse": "lake"},
+    }
+
+    def table(self) -> Any:
+        """The table at its highest version, as one who knows no catalog opens it."""
+        from pyiceberg.table import StaticTable
+
+        versions = Path("lake/shop/daily/metadata").absolute().glob("v*.metadata.json")
+        newest = max(versions, key=lambda path: int(path.name[1:].partition(".")[0]))
+        return StaticTable.from_metadata(f"file://{newest}")
+
+
+class HadoopOnS3(IcebergOnS3):
+    """A table `shop.daily` of a hadoop catalog in a bucket."""
+
+    def __init__(self, bucket: Bucket, server: S3Server) -> None:
+        super().__init__(bucket, server)
+        self.settings["catalog"] = {"type": "hadoop", "warehouse": self.warehouse}
+
+    def table(self) -> Any:
+        """The table at its highest version, with an S3 client of its own."""
+        from pyiceberg.table import StaticTable
+
+        place = "tables/shop/daily/metadata/"
+        names = [key.removeprefix(place) for key in self.bucket.keys(place)]
+        versions = [int(name[1:].partition(".")[0]) for name in names if name.endswith(".metadata.json")]
+        newest = f"{self.bucket.url}/{place}v{max(versions)}.metadata.json"
+        return StaticTable.from_metadata(newest, self.catalog().properties)
+
+
 def numbers(*found: int) -> pl.DataFrame:
     return pl.DataFrame({"id": list(found), "v": [f"v{number}" for number in found]})
 

@@ -295,11 +295,6 @@ def test_one_load_makes_one_snapshot() -> None:
 # Catalogs
 
 
-def test_a_hadoop_catalog_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="a hadoop catalog decides commits by renaming files"):
-        read(catalog={"type": "hadoop", "warehouse": "lake"})
-
-
 @pytest.mark.parametrize(
     ("warehouse", "said"),
     [

@@ -9,19 +9,27 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import EVERY_TYPE, DeltaOnS3, IcebergLake, IcebergOnS3, Lake, numbers
+from lakes import EVERY_TYPE, DeltaOnS3, HadoopLake, IcebergLake, IcebergOnS3, Lake, numbers
 
 from rayetl import Pipeline
 from rayetl.errors import ConfigError, LoadError
 
+KINDS = {
+    "delta": Lake,
+    "delta on S3": DeltaOnS3,
+    "iceberg": IcebergLake,
+    "iceberg on S3": IcebergOnS3,
+    "hadoop": HadoopLake,
+}
 
-@pytest.fixture(params=["delta", "delta on S3", "iceberg", "iceberg on S3"])
+
+@pytest.fixture(params=KINDS)
 def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.chdir(tmp_path)
-    if request.param.endswith("on S3"):
-        kind = DeltaOnS3 if request.param.startswith("delta") else IcebergOnS3
+    kind = KINDS[request.param]
+    if issubclass(kind, DeltaOnS3 | IcebergOnS3):
         return kind(request.getfixturevalue("bucket"), request.getfixturevalue("s3_server"))
-    return IcebergLake() if request.param == "iceberg" else Lake()
+    return kind()
 
 
 def test_every_type_comes_back_as_it_was(lake: Lake) -> None:

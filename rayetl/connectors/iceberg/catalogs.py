@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from rayetl.connectors.iceberg.places import assert_place, in_bucket, local
 from rayetl.connectors.places import known
 from rayetl.hosts import is_here
 from rayetl.model import Model
+
+
+def _possible(place: str) -> str:
+    assert_place(place)
+    if in_bucket(place):
+        known(place)
+    return place
+
+
+Warehouse = Annotated[str, Field(min_length=1), AfterValidator(_possible)]
+"""A directory of this machine or a prefix of a bucket."""
+
+
+def _below(warehouse: str, table: str) -> str:
+    """Where a table lies that has a directory of its own for each part of its name."""
+    below = table.replace(".", "/")
+    if in_bucket(warehouse):
+        return f"{warehouse.rstrip('/')}/{below}"
+    return f"file://{Path(local(warehouse)).absolute()}/{below}"
 
 
 class SqlCatalog(Model):
@@ -31,9 +49,8 @@ class SqlCatalog(Model):
         description="The catalog's name: a database may hold several.",
         examples=["lake"],
     )
-    warehouse: str | None = Field(
+    warehouse: Warehouse | None = Field(
         default=None,
-        min_length=1,
         description="Directory below which tables are made, or `s3://bucket/prefix`.",
         examples=["lake", "s3://lake/tables"],
     )
@@ -52,19 +69,15 @@ class SqlCatalog(Model):
             raise ValueError("user and password of the catalog's database belong into `credential`")
         return value
 
-    @field_validator("warehouse")
-    @classmethod
-    def _possible(cls, value: str | None) -> str | None:
-        if value is not None:
-            assert_place(value)
-            if in_bucket(value):
-                known(value)
-        return value
-
     @property
     def is_in_bucket(self) -> bool | None:
         """Whether tables are made on S3; `None` where the config does not say."""
         return None if self.warehouse is None else in_bucket(self.warehouse) is not None
+
+    @property
+    def unlocked(self) -> str | None:
+        """What it is, if nobody has to log in to it."""
+        return None if self.file is None else "a file"
 
     @property
     def file(self) -> str | None:
@@ -73,12 +86,7 @@ class SqlCatalog(Model):
 
     def place_of(self, table: str) -> str | None:
         """Where a table is made; `None` if that is for the catalog to say."""
-        if self.warehouse is None:
-            return None
-        below = table.replace(".", "/")
-        if self.is_in_bucket:
-            return f"{self.warehouse.rstrip('/')}/{below}"
-        return f"file://{Path(local(self.warehouse)).absolute()}/{below}"
+        return None if self.warehouse is None else _below(self.warehouse, table)
 
     def endpoint(self) -> str | None:
         """The server behind it; `None` for a file."""
@@ -120,6 +128,11 @@ class RestCatalog(Model):
         return
 
     @property
+    def unlocked(self) -> None:
+        """`None`: a service asks who is there."""
+        return
+
+    @property
     def file(self) -> str | None:
         """`None`: what a service keeps its tables in is its own affair."""
         return None
@@ -134,13 +147,43 @@ class RestCatalog(Model):
         return f"iceberg catalog {urlsplit(self.uri).netloc}"
 
 
-def _known(value: Any) -> Any:
-    if isinstance(value, Mapping) and value.get("type") == "hadoop":
-        raise ValueError(
-            "a hadoop catalog decides commits by renaming files, which only Spark's own Iceberg does; "
-            "register the tables in a `sql` or `rest` catalog"
-        )
-    return value
+class HadoopCatalog(Model):
+    """Tables are directories below a warehouse, with the files of their versions."""
+
+    type: Literal["hadoop"]
+    warehouse: Warehouse = Field(
+        description="Directory in which each namespace is a directory, and each table one of those, or "
+        "`s3://bucket/prefix`.",
+        examples=["lake", "s3://lake/tables"],
+    )
+
+    @property
+    def uri(self) -> str:
+        """What errors call it."""
+        return self.warehouse
+
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether its tables are on S3."""
+        return in_bucket(self.warehouse) is not None
+
+    @property
+    def unlocked(self) -> str:
+        """See `SqlCatalog`."""
+        return "a prefix of a bucket" if self.is_in_bucket else "a directory"
+
+    @property
+    def file(self) -> None:
+        """`None`: it has no file beside its tables."""
+        return
+
+    def place_of(self, table: str) -> str:
+        """Where a table lies, and nowhere else."""
+        return _below(self.warehouse, table)
+
+    def endpoint(self) -> None:
+        """`None`: no service but that of the bucket."""
+        return
 
 
-AnyCatalog = Annotated[SqlCatalog | RestCatalog, Field(discriminator="type"), BeforeValidator(_known)]
+AnyCatalog = Annotated[SqlCatalog | RestCatalog | HadoopCatalog, Field(discriminator="type")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from rayetl.connectors.iceberg.catalogs import AnyCatalog, RestCatalog, SqlCatalog
+from rayetl.connectors.iceberg.catalogs import AnyCatalog, HadoopCatalog, RestCatalog, SqlCatalog
 from rayetl.connectors.s3.account import S3Account
 from rayetl.connectors.s3.settings import S3Settings
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, SqlError, Terminal
@@ -23,6 +23,7 @@ from rayetl.secrets.naming import UsesCredential
 
 if TYPE_CHECKING:
     from rayetl.connectors.iceberg.files import Rest, Shelves, Sql
+    from rayetl.connectors.iceberg.hadoop import Hadoop
 
 _REFUSED = ("password authentication failed", "no password supplied")
 
@@ -60,10 +61,10 @@ class IcebergConnection(UsesCredential):
 
     @model_validator(mode="after")
     def _keys_where_they_open_something(self) -> Self:
-        if self.credential is not None and self.catalog.file is not None:
+        if self.credential is not None and self.catalog.unlocked is not None:
             raise ValueError(
-                "`credential` opens nothing: the catalog is a file. The keys of a bucket stand in `s3`: "
-                f"`s3: {{credential: {self.credential}}}`"
+                f"`credential` opens nothing: the catalog is {self.catalog.unlocked}. The keys of a bucket "
+                f"stand in `s3`: `s3: {{credential: {self.credential}}}`"
             )
         if self.s3 is not None and self.catalog.is_in_bucket is False:
             raise ValueError(
@@ -114,12 +115,14 @@ class IcebergConnection(UsesCredential):
             return opened(None)
         return Credentials.here().connect(self.credential, opened, _is_refusal)
 
-    def _opened(self, credential: Credential | None, fault: type[Terminal]) -> Sql | Rest:
+    def _opened(self, credential: Credential | None, fault: type[Terminal]) -> Sql | Rest | Hadoop:
         from rayetl.connectors.iceberg.files import Shelves
 
         shelves = Shelves(self.account, self.protection, fault)
         if isinstance(self.catalog, RestCatalog):
             return _rest(self.catalog, credential, shelves)
+        if isinstance(self.catalog, HadoopCatalog):
+            return _hadoop(self.catalog, shelves)
         assert isinstance(self.catalog, SqlCatalog)
         return _sql(self.catalog, credential, shelves)
 
@@ -129,7 +132,7 @@ class Opened:
     """An open catalog. What its library raises becomes `fault`."""
 
     connection: IcebergConnection
-    catalog: Sql | Rest
+    catalog: Sql | Rest | Hadoop
     shelves: Shelves
     fault: type[Terminal]
     credential: Credential | None
@@ -186,6 +189,12 @@ def _rest(settings: RestCatalog, credential: Credential | None, shelves: Shelves
             if server := credential.reveal("oauth2_server_uri"):
                 properties["oauth2-server-uri"] = server
     return Rest("rayetl", **properties)
+
+
+def _hadoop(settings: HadoopCatalog, shelves: Shelves) -> Hadoop:
+    from rayetl.connectors.iceberg.hadoop import Hadoop
+
+    return Hadoop("rayetl", warehouse=settings.place_of("").rstrip("/"), **shelves.properties)
 
 
 @contextmanager

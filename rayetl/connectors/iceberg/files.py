@@ -16,6 +16,7 @@ from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import PY_IO_IMPL, FileIO, InputFile, InputStream, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Table
 
 from rayetl.connectors.base import InputFile as Listed
 from rayetl.connectors.iceberg.places import in_bucket, local
@@ -186,7 +187,7 @@ class _Sent:
         self.close()
 
 
-class _OwnFiles:
+class OwnFiles:
     """Properties of a table, and what a service says of keys, do not decide how files are opened."""
 
     properties: dict[str, Any]
@@ -197,14 +198,19 @@ class _OwnFiles:
         found: Shelves = self.properties[_SHELVES]
         return found
 
+    def unwritable(self, table: Table) -> str | None:
+        """Why the catalog lets nobody write into a table, in words; `None` if it does."""
+        del table
+        return None
+
     def _load_file_io(self, properties: Any = None, location: str | None = None) -> FileIO:
         del properties, location
         return Files(self.properties)
 
 
-class Sql(_OwnFiles, SqlCatalog):
+class Sql(OwnFiles, SqlCatalog):
     """See `SqlCatalog`."""
 
 
-class Rest(_OwnFiles, RestCatalog):
+class Rest(OwnFiles, RestCatalog):
     """See `RestCatalog`."""

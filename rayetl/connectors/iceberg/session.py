@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.base import FilesTarget, LoadResult
+from rayetl.connectors.iceberg.catalogs import HadoopCatalog
 from rayetl.connectors.iceberg.connection import Opened
 from rayetl.connectors.iceberg.cutting import derived
 from rayetl.connectors.iceberg.ledger import Ledger
@@ -66,6 +67,8 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
 
         bucket, key = split_key(address)
         target = S3Target(self.load.account, bucket, key.rstrip("/"), self.load.protection)
+        if isinstance(self.load.catalog, HadoopCatalog):
+            target.assert_conditional()
         return staging(target, self.load.settings.staging, self.epoch, "data")
 
     def _location(self) -> str:

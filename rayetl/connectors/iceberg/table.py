@@ -35,6 +35,8 @@ class IcebergVersion(LakeVersion):
     """A table as a catalog has it. The library's own retries of commits are off."""
 
     table: Table
+    forbidden: str | None = None
+    """Why its catalog lets nobody write into it, in words."""
 
     @classmethod
     def open(cls, opened: Opened) -> IcebergVersion | None:
@@ -57,7 +59,7 @@ class IcebergVersion(LakeVersion):
             assert_place(table.location())
             properties = {**table.metadata.properties, _RETRIES: "0"}
             table.metadata = table.metadata.model_copy(update={"properties": properties})
-            return cls(table)
+            return cls(table, catalog.unwritable(table))
 
     @cached_property
     def iceberg(self) -> IcebergSchema:
@@ -95,7 +97,7 @@ class IcebergVersion(LakeVersion):
         if version not in _DIALECTS:
             return f"has version {version} of Iceberg's format"
         kinds = {field.name: field.type for field in self.schema}
-        return next(unfit_cuts(self.cuts, kinds), None)
+        return self.forbidden or next(unfit_cuts(self.cuts, kinds), None)
 
     def objections(self, load: LakeLoad, rows: Schema) -> Iterator[str]:
         for cut in self.cuts:
