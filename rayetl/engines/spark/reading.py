@@ -43,19 +43,38 @@ class Done:
     kept: tuple[Path, ...]
 
 
-def read(part: Part) -> Done:
-    """Read a part, malformed records set aside on the way. A part may be read again: nobody looks at the
-    files of a process that died over it. Raises what a scan raises."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A part whose `sink` is still to be collected."""
+
+    sink: pl.LazyFrame
+    file: Path
+    gate: Gate | None
+
+    def done(self) -> Done:
+        """What came of it, once it was."""
+        if self.gate is None:
+            written = pl.scan_parquet(self.file, glob=False).select(pl.len()).collect()
+            return Done(int(written.item()), 0, self.file, ())
+        self.gate.close()
+        return Done(self.gate.rows, self.gate.refused, self.file, tuple(self.gate.parts))
+
+
+def begin(part: Part) -> Begun:
+    """The reading of a part, malformed records set aside on the way. A part may be begun again: nobody looks
+    at the files of a process that died over it."""
     token = secrets.token_hex(4)
     file = part.rows / f"{token}.parquet"
     gate = Gate((), part.refused / token if part.refused else None) if part.reasons else None
+    return Begun(sink_for_spark(_rows(part, gate), file), file, gate)
+
+
+def read(part: Part) -> Done:
+    """Read a part in this process. Raises what a scan raises."""
     with told_at(part.source, part.scan):
-        pl.collect_all([sink_for_spark(_rows(part, gate), file)])
-    if gate is None:
-        written = pl.scan_parquet(file, glob=False).select(pl.len()).collect()
-        return Done(int(written.item()), 0, file, ())
-    gate.close()
-    return Done(gate.rows, gate.refused, file, tuple(gate.parts))
+        begun = begin(part)
+        pl.collect_all([begun.sink])
+        return begun.done()
 
 
 def _rows(part: Part, gate: Gate | None) -> pl.LazyFrame:

@@ -12,14 +12,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from rayetl.connectors.base import FilesScan, Scan
 from rayetl.connectors.formats import count_rows
+from rayetl.engines.polars.failing import told_plainly
 from rayetl.engines.polars.frames import handed_on
 from rayetl.engines.spark import native
 from rayetl.engines.spark.exchange import Spread, from_files
 from rayetl.engines.spark.failing import told_plainly as told_by_spark
 from rayetl.engines.spark.measuring import Judged
-from rayetl.engines.spark.reading import Done, Part, read
+from rayetl.engines.spark.reading import Done, Part, begin, read
 from rayetl.errors import at_step
 from rayetl.plan.nodes import Plan, SourceNode, with_row
 from rayetl.plan.splits import cut_files
@@ -86,9 +89,14 @@ class Sources:
         return [split.scan for split in cut_files(node.scan, size)] or [node.scan]
 
     def _hand_over(self, parts: Mapping[str, Sequence[Part]]) -> dict[str, Sequence[Done]]:
-        """What is one part is read here: to start another process for it takes longer than most of them."""
-        alone = {name: [read(part) for part in each] for name, each in parts.items() if len(each) == 1}
-        return {name: alone.get(name) or self._spread(read, each) for name, each in parts.items()}
+        """What is one part is read here, all of them at once: to start another process for it takes longer
+        than most of them."""
+        with told_plainly(self._plan, lambda: list(parts)):
+            alone = {name: begin(each[0]) for name, each in parts.items() if len(each) == 1}
+            pl.collect_all([begun.sink for begun in alone.values()])
+            done: dict[str, Sequence[Done]] = {name: [begun.done()] for name, begun in alone.items()}
+        cut = {name: each for name, each in parts.items() if name not in alone}
+        return done | {name: self._spread(read, each) for name, each in cut.items()}
 
     def _note(self, node: SourceNode, done: Sequence[Done]) -> None:
         rows = sum(part.rows for part in done)
