@@ -31,8 +31,9 @@ def explain(
 ) -> str:
     """The plan as a readable tree; with `sql`, every step's query as Spark SQL text that Spark runs as is.
 
-    `engine` and `why` say what runs the plan and how that was chosen, `notes` what it does at single steps
-    and loads; with `split_size` (bytes), the text says what the runtime `ray` makes of the plan.
+    `engine` and `why` say what runs the plan and how that was chosen, `notes` what it does at single
+    sources, steps and loads; with `split_size` (bytes), the text says what the runtime `ray` makes of the
+    plan.
     """
     if sql:
         return "\n\n".join(_statements(plan)) + "\n"
@@ -40,7 +41,7 @@ def explain(
     head = [f"pipeline {plan.name}", f"engine {engine}: {reason}", f"time zone {plan.time_zone}"]
     if split_size is not None:
         head += _on_ray(plan, split_size)
-    lines = [*head, "", "sources", *_sources(plan)]
+    lines = [*head, "", "sources", *_sources(plan, notes or {})]
     if plan.steps:
         lines += ["", "steps", *_steps(plan, notes or {})]
     lines += ["", "loads", *_loads(plan, notes or {})]
@@ -84,9 +85,11 @@ def _warning(message: str, hint: str | None) -> str:
     return f"{message}; {hint}" if hint else message
 
 
-def _sources(plan: Plan) -> Iterator[str]:
+def _sources(plan: Plan, notes: Mapping[str, str]) -> Iterator[str]:
     for source in plan.sources:
         yield f"  {source.id}: {', '.join(_about(source))}"
+        if source.id in notes:
+            yield f"    {notes[source.id]}"
         contract = contract_of(source.source)
         if contract is not None:
             yield f"    contract {_contract(contract)}"

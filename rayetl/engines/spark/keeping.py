@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 
 from sqlglot import exp
 
-from rayetl.plan.nodes import Plan, StepNode
+from rayetl.connectors.base import BatchScan
+from rayetl.engines.spark import native
+from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.sql.relations import Filter, Generate, Input, Project
 
 _ROWWISE = (Input, Filter, Project, Generate)
@@ -34,13 +36,15 @@ def kept(plan: Plan, needed: Sequence[str], loads: Collection[str]) -> set[str]:
 
 
 def notes(plan: Plan) -> dict[str, str]:
-    """What Spark is told to do at the steps and loads of a plan, in words, by id."""
+    """What Spark is told to do at the sources, steps and loads of a plan, in words, by id. Raises
+    `SourceError` for a damaged footer."""
     if plan.deferred:
         return {}
     needed = [*(source.id for source in plan.sources), *(step.id for step in plan.steps)]
     loads = [load.id for load in plan.loads]
     readers = _readers(plan, needed, loads)
-    said = {name: [f"kept for {_times(readers[name])}"] for name in kept(plan, needed, loads)}
+    said = {source.id: [_reading(source)] for source in plan.sources}
+    said |= {name: [f"kept for {_times(readers[name])}"] for name in kept(plan, needed, loads)}
     for step in plan.steps:
         assert isinstance(step.query, exp.Expression)
         for hint in step.query.find_all(exp.JoinHint):
@@ -49,6 +53,14 @@ def notes(plan: Plan) -> dict[str, str]:
     stores = (load.id for load in plan.loads if load.load.takes_batches)
     said |= {load: ["poured by this process, which holds the transaction"] for load in stores}
     return {name: "; ".join(parts) for name, parts in said.items()}
+
+
+def _reading(source: SourceNode) -> str:
+    if native.reads_alike(source.scan):
+        return "read by the executors"
+    ranges = source.scan.ranges if isinstance(source.scan, BatchScan) else None
+    cut = f", by ranges of {ranges} at the same time" if ranges else ""
+    return f"read by the embedded engine{cut}, and handed to Spark"
 
 
 def _times(readers: int) -> str:

@@ -52,7 +52,8 @@ def executed(judge: Judge, run: Pipeline, node: str, folder: Path) -> str:
         for key, value in ADAPTIVE.items():
             spark.conf.set(key, value)
         keep = kept(plan, needed, [load.id for load in plan.loads])
-        tables = Tables(spark, plan, Sources(spark, plan, folder, None).read(needed), keep)
+        sources = Sources(spark, plan, folder, None, lambda work, items: [work(item) for item in items])
+        tables = Tables(spark, plan, sources.read(needed), keep)
         frame = tables.add(node)
         frame.collect()
         text = str(frame._jdf.queryExecution().executedPlan().toString())
@@ -149,5 +150,11 @@ def test_explain_says_what_spark_is_told(here: Path) -> None:
     text = pipeline(join(broadcast=True), loads=TWICE, engine="spark").explain()
     assert "engine spark: the config asks for it" in text
     assert "    kept for 2 readers; other is broadcast\n" in text
+    assert "    read by the executors\n" in text
     assert "BROADCAST(other)" in pipeline(join(broadcast=True), loads=TWICE).explain(sql=True)
-    assert notes(pipeline(join(), loads=("joined",)).plan()) == {}
+    Path("text.csv").write_text("k\n1\n")
+    text = {"type": "files", "path": "text.csv", "schema": "k BIGINT", "options": {"header": True}}
+    read = notes(pipeline(extract={"text": text}, load={"type": "files", "path": "out"}).plan())
+    assert read == {"text": "read by the embedded engine, and handed to Spark"}
+    read = notes(pipeline(join(), loads=("joined",)).plan())
+    assert read == dict.fromkeys(("big", "other"), "read by the executors")
