@@ -83,6 +83,8 @@ class Sources:
 
     def _scans(self, node: SourceNode, moments: ExitStack) -> Sequence[Scan]:
         if not isinstance(node.scan, FilesScan):
+            if node.scan.ranges is None:
+                return [node.scan]
             with at_step(node.id):
                 return moments.enter_context(node.scan.parts())
         size = self._spark._jsparkSession.sessionState().conf().filesMaxPartitionBytes()
