@@ -1,4 +1,4 @@
-"""Starts workers as forks of the test process, so that a kill test costs milliseconds."""
+"""Starts workers as forks of a process that is small and ready, so that a kill test costs milliseconds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ from fault_worker import run
 Runner = Callable[..., int]
 
 
-@pytest.fixture
-def processes() -> multiprocessing.context.BaseContext:
-    return multiprocessing.get_context("fork")
-
-
 @pytest.fixture(scope="session")
 def fork_server() -> multiprocessing.context.BaseContext:
     """Forks of a process that has everything loaded and has run nothing: the threads of Polars, Arrow and the
@@ -32,13 +27,18 @@ def fork_server() -> multiprocessing.context.BaseContext:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lake_worker", "database_worker", "command_worker"])
+    context.set_forkserver_preload(["fault_worker", "lake_worker", "database_worker", "command_worker"])
     forkserver.ensure_running()
     if before is None:
         del os.environ["PYTHONPATH"]
     else:
         os.environ["PYTHONPATH"] = before
     return context
+
+
+@pytest.fixture
+def processes(fork_server: multiprocessing.context.BaseContext) -> multiprocessing.context.BaseContext:
+    return fork_server
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from database_checker import assert_chain, assert_exactly, assert_whole, read
@@ -25,11 +24,6 @@ MODES = ("append", "overwrite", "upsert")
 
 OLD = [(each, "old") for each in range(-5, 5)]
 Execute = Callable[[Load], int | None]
-
-
-@pytest.fixture
-def processes(fork_server: Any) -> Any:
-    return fork_server
 
 
 @pytest.fixture

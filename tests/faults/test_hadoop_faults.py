@@ -15,10 +15,10 @@ import test_lake_faults as lakes
 from fault_checker import Verdict
 from lake_checker import assert_clean, assert_exactly
 from lake_worker import COMMITTED, CONFLICT, SKIPPED, rows_of
-from test_lake_faults import COMMON, execute, overtaken, passages, processes, seeded, truth, ways, worker
+from test_lake_faults import COMMON, execute, overtaken, passages, seeded, truth, ways, worker
 from test_races import Controller
 
-__all__ = ["execute", "processes", "seeded", "truth", "ways", "worker"]
+__all__ = ["execute", "seeded", "truth", "ways", "worker"]
 
 POINTS = COMMON | {
     "iceberg.manifests_written", "iceberg.version_written", "iceberg.version_linked", "iceberg.version_made",

@@ -12,10 +12,10 @@ import test_lake_on_s3_faults as lakes
 from lake_checker import assert_exactly
 from lake_worker import COMMITTED, CONFLICT, SKIPPED, rows_of
 from services.s3 import Account, Bucket
-from test_lake_on_s3_faults import Place, execute, place_of, processes, worker
+from test_lake_on_s3_faults import Place, execute, place_of, worker
 from test_races import Controller
 
-__all__ = ["execute", "processes", "worker"]
+__all__ = ["execute", "worker"]
 
 
 @pytest.fixture

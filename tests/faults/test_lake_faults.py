@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lake_worker
 import pytest
@@ -54,11 +53,6 @@ LATEST = {
     "hadoop": "iceberg.version_written",
 }
 """The last points before the decision that an attempt can be held up at."""
-
-
-@pytest.fixture
-def processes(fork_server: Any) -> Any:
-    return fork_server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lake_worker
@@ -25,10 +25,8 @@ from lake_checker import (
 )
 from lake_worker import COMMITTED, CONFLICT, SKIPPED, LakeWork, rows_of
 from services.s3 import Account, Bucket, S3Server
-from test_lake_faults import CUT, after, passages, processes
+from test_lake_faults import CUT, after, passages
 from test_races import Controller
-
-__all__ = ["processes"]
 
 WAYS = {
     "make": {"settings": CUT},
@@ -60,6 +58,8 @@ class Place:
     server: S3Server
     directory: Path
     environment: tuple[tuple[str, str], ...]
+    seen: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """What was copied out of the bucket, by key and tag."""
 
     def work(self, name: str, key: str = "k1", machine: str = "here", way: str = "append") -> LakeWork:
         like = WAYS[way]
@@ -88,10 +88,12 @@ class Place:
         """The table as it is now, copied out of the bucket."""
         root, prefix = self.directory / "copy", work.root.removeprefix(f"{self.bucket.url}/")
         shutil.rmtree(root, ignore_errors=True)
-        for key in self.bucket.keys(f"{prefix}/", hidden=True):
+        for key, tag in self.bucket.tags(f"{prefix}/").items():
+            if (key, tag) not in self.seen:
+                self.seen[key, tag] = self.bucket.get(key)
             path = root / key.removeprefix(f"{prefix}/")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.bucket.get(key))
+            path.write_bytes(self.seen[key, tag])
         if self.kind == "delta":
             return DeltaTruth(str(root))
         kind = HadoopTruth if self.kind == "hadoop" else IcebergTruth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -26,6 +27,12 @@ from rayetl.errors import Retryable, SourceError
 
 Row = tuple[str, str, int]
 PARTS = ("0.json", "1.json")
+
+
+@pytest.fixture
+def processes() -> multiprocessing.context.BaseContext:
+    """Forks of this process, which know its keys."""
+    return multiprocessing.get_context("fork")
 
 
 @pytest.fixture

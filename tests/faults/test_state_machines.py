@@ -6,6 +6,7 @@ step, so a row that is lost, doubled or half there is found at the step that did
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 import shutil
 import signal
@@ -364,11 +365,12 @@ Make = Callable[..., Sink]
 
 
 @pytest.fixture
-def sink(request: pytest.FixtureRequest, processes: Any, fork_server: Any, tmp_path: Path) -> Make:
+def sink(request: pytest.FixtureRequest, fork_server: Any, tmp_path: Path) -> Make:
     """Makes the sink of a name; with a `bug` its workers are broken."""
 
     def made(name: str, bug: str = "") -> Sink:
-        context = processes if name in ("files", "s3") else fork_server
+        # Those for S3 know the keys of this process.
+        context = multiprocessing.get_context("fork") if name == "s3" else fork_server
 
         def start(work: Any, at: float) -> Any:
             process = context.Process(target=RUNS.get(name, lake_worker.run), args=(work, at))

@@ -99,6 +99,11 @@ class Bucket:
         every = [found["Key"] for page in pages for found in page.get("Contents", ())]
         return [key for key in every if hidden or not any(part[:1] in "._" for part in key.split("/"))]
 
+    def tags(self, prefix: str) -> dict[str, str]:
+        """The tag of what is at each key below a prefix, hidden ones too."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", ())}
+
     def uploads(self) -> list[str]:
         """The keys of uploads that are not completed."""
         found = self.client.list_multipart_uploads(Bucket=self.name)
