@@ -41,6 +41,8 @@ class Keeper(ABC):
     strikes: tuple[str, str, str]
     fields: Mapping[str, Any]
     config: Mapping[str, Any]
+    hurried = ""
+    """A statement that shortens what a command waits for the service."""
 
     @abstractmethod
     def stored(self) -> list[tuple[int, bytes]]:
@@ -106,6 +108,9 @@ class InBucket(Keeper):
 class InTopic(Keeper):
     points = "kafka."
     strikes = ("kafka.sent", "kafka.marked", "kafka.committed")
+    hurried = (
+        "from rayetl.connectors.kafka import cluster, session\ncluster.PATIENCE, session._SHORT = 6.0, 4"
+    )
 
     def __init__(self, server: Kafka) -> None:
         self.server = server
@@ -185,7 +190,8 @@ def start(here: Path, keeper: Keeper, fork_server: Any) -> Start:
         fields = {
             f"RAYETL_CREDENTIAL_STORE__{name.upper()}": str(each) for name, each in keeper.fields.items()
         }
-        return Command(fork_server, here, words or RUN, {**fields, **variables}, bug)
+        planted = f"{keeper.hurried}\n{bug}"
+        return Command(fork_server, here, words or RUN, {**fields, **variables}, planted)
 
     return started
 

@@ -41,6 +41,7 @@ _SETTINGS = {
     "group.initial.rebalance.delay.ms": "0",
     "auto.create.topics.enable": "false",
     "log.cleaner.enable": "false",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     # After a crash the controller waits this long for the broker that it knew before.
     "broker.heartbeat.interval.ms": "200",
     "broker.session.timeout.ms": "1000",
@@ -115,6 +116,7 @@ class Kafka(Service):
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 20,
             }
         )
         consumer.assign([TopicPartition(topic, 0, 0)])

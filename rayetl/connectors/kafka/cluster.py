@@ -188,6 +188,9 @@ class Cluster:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "isolation.level": isolation,
+                # The end of a topic is told by an answer without messages, which a broker holds back so long
+                # because some may come.
+                "fetch.wait.max.ms": 20,
             }
         )
 
