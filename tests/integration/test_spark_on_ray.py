@@ -294,7 +294,7 @@ KILLED: dict[str, Callable[[SparkHost], psutil.Process]] = {
 @pytest.mark.parametrize("what", KILLED)
 def test_a_death_costs_time_and_no_row(here: Path, spark_host: SparkHost, what: str) -> None:
     spark_host.run(config(name="warm", load={"type": "files", "path": "warm"}))
-    run = spark_host.start(config(slow(6)))
+    run = spark_host.start(config(slow(4)))
     until = time.monotonic() + 120
     while not list(Path(".rayetl").rglob("source-rows.parquet/*")):
         assert run.under_way, run.result()
