@@ -32,7 +32,7 @@ def spread(pipeline: str, work: Callable[[T], R], items: Sequence[T], at_once: i
         # Passwords that stand in the config leave this process for no other one.
         return [work(item) for item in items]
     task = ray.remote(do_packed).options(
-        num_cpus=0, max_retries=ATTEMPTS, scheduling_strategy="SPREAD", name=f"{pipeline} source"
+        num_cpus=0, max_retries=ATTEMPTS, scheduling_strategy="SPREAD", name=f"{pipeline} part"
     )
     waiting, flying, done = list(enumerate(packed))[::-1], dict[Any, int](), dict[int, R]()
     with offered() as secrets:

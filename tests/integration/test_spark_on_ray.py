@@ -113,14 +113,14 @@ def test_files_are_read_and_written_by_processes_of_the_cluster(here: Path, spar
     assert sorted(n for path in written for n in pl.read_csv(path)["n"]) == GOOD
     assert len([path for path in written if path.parent.name == "s=k0"]) > 1, "by one process alone"
     assert not list(here.glob(".out*")), "no part is left beside the load"
-    assert readers(spark_host)
+    assert processes_of_parts(spark_host)
     report = spark_host.run(made, parity=True)
     assert (report["diffs"], report["rejects"]) == ([], ROWS // 10 + 1)
 
 
-def readers(host: SparkHost) -> list[psutil.Process]:
-    """The processes that read a part of a source, or did so last."""
-    return [each for each in host.processes() if "source" in "".join(command(each))]
+def processes_of_parts(host: SparkHost) -> list[psutil.Process]:
+    """The processes that read or write a part, or did so last."""
+    return [each for each in host.processes() if "ray::p part" in "".join(command(each))]
 
 
 def ports_of(process: psutil.Process) -> set[int]:
@@ -153,7 +153,9 @@ def test_a_table_is_read_in_ranges_and_one_whose_process_dies_is_read_again(
         source = {"rows": {**postgres, "table": "s", "split": {"column": "n", "parts": 4}}}
         run = spark_host.start(config(extract=source))
         until = time.monotonic() + 180
-        while not (found := [each for each in readers(spark_host) if database.port in ports_of(each)]):
+        while not (
+            found := [each for each in processes_of_parts(spark_host) if database.port in ports_of(each)]
+        ):
             assert run.under_way, run.result()
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -234,7 +236,9 @@ def test_no_secret_is_where_others_may_look(
             )
         )
     assert report.get("status") == "done", report
-    assert readers(spark_host), "processes that know the password are among those that are looked at"
+    assert processes_of_parts(spark_host), (
+        "processes that know the password are among those that are looked at"
+    )
     assert database.value("SELECT count(*) FROM t") == 18
     planted = Path(spark_host.settings()["session"], "planted.log")
     planted.write_text(PLANTED.text)

@@ -55,11 +55,13 @@ def stage(frame: DataFrame, load: str, target: FilesTarget, work: Path, spread: 
     own = Path(target.parking, f"spark-{secrets.token_hex(4)}")
     own.mkdir(parents=True)
     apart = replace(target, directory=str(own))
-    parts = spread(write, [Piece(load, file, apart) for file in files])
-    link_parts(target.directory, parts)
-    remove_tree(own)
-    with suppress(OSError):
-        own.parent.rmdir()
+    try:
+        parts = spread(write, [Piece(load, file, apart) for file in files])
+        link_parts(target.directory, parts)
+    finally:
+        remove_tree(own)
+        with suppress(OSError):
+            own.parent.rmdir()
     return sum(rows for _, rows in parts)
 
 
