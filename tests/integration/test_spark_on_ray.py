@@ -119,8 +119,16 @@ def test_files_are_read_and_written_by_processes_of_the_cluster(here: Path, spar
 
 
 def processes_of_parts(host: SparkHost) -> list[psutil.Process]:
-    """The processes that read or write a part, or did so last."""
-    return [each for each in host.processes() if "ray::p part" in "".join(command(each))]
+    """The processes of Ray's that read or write a part, or have done so: nothing else there loads Polars."""
+    return [
+        each for each in host.processes() if "".join(command(each)).startswith("ray::") and has_polars(each)
+    ]
+
+
+def has_polars(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any("_polars_runtime" in each.path for each in process.memory_maps())
+    return False
 
 
 def ports_of(process: psutil.Process) -> set[int]:
