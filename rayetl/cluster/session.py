@@ -71,6 +71,8 @@ def _ray() -> Any:
     # Nothing is sent to anybody, and workers run in the environment that is there.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Of several tasks that fail at once the first one's fault is told, and not those of the others by Ray.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     try:
         import ray
     except ImportError as error:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from rayetl.connectors.base import Epoch, FilesTarget, LoadSession
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
+from rayetl.connectors.commit.layout import hidden_partition
 from rayetl.connectors.places import FilePath, is_on_s3
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
@@ -157,6 +158,9 @@ class FilesLoad(LoadsHereOrToS3):
             elif isinstance(field.type, (ArrayType, MapType, StructType)) or field.type == BINARY:
                 message = f"the column {name!r} of type {field.type} cannot name a directory"
                 problems.append(Problem("load.partition", message, ("partition_by", index)))
+            elif hidden := hidden_partition(name):
+                hint = "rename it in a select step"
+                problems.append(Problem("load.partition", hidden, ("partition_by", index), hint))
         if self.partition_by and {name.lower() for name in self.partition_by} >= {
             name.lower() for name in schema.names
         }:

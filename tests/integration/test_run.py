@@ -356,3 +356,22 @@ def test_a_pattern_passes_over_hidden_files_unless_it_names_them(here: Path) -> 
     Pipeline.from_dict(starred).run()
     assert [row["id"] for row in rows("out2")] == [1, 2, 7]
     assert [row["id"] for row in rows("out3")] == [8]
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "parquet", "avro"])
+def test_null_and_the_text_that_its_directory_is_called_by_are_one_partition(here: Path, form: str) -> None:
+    Path("in").mkdir()
+    for part in range(2):
+        texts = ("null", '"__HIVE_DEFAULT_PARTITION__"', '""', '"a"')
+        lines = (f'{{"k": {10 * part + place}, "g": {text}}}' for place, text in enumerate(texts))
+        Path(f"in/{part}.json").write_text("\n".join(lines))
+    source = {"type": "files", "path": "in", "format": "json", "schema": "k BIGINT, g STRING"}
+    load = {"type": "files", "path": "out", "format": form, "partition_by": "g", "mode": "append"}
+    report = Pipeline.from_dict({"name": "p", "extract": {"s": source}, "load": load}).run()
+    assert report.rows_loaded == 8
+    assert {path.name for path in Path("out").glob("g=*")} == {"g=__HIVE_DEFAULT_PARTITION__", "g=a"}
+    text = {"schema": "k BIGINT, g STRING", "options": {"header": True}}
+    back = {"type": "files", "path": "out", "format": form, **(text if form == "csv" else {})}
+    found = Pipeline.from_dict({"name": "b", "extract": {"s": back}, "load": {**load, "path": "b"}}).preview()
+    wanted = [(k, "a" if k % 10 == 3 else None) for k in (0, 1, 2, 3, 10, 11, 12, 13)]
+    assert sorted((row["k"], row["g"]) for row in found.to_pylist()) == wanted

@@ -32,6 +32,15 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "_"))
 
 
+def hidden_partition(name: str) -> str | None:
+    """Why a column may not name directories, in words; `None` if it may."""
+    if not is_hidden(name):
+        return None
+    return (
+        f"directories of the column {name!r} would be hidden: readers pass over names that begin with _ or ."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The places of one target directory. `swap`: a complete new directory can be built beside it, so

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rayetl.connectors.base import Epoch, LoadSession
+from rayetl.connectors.commit.layout import hidden_partition
 from rayetl.connectors.lake.load import LakeLoad, is_nested
 from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.connectors.places import FilePath
@@ -70,6 +71,9 @@ class DeltaLoad(LakeLoad, LoadsHereOrToS3):
                 yield Problem(
                     "load.partition", message, ("partition_by", index), "use a date, number or text"
                 )
+            elif hidden := hidden_partition(name):
+                hint = "rename it in a select step"
+                yield Problem("load.partition", hidden, ("partition_by", index), hint)
         if self.partition_by and {name.lower() for name in self.partition_by} >= {
             name.lower() for name in schema.names
         }:

@@ -12,10 +12,10 @@ from urllib.parse import quote
 import polars as pl
 
 from rayetl.connectors.base import FilesTarget
+from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.records import dataclass
 
 _CODECS = {"deflate": "Deflate", "snappy": "Snappy", "zstd": "Zstandard", "bzip2": "Bzip2", "xz": "Xz"}
-_NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
 _SYNC = 16
 
 
@@ -82,7 +82,7 @@ class AvroStage:
 
 def _escaped(value: object) -> str:
     if value is None:
-        return _NULL_DIRECTORY
+        return NULL_PARTITION
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return quote(text, safe=" !$&'()+,;@-._~" if os.sep == "/" else "")
 

@@ -10,6 +10,7 @@ import polars as pl
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats.text_values import csv_text, json_value
+from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
 from rayetl.sql.types import STRING, TIMESTAMP, TIMESTAMP_NTZ
 
@@ -29,12 +30,13 @@ def sink_files(frame: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
 
 
 def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
-    """Partition columns as Spark spells them in directory names; an empty string counts as NULL."""
+    """Partition columns as Spark spells them in directory names. An empty string counts as NULL, and so does
+    the text that NULL's directory is called by: two writers would have one directory, and write one file."""
     spelled = []
     for name in target.partition_by:
         kind, column = next(field.type for field in target.schema if field.name == name), pl.col(name)
         if kind == STRING:
-            spelled.append(pl.when(column != "").then(column).alias(name))
+            spelled.append(pl.when(~column.is_in(["", NULL_PARTITION])).then(column).alias(name))
         elif kind in (TIMESTAMP, TIMESTAMP_NTZ):
             text = column.dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.replace(r"\.?0+$", "")
             whole = column.dt.strftime("%Y-%m-%d %H:%M:%S")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,16 @@ from rayetl.connectors.commit.parts import link_parts
 from rayetl.connectors.commit.publish import remove_tree
 from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats.writing import sink_files
+from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.engines.polars.failing import told_at
 from rayetl.engines.spark.exchange import Spread, named, set_down, taken_back, target_location
+from rayetl.errors import at_step
+from rayetl.quality.compile import quoted
 from rayetl.records import dataclass
-from rayetl.sql.types import TIMESTAMP, TIMESTAMP_NTZ
+from rayetl.sql.types import STRING, TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _CODECS = {
     "zstd": "zstd",
@@ -52,16 +54,15 @@ def stage(frame: DataFrame, load: str, target: FilesTarget, work: Path, spread: 
     files = set_down(frame.select(*named(target.schema.names)), target.schema, work)
     if len(files) < 2:
         return _written(load, files, target)
-    own = Path(target.parking, f"spark-{secrets.token_hex(4)}")
-    own.mkdir(parents=True)
+    # In the directory of the attempt, which is cleared with all that is in it, whatever becomes of this one.
+    own = Path(target.directory).parent / f"pieces-{secrets.token_hex(4)}"
+    own.mkdir()
     apart = replace(target, directory=str(own))
     try:
         parts = spread(write, [Piece(load, file, apart) for file in files])
         link_parts(target.directory, parts)
     finally:
         remove_tree(own)
-        with suppress(OSError):
-            own.parent.rmdir()
     return sum(rows for _, rows in parts)
 
 
@@ -75,7 +76,7 @@ def write(piece: Piece) -> tuple[Path, int]:
 
 def _written(load: str, files: Sequence[InputFile], target: FilesTarget) -> int:
     rows = taken_back(files, target.schema)
-    with told_at(load):
+    with at_step(load), told_at(load):
         counted, _ = pl.collect_all([rows.select(pl.len()), sink_files(rows, target)])
     return int(counted.item())
 
@@ -90,6 +91,15 @@ def _is_sparks(target: FilesTarget) -> bool:
     return target.format == "parquet" and not own and codec(target) is not None
 
 
+def _without_null_names(target: FilesTarget) -> dict[str, Column]:
+    """Texts that are called as the directory of NULL is are NULL there, as whoever reads them back finds."""
+    from pyspark.sql import functions as f
+
+    texts = {field.name for field in target.schema if field.type == STRING}
+    columns = {name: f.col(quoted(name)) for name in target.partition_by if name in texts}
+    return {name: f.when(column != NULL_PARTITION, column) for name, column in columns.items()}
+
+
 def codec(target: FilesTarget) -> str | None:
     """Spark's name of a target's codec; `None` for one that it does not have."""
     assert isinstance(target.options, WriteOptions)
@@ -97,7 +107,7 @@ def codec(target: FilesTarget) -> str | None:
 
 
 def _by_spark(frame: DataFrame, target: FilesTarget) -> int:
-    chosen = frame.select(*named(target.schema.names))
+    chosen = frame.select(*named(target.schema.names)).withColumns(_without_null_names(target))
     writer = chosen.write.mode("append").option("compression", str(codec(target)))
     if target.partition_by:
         writer = writer.partitionBy(*target.partition_by)
