@@ -225,18 +225,9 @@ def test_tables_in_a_bucket(there: HadoopOnS3) -> None:
 
 
 def test_a_service_that_ignores_conditions_is_refused(there: HadoopOnS3, s3_server: S3Server) -> None:
-    serve = s3_server._app
-
-    def ignorant(environ: dict[str, Any], start: Any) -> Any:
-        environ.pop("HTTP_IF_NONE_MATCH", None)
-        return serve(environ, start)
-
-    s3_server._app = ignorant
-    try:
-        with pytest.raises(LoadError, match="ignores the condition If-None-Match"):
-            there.load(numbers(1), mode="append")
-    finally:
-        s3_server._app = serve
+    refused = pytest.raises(LoadError, match="ignores the condition If-None-Match")
+    with s3_server.ignoring_conditions(), refused:
+        there.load(numbers(1), mode="append")
     assert not there.bucket.keys("tables/")
 
 

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from rayetl.errors import ConfigError, QualityAbort, RayetlError, SourceError
+from rayetl.errors import ConfigError, LoadError, QualityAbort, RayetlError, SourceError
 from rayetl.observability.store import load_report
 from rayetl.pipeline import Pipeline
 from rayetl.quality.avro import Contract
@@ -375,3 +375,20 @@ def test_null_and_the_text_that_its_directory_is_called_by_are_one_partition(her
     found = Pipeline.from_dict({"name": "b", "extract": {"s": back}, "load": {**load, "path": "b"}}).preview()
     wanted = [(k, "a" if k % 10 == 3 else None) for k in (0, 1, 2, 3, 10, 11, 12, 13)]
     assert sorted((row["k"], row["g"]) for row in found.to_pylist()) == wanted
+
+
+def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: Path) -> None:
+    Path("in").mkdir()
+    for part, last in enumerate(("2.5", "NaN")):
+        Path(f"in/{part}.csv").write_text(f"k\n1.5\n{last}\n")
+    text = {"format": "csv", "schema": "k DOUBLE", "options": {"header": True}}
+    load = {"type": "files", "path": "out", "format": "json", "mode": "append"}
+    made = Pipeline.from_dict(
+        {"name": "p", "extract": {"s": {"type": "files", "path": "in", **text}}, "load": load}
+    )
+    with pytest.raises(LoadError) as caught:
+        made.run()
+    assert caught.value.message == "JSON has no way to write NaN or infinity, which the column 'k' holds"
+    assert caught.value.hint == "replace them in a select step, or choose another format"
+    assert not list(here.glob(".out*"))
+    assert not Path("out").exists()

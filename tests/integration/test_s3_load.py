@@ -234,20 +234,13 @@ def test_an_upload_that_a_rule_of_the_bucket_removed_is_told(
 def test_a_service_that_ignores_conditions_is_refused(
     pipeline: Make, bucket: Bucket, s3_server: S3Server
 ) -> None:
-    serve = s3_server._app
-
-    def ignorant(environ: dict[str, Any], start: Any) -> Any:
-        environ.pop("HTTP_IF_NONE_MATCH", None)
-        return serve(environ, start)
-
-    s3_server._app = ignorant
-    try:
-        with pytest.raises(
+    with (
+        s3_server.ignoring_conditions(),
+        pytest.raises(
             LoadError, match="ignores the condition If-None-Match, so that two runs could both commit"
-        ):
-            pipeline(mode="append").run()
-    finally:
-        s3_server._app = serve
+        ),
+    ):
+        pipeline(mode="append").run()
     assert bucket.keys("out/") == bucket.uploads() == []
 
 

@@ -12,7 +12,8 @@ import re
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,6 +161,21 @@ class S3Server(Service):
         fault = Fault(lambda verb, path, query: verb == method and part in f"{path}?{query}", **how)
         self.faults.append(fault)
         return fault
+
+    @contextmanager
+    def ignoring_conditions(self) -> Iterator[None]:
+        """As a service that takes a conditional request for a plain one."""
+        serve = self._app
+
+        def ignorant(environ: dict[str, Any], start: Any) -> Any:
+            environ.pop("HTTP_IF_NONE_MATCH", None)
+            return serve(environ, start)
+
+        self._app = ignorant
+        try:
+            yield
+        finally:
+            self._app = serve
 
     def mend(self) -> None:
         """No more faults, and all keys are good again."""

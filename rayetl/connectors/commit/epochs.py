@@ -77,11 +77,11 @@ class LedgerSession(LoadSession):
         """The staged files below the attempt's data, and the rows of each. Raises `BooksError`."""
         staged = list(data_files(attempt.data))
         counted = self.count([attempt.data / name for name in staged])
-        if counted is None:
+        if counted is None and (staged or not rows):
             return staged, [None] * len(staged)
-        if sum(counted) != rows:
+        if counted is None or sum(counted) != rows:
             raise BooksError(
-                f"{rows} rows went to {self.where}, but its staged files hold {sum(counted)}",
+                f"{rows} rows went to {self.where}, but its staged files hold {sum(counted or ())}",
                 hint="this is a fault of rayetl; nothing was committed",
             )
         return staged, counted
