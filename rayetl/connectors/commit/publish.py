@@ -14,7 +14,7 @@ from pathlib import Path
 from rayetl.connectors.commit.durable import exchange, sync, sync_new_directories, write_synced
 from rayetl.connectors.commit.layout import CONTROL, Attempt, Layout, data_files
 from rayetl.connectors.commit.ledger import Manifest, manifest_name
-from rayetl.errors import CommitConflict, LoadError
+from rayetl.errors import BooksError, CommitConflict, LoadError
 from rayetl.failpoints import failpoint
 
 
@@ -154,10 +154,25 @@ def _fenced_means_conflict(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, FileExistsError) as error:
-        raise CommitConflict(
-            f"attempt {attempt.token} was overtaken: a newer run has taken over this load",
-            hint="look at the newer run; nothing of this one is visible",
-        ) from error
+        raise _overtaken(attempt) from error
+
+
+@contextlib.contextmanager
+def unless_overtaken(attempt: Attempt) -> Iterator[None]:
+    """Files that are missing are a fault, unless they went with the attempt, which another run took over."""
+    try:
+        yield
+    except (BooksError, FileNotFoundError) as error:
+        if attempt.directory.exists():
+            raise
+        raise _overtaken(attempt) from error
+
+
+def _overtaken(attempt: Attempt) -> CommitConflict:
+    return CommitConflict(
+        f"attempt {attempt.token} was overtaken: a newer run has taken over this load",
+        hint="look at the newer run; nothing of this one is visible",
+    )
 
 
 def _move(staged: Path, final: Path, size: int) -> None:

@@ -23,6 +23,7 @@ from rayetl.connectors.commit.publish import (
     remove_tree,
     rescue_strays,
     settle_exchange,
+    unless_overtaken,
     write_manifest,
 )
 from rayetl.connectors.commit.writeback import Writeback
@@ -104,7 +105,8 @@ class DirectorySession(LedgerSession):
         self._stop_writeback()
         with _told(self.path):
             try:
-                manifest = self._described(self._attempt, rows)
+                with unless_overtaken(self._attempt):
+                    manifest = self._described(self._attempt, rows)
                 self._decide(self._attempt, manifest)
             except BaseException:
                 self.abort()

@@ -17,7 +17,7 @@ from rayetl.connectors.base import Epoch
 from rayetl.connectors.commit import publish, session
 from rayetl.connectors.commit.ledger import Ledger, Manifest, reach
 from rayetl.connectors.files_load import FilesLoad
-from rayetl.errors import BooksError, LoadError
+from rayetl.errors import BooksError, CommitConflict, LoadError
 from rayetl.sql.types import LONG, Field, Schema
 
 SCHEMA = Schema((Field("a", LONG),))
@@ -133,6 +133,26 @@ def test_rows_that_the_staged_files_do_not_hold_are_noticed(tmp_path):
     with pytest.raises(BooksError, match=r"3 rows went to .* hold 2"):
         opened.commit(3)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_rows_without_a_staged_file_are_noticed(tmp_path, form):
+    opened = open_load(tmp_path / "out", "k1", form=form)
+    opened.begin()
+    with pytest.raises(BooksError, match=r"3 rows went to .* hold 0"):
+        opened.commit(3)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_rows_whose_files_another_run_has_taken_away_are_a_conflict(tmp_path, form):
+    first, second = (open_load(tmp_path / "out", "k1", form=form) for _ in range(2))
+    first.begin()
+    (tmp_path / "out" / "_rayetl" / "lock").unlink()
+    second.begin()
+    with pytest.raises(CommitConflict, match="overtaken: a newer run"):
+        first.commit(3)
+    assert second.commit(0).status == "committed"
 
 
 def test_without_exchange_the_epoch_is_published_in_place(tmp_path, monkeypatch):
