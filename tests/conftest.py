@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from services.databases import DatabaseServer, SqlDatabase
 from services.kafka import Kafka
 from services.mariadb import MariaDatabase, Mariadb
+from services.mysql import Mysql
 from services.postgres import Database, Postgres
 from services.s3 import Account, Bucket, S3Server, keep, login_again
 from services.spark_host import SparkHost
@@ -90,7 +91,32 @@ def maria(mariadb_server: Mariadb) -> Iterator[MariaDatabase]:
     mariadb_server.drop(made)
 
 
-@pytest.fixture(params=["postgres_server", "mariadb_server"], ids=["postgres", "mysql"])
+@pytest.fixture(scope="session")
+def mysql8_server() -> Iterator[Mysql]:
+    """The MySQL server of this process: with pytest-xdist, one for each worker."""
+    server = Mysql()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["mariadb_server", "mysql8_server"], ids=["mariadb", "mysql"])
+def mysql_server(request: pytest.FixtureRequest) -> Mariadb:
+    """Each server that the connector `mysql` speaks to in turn."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def mysql(mysql_server: Mariadb) -> Iterator[MariaDatabase]:
+    """A fresh database of the test's own, in MariaDB and in MySQL."""
+    made = mysql_server.create()
+    yield made
+    mysql_server.drop(made)
+
+
+@pytest.fixture(
+    params=["postgres_server", "mariadb_server", "mysql8_server"], ids=["postgres", "mariadb", "mysql"]
+)
 def store_server(request: pytest.FixtureRequest) -> DatabaseServer:
     """Each database server in turn."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from fault_checker import Verdict
 from services.databases import SqlDatabase
-from services.mariadb import MariaDatabase
-from services.postgres import Database as PostgresDatabase
 
 HERE = {
-    PostgresDatabase: "table_name = 't' AND table_schema = current_schema()",
-    MariaDatabase: "table_name = 't' AND table_schema = database()",
+    "postgres": "table_name = 't' AND table_schema = current_schema()",
+    "mysql": "table_name = 't' AND table_schema = database()",
 }
 
 Rows = Mapping[int, str]
@@ -21,7 +19,7 @@ Rows = Mapping[int, str]
 
 def read(database: SqlDatabase) -> list[tuple[int, str]]:
     """What any reader sees; nothing where there is no table."""
-    if not database.rows(f"SELECT 1 FROM information_schema.tables WHERE {HERE[type(database)]}"):
+    if not database.rows(f"SELECT 1 FROM information_schema.tables WHERE {HERE[database.kind]}"):
         return []
     return [(int(found), str(epoch)) for found, epoch in database.rows("SELECT id, epoch FROM t")]
 

@@ -110,7 +110,7 @@ def _attempt(work: Load) -> int:
 
 def _rows(work: Load, chunk: int) -> pl.DataFrame:
     ids = list(work.ids[chunk * CHUNK : (chunk + 1) * CHUNK])
-    tags = ["bad" if each in work.bad else work.key for each in ids]
+    tags = ["far too long" if each in work.bad else work.key for each in ids]
     return pl.DataFrame({"id": ids, "epoch": tags, ROW: ids}, schema_overrides={"id": pl.Int64})
 
 

@@ -48,7 +48,7 @@ def seed(database: SqlDatabase, mode: str) -> list[tuple[int, str]]:
     key = " PRIMARY KEY" if mode == "upsert" else ""
     database.execute(
         "DROP TABLE IF EXISTS t, rayetl_epochs",
-        f"CREATE TABLE t (id bigint{key}, epoch text CHECK (epoch <> 'bad'))",
+        f"CREATE TABLE t (id bigint{key}, epoch varchar(9))",
         f"INSERT INTO t VALUES {', '.join(map(str, OLD))}",
     )
     return list(OLD)
@@ -226,7 +226,8 @@ def test_a_reader_never_sees_part_of_a_batch(mode: str, execute: Execute, databa
 
 
 def through(work: Load, database: SqlDatabase, proxy: Proxy) -> Load:
-    return replace(work, where=database.through(proxy.port).config)
+    # Under TLS nobody could tell a COMMIT from other bytes.
+    return replace(work, where={**database.through(proxy.port).config, "sslmode": "disable"})
 
 
 @pytest.mark.parametrize(("after_it", "code"), [(True, COMMITTED), (False, LOST)])

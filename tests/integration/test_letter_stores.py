@@ -61,10 +61,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "kafka":
         yield in_kafka(request.getfixturevalue("kafka"), monkeypatch)
         return
-    database = request.getfixturevalue("database" if request.param == "postgres" else "maria")
+    server = request.getfixturevalue("postgres_server" if request.param == "postgres" else "mysql8_server")
+    database = server.create()
     for field, value in database.config.items():
         monkeypatch.setenv(f"RAYETL_CREDENTIAL_STORE__{field.upper()}", str(value))
     yield Place({"type": request.param, "credential": "store", "table": "rejects"}, database)
+    server.drop(database)
 
 
 ON_A_SERVER = pytest.mark.parametrize("place", ["postgres", "mysql"], indirect=True)

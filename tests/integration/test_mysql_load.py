@@ -54,11 +54,11 @@ def back(database: MariaDatabase, table: str) -> pl.DataFrame:
 @pytest.mark.parametrize(
     "mode", [{"mode": "append"}, {"mode": "upsert", "keys": "n"}], ids=["straight", "staged"]
 )
-def test_a_table_is_made_and_every_value_comes_back(maria: MariaDatabase, mode: dict[str, Any]) -> None:
-    report = into(maria, EVERY, **mode).run()
+def test_a_table_is_made_and_every_value_comes_back(mysql: MariaDatabase, mode: dict[str, Any]) -> None:
+    report = into(mysql, EVERY, **mode).run()
     assert report.loads[0].rows == 3
     types = dict(
-        maria.rows(
+        mysql.rows(
             "SELECT column_name, column_type FROM information_schema.columns WHERE table_name = 't' "
             "AND table_schema = database()"
         )
@@ -68,34 +68,34 @@ def test_a_table_is_made_and_every_value_comes_back(maria: MariaDatabase, mode: 
         "d": "double", "yes": "tinyint(1)", "money": "decimal(10,2)", "wide": "decimal(38,0)", "text": "longtext",
         "word": "longtext", "raw": "longblob", "day": "date", "at": "timestamp(6)", "local": "datetime(6)",
     }  # fmt: skip
-    assert back(maria, "t").sort("n").equals(EVERY)
+    assert back(mysql, "t").sort("n").equals(EVERY)
 
 
-def test_what_is_read_goes_back_into_the_same_types(maria: MariaDatabase) -> None:
-    maria.execute(
+def test_what_is_read_goes_back_into_the_same_types(mysql: MariaDatabase) -> None:
+    mysql.execute(
         "CREATE TABLE a (id int unsigned PRIMARY KEY, t tinyint unsigned, s smallint unsigned, m mediumint unsigned,"
         " b bigint unsigned, o bit(1), n bit(9), c char(3), v varchar(9) character set latin1, e enum('x','1'), "
-        "st set('p','q'), j json, u uuid, i inet6, ti time(1), h datetime, ts timestamp(3) NULL, bl varbinary(4), "
+        "st set('p','q'), j json, ti time(1), h datetime, ts timestamp(3) NULL, bl varbinary(4), "
         "dn decimal(12,4))",
         "INSERT INTO a VALUES (4294967295, 255, 65535, 16777215, 18446744073709551615, b'1', b'100000001', 'ab', "
-        "'\u00e9', '1', 'p,q', '[1]', '00000000-0000-0000-0000-0000000000ff', '::1', '-10:00:01.5', "
-        "'2024-01-01 01:02:03', '2024-01-01 01:02:03.125', X'00ff', 1.25)",
+        "'\u00e9', '1', 'p,q', '[1]', '-10:00:01.5', '2024-01-01 01:02:03', "
+        "'2024-01-01 01:02:03.125', X'00ff', 1.25)",
         "INSERT INTO a (id) VALUES (1)",
         "CREATE TABLE b LIKE a",
         "CREATE TABLE c LIKE a",
     )
     for table, mode in (("b", {"mode": "append"}), ("c", {"mode": "upsert", "keys": ["id"]})):
-        load = {"type": "mysql", "table": table, **mode, **maria.config}
-        extract = {"type": "mysql", "table": "a", **maria.config}
+        load = {"type": "mysql", "table": table, **mode, **mysql.config}
+        extract = {"type": "mysql", "table": "a", **mysql.config}
         report = Pipeline.from_dict({"name": "copy", "extract": extract, "load": load}).run()
         assert (report.rows_loaded, report.rows_rejected) == (2, 0)
-        assert maria.value(f"SELECT count(*) FROM (SELECT * FROM a EXCEPT SELECT * FROM {table}) AS d") == 0
+        assert mysql.rows(f"SELECT * FROM {table} ORDER BY id") == mysql.rows("SELECT * FROM a ORDER BY id")
 
 
-def test_a_zero_stays_a_zero_in_a_column_that_counts(maria: MariaDatabase) -> None:
-    maria.execute("CREATE TABLE t (id bigint AUTO_INCREMENT PRIMARY KEY, v text)")
-    into(maria, ids(0, 5)).run()
-    assert maria.rows("SELECT id FROM t ORDER BY id") == [(0,), (5,)]
+def test_a_zero_stays_a_zero_in_a_column_that_counts(mysql: MariaDatabase) -> None:
+    mysql.execute("CREATE TABLE t (id bigint AUTO_INCREMENT PRIMARY KEY, v text)")
+    into(mysql, ids(0, 5)).run()
+    assert mysql.rows("SELECT id FROM t ORDER BY id") == [(0,), (5,)]
 
 
 @pytest.mark.parametrize(
@@ -114,78 +114,78 @@ def test_a_zero_stays_a_zero_in_a_column_that_counts(maria: MariaDatabase) -> No
     ],
 )
 def test_of_keys_of_every_type_those_are_repeated_that_are_the_same(
-    maria: MariaDatabase, kind: str, key: Any, near: Any
+    mysql: MariaDatabase, kind: str, key: Any, near: Any
 ) -> None:
-    maria.execute(f"CREATE TABLE t (k {kind} NOT NULL, n int, v bigint, PRIMARY KEY (k, n))")
+    mysql.execute(f"CREATE TABLE t (k {kind} NOT NULL, n int, v bigint, PRIMARY KEY (k, n))")
     rows = pl.DataFrame({"k": [key, near, key], "n": pl.Series([1, 1, 2], dtype=pl.Int32), "v": [1, 2, 3]})
-    assert into(maria, rows, mode="upsert", keys=["k", "n"]).run().rows_loaded == 3
+    assert into(mysql, rows, mode="upsert", keys=["k", "n"]).run().rows_loaded == 3
     twice = pl.concat([rows, rows.head(1).with_columns(v=pl.lit(4, dtype=pl.Int64))])
     with pytest.raises(LoadError, match=r"1 keys .* come more than once"):
-        into(maria, twice, mode="upsert", keys=["k", "n"]).run()
-    assert maria.value("SELECT sum(v) FROM t") == 6
+        into(mysql, twice, mode="upsert", keys=["k", "n"]).run()
+    assert mysql.value("SELECT sum(v) FROM t") == 6
 
 
-def test_an_upsert_into_a_table_with_a_further_unique_index_is_refused(maria: MariaDatabase) -> None:
+def test_an_upsert_into_a_table_with_a_further_unique_index_is_refused(mysql: MariaDatabase) -> None:
     """The server would replace whatever row the other index finds."""
-    maria.execute("CREATE TABLE t (id bigint PRIMARY KEY, v varchar(9) UNIQUE)")
+    mysql.execute("CREATE TABLE t (id bigint PRIMARY KEY, v varchar(9) UNIQUE)")
     with pytest.raises(LoadError, match=r"has a further unique index v on \(`v`\)"):
-        into(maria, ids(1), mode="upsert", keys="id").run()
-    maria.execute("CREATE TABLE u (no int AUTO_INCREMENT PRIMARY KEY, id bigint UNIQUE, v text)")
+        into(mysql, ids(1), mode="upsert", keys="id").run()
+    mysql.execute("CREATE TABLE u (no int AUTO_INCREMENT PRIMARY KEY, id bigint UNIQUE, v text)")
     for _ in range(2):
-        into(maria, ids(1, 2), mode="upsert", keys="id", table="u").run(force=True)
-    assert maria.rows("SELECT no, id FROM u ORDER BY no") == [(1, 1), (2, 2)]
+        into(mysql, ids(1, 2), mode="upsert", keys="id", table="u").run(force=True)
+    assert mysql.rows("SELECT no, id FROM u ORDER BY no") == [(1, 1), (2, 2)]
 
 
-@pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
-def test_a_table_without_transactions_is_refused_by_name(maria: MariaDatabase, engine: str) -> None:
-    maria.execute(f"CREATE TABLE t (id bigint, v text) ENGINE = {engine}")
+@pytest.mark.parametrize("engine", ["MyISAM", "MEMORY"])
+def test_a_table_without_transactions_is_refused_by_name(mysql: MariaDatabase, engine: str) -> None:
+    mysql.execute(f"CREATE TABLE t (id bigint, v varchar(9)) ENGINE = {engine}")
     with pytest.raises(LoadError, match=f"the table t is one of {engine}, which has no transactions") as told:
-        into(maria, ids(1)).run()
+        into(mysql, ids(1)).run()
     assert "ENGINE = InnoDB" in str(told.value.hint)
 
 
-def test_an_index_of_the_first_letters_is_no_key(maria: MariaDatabase) -> None:
-    maria.execute("CREATE TABLE t (id bigint, v text, UNIQUE (v(5)))")
+def test_an_index_of_the_first_letters_is_no_key(mysql: MariaDatabase) -> None:
+    mysql.execute("CREATE TABLE t (id bigint, v text, UNIQUE (v(5)))")
     with pytest.raises(LoadError, match=r"no primary key or unique constraint on \(`id`\)") as told:
-        into(maria, ids(1), mode="upsert", keys=["id"]).run()
-    assert f"ALTER TABLE `{maria.database}`.`t` ADD UNIQUE (`id`); keys there: none" in str(told.value.hint)
+        into(mysql, ids(1), mode="upsert", keys=["id"]).run()
+    assert f"ALTER TABLE `{mysql.database}`.`t` ADD UNIQUE (`id`); keys there: none" in str(told.value.hint)
 
 
-def test_a_user_who_may_not_is_told_so(mariadb_server: Mariadb, maria: MariaDatabase) -> None:
-    other = mariadb_server.create()
+def test_a_user_who_may_not_is_told_so(mysql_server: Mariadb, mysql: MariaDatabase) -> None:
+    other = mysql_server.create()
     with pytest.raises(LoadError, match=r"command denied to user|Access denied for user") as told:
-        into(maria, ids(1), table=f"{other.database}.t").run()
+        into(mysql, ids(1), table=f"{other.database}.t").run()
     assert "let an administrator grant it" in str(told.value.hint)
-    mariadb_server.drop(other)
+    mysql_server.drop(other)
 
 
 def test_a_server_that_takes_no_local_data_is_said_before_a_row_is_read(
-    mariadb_server: Mariadb, maria: MariaDatabase
+    mysql_server: Mariadb, mysql: MariaDatabase
 ) -> None:
-    mariadb_server.superuser.execute("SET GLOBAL local_infile = 0")
+    mysql_server.superuser.execute("SET GLOBAL local_infile = 0")
     try:
         with pytest.raises(LoadError, match="does not allow LOAD DATA LOCAL") as told:
-            into(maria, ids(1)).run()
+            into(mysql, ids(1)).run()
     finally:
-        mariadb_server.superuser.execute("SET GLOBAL local_infile = 1")
+        mysql_server.superuser.execute("SET GLOBAL local_infile = 1")
     assert "SET GLOBAL local_infile = 1" in str(told.value.hint)
 
 
-def test_a_server_that_asks_for_a_file_gets_none(maria: MariaDatabase, tmp_path: Path) -> None:
+def test_a_server_that_asks_for_a_file_gets_none(mysql: MariaDatabase, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("1\n")
-    maria.execute("CREATE TABLE t (id text)")
-    load = MysqlLoad.model_validate({"type": "mysql", "table": "t", **maria.config})
+    mysql.execute("CREATE TABLE t (id text)")
+    load = MysqlLoad.model_validate({"type": "mysql", "table": "t", **mysql.config})
     with load.connect(LoadError) as opened, pytest.raises(LoadError, match="reading failed"):
         opened.execute(f"LOAD DATA LOCAL INFILE '{tmp_path}/secret' INTO TABLE t", "reading")
-    assert maria.value("SELECT count(*) FROM t") == 0
+    assert mysql.value("SELECT count(*) FROM t") == 0
 
 
-def test_names_may_be_anything_else(maria: MariaDatabase) -> None:
+def test_names_may_be_anything_else(mysql: MariaDatabase) -> None:
     names = ["select", "a`b;--", "\u00fc", "Mixed Case", "k" * 64, "%s", "'", '"']
     frame = pl.DataFrame({name: [place] for place, name in enumerate(names)})
     for mode in ({"mode": "upsert", "keys": ["select", "a`b;--"]}, {"mode": "overwrite"}):
-        into(maria, frame, table="`odd;``one`", **mode).run()
-        assert maria.rows("SELECT * FROM `odd;``one`") == [tuple(range(8))]
+        into(mysql, frame, table="`odd;``one`", **mode).run()
+        assert mysql.rows("SELECT * FROM `odd;``one`") == [tuple(range(8))]
 
 
 @pytest.mark.parametrize(
@@ -201,18 +201,21 @@ def test_names_may_be_anything_else(maria: MariaDatabase) -> None:
 )
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 def test_a_value_that_would_be_changed_stops_the_load(
-    maria: MariaDatabase, column: str, value: Any, said: str, mode: str
+    mysql: MariaDatabase, column: str, value: Any, said: str, mode: str
 ) -> None:
-    maria.execute(f"CREATE TABLE t (id bigint PRIMARY KEY, v {column})")
+    mysql.execute(f"CREATE TABLE t (id bigint PRIMARY KEY, v {column})")
     keys = {"keys": "id"} if mode == "upsert" else {}
     with pytest.raises(LoadError, match=said):
-        into(maria, pl.DataFrame({"id": [1], "v": [value]}), mode=mode, **keys).run()
-    assert maria.value("SELECT count(*) FROM t") == 0
+        into(mysql, pl.DataFrame({"id": [1], "v": [value]}), mode=mode, **keys).run()
+    assert mysql.value("SELECT count(*) FROM t") == 0
 
 
-def test_faults_of_all_kinds_in_one_chunk_find_their_rows(maria: MariaDatabase) -> None:
-    maria.execute(
-        "CREATE TABLE t (id bigint PRIMARY KEY, v varchar(4) CHECK (v <> 'bad'), d double NOT NULL)"
+def test_faults_of_all_kinds_in_one_chunk_find_their_rows(mysql: MariaDatabase) -> None:
+    mysql.execute(
+        "CREATE TABLE known (v varchar(4) PRIMARY KEY)",
+        "INSERT INTO known VALUES ('ok')",
+        "CREATE TABLE t (id bigint PRIMARY KEY, v varchar(4), d double NOT NULL, "
+        "FOREIGN KEY (v) REFERENCES known (v))",
     )
     frame = pl.DataFrame(
         {
@@ -221,51 +224,51 @@ def test_faults_of_all_kinds_in_one_chunk_find_their_rows(maria: MariaDatabase) 
             "d": [1.0, 1.0, 1.0, 1.0, 1.0, None, float("inf"), 1.0],
         }
     )
-    report = into(maria, frame).run()
-    assert maria.rows("SELECT id, v FROM t ORDER BY id") == [(1, "ok"), (2, "ok"), (6, "ok")]
+    report = into(mysql, frame).run()
+    assert mysql.rows("SELECT id, v FROM t ORDER BY id") == [(1, "ok"), (2, "ok"), (6, "ok")]
     assert report.rows_rejected == 5
 
 
-def test_what_a_trigger_signals_refuses_the_row(maria: MariaDatabase) -> None:
-    maria.execute(
+def test_what_a_trigger_signals_refuses_the_row(mysql: MariaDatabase) -> None:
+    mysql.execute(
         "CREATE TABLE t (id bigint, v text)",
         "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW BEGIN SET NEW.v = upper(NEW.v); "
         "IF NEW.id = 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no twos'; END IF; END",
     )
-    report = into(maria, ids(1, 2, 3)).run()
-    assert maria.rows("SELECT id, v FROM t ORDER BY id") == [(1, "V1"), (3, "V3")]
+    report = into(mysql, ids(1, 2, 3)).run()
+    assert mysql.rows("SELECT id, v FROM t ORDER BY id") == [(1, "V1"), (3, "V3")]
     assert [(each.rule, each.reason) for each in report.rejects] == [("sqlstate 45000", "no twos")]
 
 
 def test_a_lock_that_others_hold_is_waited_for_and_then_told(
-    maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch
+    mysql: MariaDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The statement alone is rolled back by the server: rayetl ends the whole transaction."""
-    maria.execute("CREATE TABLE t (id bigint PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'old')")
+    mysql.execute("CREATE TABLE t (id bigint PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'old')")
     monkeypatch.setitem(connection._SETTINGS, "innodb_lock_wait_timeout", "1")
-    with maria.connect() as other, other.cursor() as cursor:
+    with mysql.connect() as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("UPDATE t SET v = 'held'")
         with pytest.raises(RayetlError, match="Lock wait timeout exceeded"):
-            into(maria, ids(2), mode="overwrite").run()
+            into(mysql, ids(2), mode="overwrite").run()
         cursor.execute("ROLLBACK")
-    assert maria.rows("SELECT id, v FROM t") == [(1, "old")]
-    assert maria.value("SELECT count(*) FROM rayetl_epochs") == 0
+    assert mysql.rows("SELECT id, v FROM t") == [(1, "old")]
+    assert mysql.value("SELECT count(*) FROM rayetl_epochs") == 0
 
 
-def test_the_example_config_holds(maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    for field, value in maria.config.items():
+def test_the_example_config_holds(mysql: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    for field, value in mysql.config.items():
         monkeypatch.setenv(f"RAYETL_CREDENTIAL_WAREHOUSE__{field.upper()}", str(value))
-    maria.execute(
+    mysql.execute(
         "CREATE TABLE orders (id int PRIMARY KEY, shop varchar(20), amount decimal(10,2), paid bool, "
         "ordered_at datetime)",
         "INSERT INTO orders SELECT seq, if(seq % 2, 'north', 'south'), seq, seq > 10, "
-        "'2024-01-01' + INTERVAL seq HOUR FROM seq_1_to_100",
+        f"'2024-01-01' + INTERVAL seq HOUR FROM {mysql.series(100)}",
     )
     run = Pipeline.load(Path(__file__).parents[2] / "configs/shop_mysql.yaml")
     assert [case.passed for case in run.test().cases] == [True]
     for key in ("one", "two"):
         assert run.run(run_key=key).rows_read == 90
-        assert maria.rows("SELECT count(*), sum(turnover), sum(orders) FROM daily") == [
+        assert mysql.rows("SELECT count(*), sum(turnover), sum(orders) FROM daily") == [
             (10, Decimal(5050 - 55), 90)
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 from services.mariadb import MariaDatabase, Mariadb
+from services.mysql import Mysql
 
 from rayetl.connectors.mysql import decoding, wire
 from rayetl.connectors.mysql import source as mysql_source
 from rayetl.connectors.mysql.source import MysqlReading
-from rayetl.errors import Retryable, SourceError
+from rayetl.errors import CredentialError, Retryable, SourceError
 from rayetl.secrets import Credential
 from tests.integration.database_runs import out_of, read, source
 
@@ -63,6 +65,10 @@ VALUES: list[tuple[str, str, list[str], list[Any]]] = [
     ("enum('a','b''c')", "string", ["'a'", "'b''c'"], ["a", "b'c"]),
     ("set('a','b')", "string", ["'a,b'", "''"], ["a,b", ""]),
     ("json", "string", ["'{\"a\": [1, null]}'", "'null'"], ['{"a": [1, null]}', "null"]),
+]  # fmt: skip
+
+
+OF_MARIADB: list[tuple[str, str, list[str], list[Any]]] = [
     ("uuid", "string", ["'00000000-0000-0000-0000-0000000000FF'", "'00000000-0000-0000-0000-000000000001'"], ["00000000-0000-0000-0000-0000000000ff", "00000000-0000-0000-0000-000000000001"]),
     ("inet6", "string", ["'::1'", "'fe80::1'"], ["::1", "fe80::1"]),
 ]  # fmt: skip
@@ -70,37 +76,50 @@ VALUES: list[tuple[str, str, list[str], list[Any]]] = [
 
 @pytest.mark.parametrize(("server", "spark", "given", "expected"), VALUES, ids=[value[0] for value in VALUES])
 def test_each_type_is_read_as_what_it_is(
+    mysql: MariaDatabase, server: str, spark: str, given: list[str], expected: list[Any]
+) -> None:
+    assert_read(mysql, server, spark, given, expected)
+
+
+@pytest.mark.parametrize(
+    ("server", "spark", "given", "expected"), OF_MARIADB, ids=[value[0] for value in OF_MARIADB]
+)
+def test_types_of_mariadb_alone(
     maria: MariaDatabase, server: str, spark: str, given: list[str], expected: list[Any]
 ) -> None:
+    assert_read(maria, server, spark, given, expected)
+
+
+def assert_read(mysql: MariaDatabase, server: str, spark: str, given: list[str], expected: list[Any]) -> None:
     values = [*given, "NULL"]
     rows = ", ".join(f"({place}, {value}, {place})" for place, value in enumerate(values))
-    maria.execute(f"CREATE TABLE t (n int, x {server} NULL, m int)", f"INSERT INTO t VALUES {rows}")
-    scan = source(maria, table="t").describe(None)
+    mysql.execute(f"CREATE TABLE t (n int, x {server} NULL, m int)", f"INSERT INTO t VALUES {rows}")
+    scan = source(mysql, table="t").describe(None)
     assert str(scan.schema.get("x").type) == spark
-    found = read(maria, table="t").sort("n")
+    found = read(mysql, table="t").sort("n")
     assert found["x"].to_list() == [*expected, None]
     assert found["m"].to_list() == [0, 1, 2], "what stands behind it is where it is looked for"
 
 
-def test_names_of_tables_and_columns_may_be_anything(maria: MariaDatabase) -> None:
-    maria.execute(
+def test_names_of_tables_and_columns_may_be_anything(mysql: MariaDatabase) -> None:
+    mysql.execute(
         'CREATE TABLE `a "b``;c` (`select` int, `x``y"` text, `\u00fc%s` int, `' + "k" * 64 + "` int)",
         "INSERT INTO `a \"b``;c` VALUES (1, 'v', 2, 3)",
     )
-    for table in ('`a "b``;c`', f'{maria.database}.`a "b``;c`'):
-        found = read(maria, table=table)
+    for table in ('`a "b``;c`', f'{mysql.database}.`a "b``;c`'):
+        found = read(mysql, table=table)
         assert found.rows() == [(1, "v", 2, 3)]
         assert found.columns == ["select", 'x`y"', "\u00fc%s", "k" * 64]
 
 
 def test_rows_longer_than_a_packet_are_put_together(
-    mariadb_server: Mariadb, maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch
+    mysql_server: Mariadb, mysql: MariaDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A packet ends at 16 MB; with a row just as long, an empty one follows."""
-    mariadb_server.superuser.execute("SET GLOBAL max_allowed_packet = 67108864")
+    mysql_server.superuser.execute("SET GLOBAL max_allowed_packet = 67108864")
     lengths = (3, (1 << 24) - 8, (1 << 24) - 7, (1 << 24) - 6, (1 << 25) + 5, 7)
     selects = [f"SELECT {place} AS n, repeat('x', {size}) AS v" for place, size in enumerate(lengths)]
-    found = read(maria, query=" UNION ALL ".join(selects))
+    found = read(mysql, query=" UNION ALL ".join(selects))
     assert found.select("n", pl.col("v").str.len_bytes()).rows() == list(enumerate(lengths))
 
 
@@ -108,18 +127,18 @@ ROWS = 60_000
 
 
 @pytest.fixture
-def filled(maria: MariaDatabase) -> MariaDatabase:
-    maria.execute(
+def filled(mysql: MariaDatabase) -> MariaDatabase:
+    mysql.execute(
         "CREATE TABLE t (id int PRIMARY KEY, v varchar(20), amount decimal(10,2), at timestamp NULL, d date)",
         "INSERT INTO t SELECT seq, concat('v', seq % 10), seq / 100, '2024-01-01' + INTERVAL seq SECOND, "
-        f"'2024-01-01' + INTERVAL seq % 100 DAY FROM seq_1_to_{ROWS}",
+        f"'2024-01-01' + INTERVAL seq % 100 DAY FROM {mysql.series(ROWS)}",
     )
-    return maria
+    return mysql
 
 
-def test_texts_that_the_server_alone_takes_for_equal_are_told_apart_here(maria: MariaDatabase) -> None:
-    maria.execute("CREATE TABLE t (v varchar(9))", "INSERT INTO t VALUES ('a'), ('A'), ('a '), ('b')")
-    out_of(maria, {"type": "filter", "where": "v = 'a'"}, table="t").run()
+def test_texts_that_the_server_alone_takes_for_equal_are_told_apart_here(mysql: MariaDatabase) -> None:
+    mysql.execute("CREATE TABLE t (v varchar(9))", "INSERT INTO t VALUES ('a'), ('A'), ('a '), ('b')")
+    out_of(mysql, {"type": "filter", "where": "v = 'a'"}, table="t").run()
     assert pl.read_parquet("out/*.parquet").rows() == [("a",)]
 
 
@@ -161,7 +180,7 @@ def test_what_nobody_wants_any_more_is_passed_over(
     reading.close()
 
 
-def test_memory_does_not_grow_with_the_rows(maria: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_rows(mysql: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mysql_source, "BATCH", 1 << 16)
     sizes, real = [], decoding.decode
 
@@ -170,17 +189,17 @@ def test_memory_does_not_grow_with_the_rows(maria: MariaDatabase, monkeypatch: p
         return real(rows, columns)
 
     monkeypatch.setattr(decoding, "decode", decode)
-    query = "SELECT seq, repeat('x', 200) AS v FROM seq_1_to_50000"
-    reading = source(maria, query=query).describe(None).open()
+    query = f"SELECT seq, repeat('x', 200) AS v FROM {mysql.series(50_000)}"
+    reading = source(mysql, query=query).describe(None).open()
     assert sum(frame.height for frame in reading.frames(["seq", "v"], None, None)) == 50_000
     reading.close()
     assert len(sizes) > 5
     assert max(sizes) < (1 << 16) + (1 << 20) + 300, "a batch, and what one look into the socket may bring"
 
 
-def test_a_password_may_be_in_any_script(mariadb_server: Mariadb, maria: MariaDatabase) -> None:
-    mariadb_server.superuser.execute(f"ALTER USER {maria.user}@127.0.0.1 IDENTIFIED BY '\u043f\u0430\u0440'")
-    assert read(maria, password="\u043f\u0430\u0440", query="SELECT 1 AS x").rows() == [(1,)]
+def test_a_password_may_be_in_any_script(mysql_server: Mariadb, mysql: MariaDatabase) -> None:
+    mysql_server.superuser.execute(f"ALTER USER {mysql.user}@127.0.0.1 IDENTIFIED BY '\u043f\u0430\u0440'")
+    assert read(mysql, password="\u043f\u0430\u0440", query="SELECT 1 AS x").rows() == [(1,)]
 
 
 def test_off_this_machine_certificates_are_verified_unless_told_otherwise() -> None:
@@ -201,8 +220,30 @@ def test_off_this_machine_certificates_are_verified_unless_told_otherwise() -> N
     assert settings(host="/run/mysqld/mysqld.sock")["unix_socket"] == "/run/mysqld/mysqld.sock"
 
 
-def test_readings_are_ended_by_their_close(maria: MariaDatabase) -> None:
-    reading: MysqlReading = source(maria, query="SELECT 1 AS x").describe(None).open()
+@pytest.fixture
+def mysql8(mysql8_server: Mysql) -> Iterator[MariaDatabase]:
+    made = mysql8_server.create()
+    yield made
+    mysql8_server.drop(made)
+
+
+def test_a_server_is_known_by_its_certificate(mysql8_server: Mysql, mysql8: MariaDatabase) -> None:
+    def protocol(**fields: Any) -> str:
+        with source(mysql8, table="t", **fields).connect() as opened:
+            return str(opened.rows("SHOW STATUS LIKE 'Ssl_version'", "asking")[0][1])
+
+    signed = {"sslrootcert": str(mysql8_server.authority)}
+    for known in ({"sslmode": "verify-ca", **signed}, {"sslmode": "require"}, {}):
+        assert protocol(**known).startswith("TLS")
+    assert protocol(sslmode="disable") == ""
+    with pytest.raises(CredentialError, match=r"is not trusted: .*not valid for '127.0.0.1'"):
+        protocol(sslmode="verify-full", **signed)
+    with pytest.raises(CredentialError, match="is not trusted"):
+        protocol(sslmode="verify-ca")
+
+
+def test_readings_are_ended_by_their_close(mysql: MariaDatabase) -> None:
+    reading: MysqlReading = source(mysql, query="SELECT 1 AS x").describe(None).open()
     reading.close()
     with pytest.raises(Retryable):
         reading.count()
@@ -213,6 +254,6 @@ def test_a_decimal_of_more_digits_than_ours_is_read_where_its_value_has_few(mari
     assert read(maria, table="t")["x"].to_list() == [None, Decimal("1e-38")]
 
 
-def test_a_query_with_a_parameter_is_refused(maria: MariaDatabase) -> None:
+def test_a_query_with_a_parameter_is_refused(mysql: MariaDatabase) -> None:
     with pytest.raises(SourceError, match="the query has 1 `\\?` outside of quotes"):
-        read(maria, query="SELECT ? AS x")
+        read(mysql, query="SELECT ? AS x")

@@ -33,7 +33,7 @@ CHANGES = {
 
 @pytest.fixture(params=CHANGES)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    server = request.getfixturevalue("postgres_server" if request.param == "postgres" else "mariadb_server")
+    server = request.getfixturevalue("postgres_server" if request.param == "postgres" else "mysql8_server")
     made = server.create()
 
     def change(password: str) -> None:

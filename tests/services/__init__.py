@@ -5,10 +5,11 @@ from __future__ import annotations
 from services.base import Service
 from services.kafka import Kafka
 from services.mariadb import Mariadb
+from services.mysql import Mysql
 from services.postgres import Postgres
 from services.s3 import S3Server
 
 SERVICES: dict[str, type[Service]] = {
-    service.name: service for service in (Postgres, Mariadb, S3Server, Kafka)
+    service.name: service for service in (Postgres, Mariadb, Mysql, S3Server, Kafka)
 }
 """The services by name: a new one is one file and its name here."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from services.base import account, install
 from services.databases import DatabaseServer, SqlDatabase
@@ -53,33 +53,34 @@ class Mariadb(DatabaseServer):
     name = "mariadb"
     owner = "mysql"
     answered = b""
+    database: ClassVar[type[MariaDatabase]] = MariaDatabase
+    _variable = "MYSQL"
+    _killing = "SOFT CONNECTION"
     _stopping = signal.SIGTERM
     _crashing = signal.SIGKILL
 
     @property
     def superuser(self) -> MariaDatabase:
-        return MariaDatabase("127.0.0.1", self.port, "mysql", "root", self._password)
+        return self.database("127.0.0.1", self.port, "mysql", "root", self._password)
 
     def start(self) -> None:
         first = self._home is None
         if first:
             self._initialise()
         here = self._directory
-        options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
         command = [
-            _binary("mariadbd"),
-            "--no-defaults",
+            *self._program(),
             f"--datadir={here / 'data'}",
             f"--tmpdir={here}",
             f"--socket={here / 'socket'}",
             f"--pid-file={here / 'pid'}",
             f"--port={self.port}",
-            *options,
         ]
         if first:
             setup = here / "setup.sql"
             setup.write_text(
-                f"CREATE OR REPLACE USER root@127.0.0.1 IDENTIFIED BY '{self._password}';\n"
+                "DROP USER IF EXISTS root@127.0.0.1;\n"
+                f"CREATE USER root@127.0.0.1 IDENTIFIED BY '{self._password}';\n"
                 "GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;\nDROP USER root@localhost;\n"
             )
             setup.chmod(0o644)
@@ -89,15 +90,14 @@ class Mariadb(DatabaseServer):
             setup.unlink()
 
     def environment(self) -> Mapping[str, str]:
-        return self._variables(
-            {
-                "host": "MYSQL_HOST",
-                "port": "MYSQL_TCP_PORT",
-                "database": "MYSQL_DATABASE",
-                "user": "MYSQL_USER",
-                "password": "MYSQL_PWD",
-            }
-        )
+        names = {
+            "host": "HOST",
+            "port": "TCP_PORT",
+            "database": "DATABASE",
+            "user": "USER",
+            "password": "PWD",
+        }
+        return self._variables({field: f"{self._variable}_{name}" for field, name in names.items()})
 
     def create(self) -> MariaDatabase:
         name, password = self._fresh()
@@ -106,11 +106,11 @@ class Mariadb(DatabaseServer):
             f"CREATE USER {name}@127.0.0.1 IDENTIFIED BY '{password}'",
             f"GRANT ALL ON {name}.* TO {name}@127.0.0.1",
         )
-        return MariaDatabase("127.0.0.1", self.port, name, name, password)
+        return self.database("127.0.0.1", self.port, name, name, password)
 
     def drop(self, database: MariaDatabase) -> None:
         self.superuser.execute(f"DROP USER {database.user}@127.0.0.1")
-        self._kill("SOFT CONNECTION", f"user = '{database.user}'")
+        self._kill(self._killing, f"user = '{database.user}'")
         self.superuser.execute(f"DROP DATABASE IF EXISTS {database.database}")
 
     def cut(self, database: SqlDatabase) -> None:
@@ -123,18 +123,26 @@ class Mariadb(DatabaseServer):
         found = self.superuser.rows(f"SELECT id FROM information_schema.processlist WHERE {whose}")
         self.superuser.execute(*(f"KILL {how} {number}" for (number,) in found))
 
+    def _program(self) -> list[str]:
+        """The server with its settings."""
+        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        return [_binary("mariadbd"), "--no-defaults", *settings]
+
     def _initialise(self) -> None:
+        """Make the data directory with the system tables in it."""
         if shutil.which("mariadbd") is None and not Path("/usr/sbin/mariadbd").exists():
             install()
-        data = self._make_home() / "data"
-        command = [_binary("mariadb-install-db"), "--no-defaults", f"--datadir={data}"]
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        self._make_system([_binary("mariadb-install-db"), "--no-defaults", *options])
+
+    def _make_system(self, command: list[str]) -> None:
+        data = self._make_home() / "data"
         # It unpacks system tables into a directory that it makes, as the user the server runs as.
         done = subprocess.run(
-            [*command, *options], capture_output=True, text=True, cwd="/", **account(self.owner)
+            [*command, f"--datadir={data}"], capture_output=True, text=True, cwd="/", **account(self.owner)
         )
         if done.returncode:
-            raise RuntimeError(f"MariaDB was not set up:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise RuntimeError(f"{self.name} was not set up:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def _binary(name: str) -> str:
