@@ -21,7 +21,10 @@ from services.postgres import Database
 
 from rayetl import Pipeline
 from rayetl.connectors.iceberg.reading import Reader
+from rayetl.connectors.iceberg.session import IcebergSession
 from rayetl.errors import ConfigError, CredentialError, LoadError, RayetlError, SourceError
+from rayetl.secrets import Credentials
+from tests.integration.database_runs import Kept
 
 LAKE = IcebergLake()
 load, read, seen, source = LAKE.load, LAKE.read, LAKE.seen, LAKE.source
@@ -400,6 +403,40 @@ def test_a_commit_whose_answer_a_service_loses_is_looked_up(
     assert load(numbers(2), mode="append", **through(rest)).loads[0].status == "committed"
     assert rest.commits == (1 if first else 2)
     assert sorted(read(**through(rest))["id"]) == ([2] if first else [1, 2])
+
+
+@pytest.fixture
+def rotation(rest: IcebergRest, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """When the first load commits, the service takes no longer the token that it began with; the credential
+    has by then the fields that are put in here."""
+    fields, later = {"token": "canary-7f3a"}, {}
+    monkeypatch.setattr(Credentials, "here", lambda: Credentials([Kept(fields)]))
+    write = IcebergSession._write
+
+    def after(self: IcebergSession, *change: Any) -> None:
+        monkeypatch.setattr(IcebergSession, "_write", write)
+        rest.token = "another"
+        fields.update(later)
+        write(self, *change)
+
+    monkeypatch.setattr(IcebergSession, "_write", after)
+    return later
+
+
+def test_a_token_that_is_changed_while_a_run_is_under_way_costs_no_row(
+    rest: IcebergRest, rotation: dict[str, str]
+) -> None:
+    rotation["token"] = "another"
+    report = load(numbers(1, 2), mode="append", **through(rest))
+    assert (report.retries, report.rows_loaded, rest.commits) == (1, 2, 1)
+    assert sorted(read(**through(rest))["id"]) == [1, 2]
+
+
+@pytest.mark.usefixtures("rotation")
+def test_a_token_that_is_revoked_while_a_run_is_under_way_ends_it(rest: IcebergRest) -> None:
+    with pytest.raises(CredentialError, match="the catalog refuses the login"):
+        load(numbers(1, 2), mode="append", **through(rest))
+    assert rest.commits == 0
 
 
 def test_a_service_refuses_and_is_away(rest: IcebergRest, monkeypatch: pytest.MonkeyPatch) -> None:

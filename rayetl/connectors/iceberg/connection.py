@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -137,9 +137,20 @@ class Opened:
     fault: type[Terminal]
     credential: Credential | None
 
-    def told(self) -> Any:
-        """Turns what the library raises into errors of ours, which name the table."""
-        return told(self.connection, self.fault, self.credential)
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turns what the library raises into errors of ours, which name the table. A login that is refused
+        after it was good is worth a new attempt where the credential was changed meanwhile."""
+        try:
+            with told(self.connection, self.fault, self.credential):
+                yield
+        except CredentialError as error:
+            if self.credential is None or Credentials.here().refreshed(self.credential) is None:
+                raise
+            raise Retryable(
+                f"{error.message}; the credential has changed since it was looked up",
+                endpoint=self.connection.endpoint(),
+            ) from error
 
     def close(self) -> None:
         """Let go of the catalog's connections."""
