@@ -51,8 +51,9 @@ class _Batch:
     """The rows of a batch; values are taken from them from left to right."""
 
     def __init__(self, rows: Rows, columns: int) -> None:
-        self._bytes = np.frombuffer(rows.data + _BESIDE, np.uint8)
-        self._starts = np.array(rows.starts, np.int64)
+        rows.data.extend(_BESIDE)
+        self._bytes = np.frombuffer(rows.data, np.uint8)
+        self._starts = np.frombuffer(rows.starts, np.int64)
         self._at = self._starts + 1 + (columns + 9) // 8
 
     def nulls(self, at: int) -> Any:

@@ -8,7 +8,8 @@ column by column elsewhere, and a server that asks for a file gets the rows in h
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -33,10 +34,10 @@ _HEADER = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in the binary form of the protocol: those of `data` begin at `starts`."""
+    """Rows in the binary form of the protocol: those of `data` begin at `starts`, 64 bits each."""
 
-    data: bytes
-    starts: Sequence[int]
+    data: bytearray
+    starts: array[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,15 @@ class Wire(Connection):  # type: ignore[misc]
         self._execute_command(COMMAND.COM_STMT_CLOSE, struct.pack("<I", number))
 
     def _batches(self, size: int) -> Iterator[Rows]:
-        data, starts, at, ended = bytearray(), list[int](), 0, False
+        data, starts, at, ended = bytearray(), array("q"), 0, False
         while not ended:
             data += self._received()
             at, ended = self._walk(data, starts, at)
             if starts and (ended or at >= size):
-                with memoryview(data) as view:
-                    batch = Rows(bytes(view[:at]), starts)
-                del data[:at]
-                starts, at = [], 0
+                # Handed on as it is; what came behind the last whole row is the beginning of the next batch.
+                batch, data = Rows(data, starts), data[at:]
+                del batch.data[at:]
+                starts, at = array("q"), 0
                 yield batch
 
     def _received(self) -> bytes:
@@ -125,7 +126,7 @@ class Wire(Connection):  # type: ignore[misc]
             raise err.OperationalError(2013, "Lost connection to MySQL server during query")
         return data
 
-    def _walk(self, data: bytearray, starts: list[int], at: int) -> tuple[int, bool]:
+    def _walk(self, data: bytearray, starts: array[int], at: int) -> tuple[int, bool]:
         """Note where whole rows of `data` begin, from `at` on: where the last one ends, and whether it was
         the last of all. Raises what the server says in place of a row."""
         end, header, note = len(data), _HEADER.unpack_from, starts.append
