@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import reduce
 
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Subquery, WindowCall
 from rayetl.sql.types import BOOLEAN
@@ -24,10 +25,37 @@ def canonical(expr: Expr) -> Expr:
 
 
 def conjuncts(expr: Expr) -> list[Expr]:
-    """The parts of a condition that AND joins."""
+    """The parts of a condition that AND joins. What all sides of an OR have in common is one of them, as in
+    Spark's optimizer: often it is what ties two tables together."""
     if isinstance(expr, Call) and expr.function == "and":
         return [part for arg in expr.args for part in conjuncts(arg)]
+    if isinstance(expr, Call) and expr.function == "or":
+        return _factored(expr)
     return [expr]
+
+
+def _factored(either: Call) -> list[Expr]:
+    sides = [conjuncts(side) for side in _sides(either)]
+    shared = [part for part in sides[0] if all(part in side for side in sides[1:])]
+    if not shared:
+        return [either]
+    own = [conjunction(part for part in side if part not in shared) for side in sides]
+    rests = [rest for rest in own if rest is not None]
+    return shared if len(rests) < len(own) else [*shared, reduce(_or, rests)]
+
+
+def _sides(either: Call) -> Iterator[Expr]:
+    waiting = [*reversed(either.args)]
+    while waiting:
+        side = waiting.pop()
+        if isinstance(side, Call) and side.function == "or":
+            waiting.extend(reversed(side.args))
+        else:
+            yield side
+
+
+def _or(left: Expr, right: Expr) -> Expr:
+    return Call(BOOLEAN, left.nullable or right.nullable, "or", (left, right), "or")
 
 
 def conjunction(parts: Iterable[Expr]) -> Expr | None:

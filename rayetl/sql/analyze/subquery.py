@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
@@ -167,20 +167,26 @@ def _lift_aggregate(relation: Aggregate, own: set[str]) -> tuple[Relation, tuple
 
 
 def filtered(relation: Relation, condition: Expr, context: Context) -> Relation:
-    """The rows for which the condition is true; its subqueries become joins."""
+    """The rows for which the condition is true; its subqueries become joins. What asks no subquery comes
+    first: where it ties tables together, the joins would see the product of them all without it."""
     columns = relation.columns
-    plain: list[Expr] = []
-    for part in conjuncts(condition):
+    parts = conjuncts(condition)
+    relation = _kept(relation, [part for part in parts if not has_subquery(part)])
+    answered: list[Expr] = []
+    for part in filter(has_subquery, parts):
         joined = _as_join(relation, part)
         if joined is not None:
             relation = joined
             continue
-        relation, part = attached(relation, part, context)
-        plain.append(part)
-    rest = conjunction(plain)
-    if rest is not None:
-        relation = Filter(relation.columns, relation, rest)
+        relation, answer = attached(relation, part, context)
+        answered.append(answer)
+    relation = _kept(relation, answered)
     return relation if relation.columns == columns else Project(columns, relation, columns)
+
+
+def _kept(relation: Relation, parts: Sequence[Expr]) -> Relation:
+    condition = conjunction(parts)
+    return relation if condition is None else Filter(relation.columns, relation, condition)
 
 
 def _as_join(relation: Relation, part: Expr) -> Relation | None:

@@ -202,6 +202,13 @@ SELECT id, id NOT IN (SELECT id FROM empty) AS a FROM people
 SELECT id, EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id) AS e FROM people p
 SELECT id, (SELECT n FROM empty) AS nothing FROM people
 SELECT grp, count(*) FROM people GROUP BY grp HAVING count(*) > (SELECT 1)
+SELECT p.id, o.oid FROM people p, orders o WHERE p.id = o.id AND EXISTS (SELECT 1 FROM orders q WHERE q.id = p.id AND q.oid <> o.oid) AND p.n > 0
+SELECT p.id, o.oid FROM people p, orders o WHERE p.id = o.id AND NOT EXISTS (SELECT 1 FROM orders q WHERE q.id = p.id AND q.oid > o.oid)
+SELECT id FROM people p WHERE (SELECT count(*) FROM orders o WHERE (o.id = p.id AND o.amount > 15) OR (o.id = p.id AND o.qty = 1)) > 0
+SELECT id FROM people p WHERE EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id AND o.amount > 15 OR o.id = p.id)
+SELECT p.id, o.oid FROM people p, orders o WHERE (p.id = o.id AND p.n > 10) OR (o.id = p.id AND o.qty = 1) OR (p.id = o.id AND p.n IS NULL)
+SELECT p.id, o.oid FROM people p LEFT JOIN orders o ON (p.id = o.id AND o.qty > 1) OR (p.id = o.id AND p.ok)
+SELECT id FROM people WHERE (ok AND n > 5) OR (ok AND x > 1) OR (n > 5 AND ok)
 """)
 
 _SHAPES = cases("""

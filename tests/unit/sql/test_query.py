@@ -122,3 +122,21 @@ def test_grouping_sets_of_many_keys_are_told_apart(sets: str) -> None:
     assert max(level for _, level in groups(62)) == 2**62 - 1
     with pytest.raises(SqlError, match="64 keys in ROLLUP, CUBE or GROUPING SETS are not supported"):
         groups(64)
+
+
+@pytest.mark.parametrize(
+    "tied",
+    [
+        "t.id = u.id AND EXISTS (SELECT 1 FROM u AS v WHERE v.id = t.id AND v.x <> t.x)",
+        "NOT EXISTS (SELECT 1 FROM u AS v WHERE v.id = t.id AND v.x <> t.x) AND t.id = u.id",
+        "(t.id = u.id AND t.x > 1) OR (u.id = t.id AND u.x > 1)",
+    ],
+)
+def test_tables_that_a_condition_ties_together_are_never_multiplied(tied: str) -> None:
+    many = pl.DataFrame({"id": range(100_000), "x": [1.0] * 100_000})
+    tables = {"t": many, "u": many}
+    analyzed = sql.analyze(
+        f"SELECT t.id FROM t, u WHERE {tied}", {name: from_polars(many.schema) for name in tables}
+    )
+    frame = sql.lower(analyzed, {name: table.lazy() for name, table in tables.items()})
+    assert "CROSS JOIN" not in frame.explain()
