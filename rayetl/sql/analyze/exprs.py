@@ -10,14 +10,20 @@ from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Subquery, WindowC
 from rayetl.sql.types import BOOLEAN
 
 
+_COMMUTATIVE = frozenset({"=", "<=>", "+", "*", "and", "or", "&", "|", "^"})
+
+
 def canonical(expr: Expr) -> Expr:
-    """The expression without how it was written: equal for equal meaning, whatever the letter case."""
+    """The expression without how it was written: equal for equal meaning, whatever the letter case, and
+    whichever side of an operator comes first where that is all the same (Spark's `Canonicalize`)."""
 
     def strip(node: Expr) -> Expr | None:
         if isinstance(node, Column):
             return replace(node, name="", nullable=True)
         if isinstance(node, (Call, AggregateCall)):
             inner = node.map_children(lambda child: child.transform(strip))
+            if isinstance(inner, Call) and inner.function in _COMMUTATIVE:
+                inner = replace(inner, args=tuple(sorted(inner.args, key=repr)))
             return replace(inner, shown="", nullable=True)
         return None
 
@@ -35,13 +41,14 @@ def conjuncts(expr: Expr) -> list[Expr]:
 
 
 def _factored(either: Call) -> list[Expr]:
-    sides = [conjuncts(side) for side in _sides(either)]
-    shared = [part for part in sides[0] if all(part in side for side in sides[1:])]
+    sides = [{canonical(part): part for part in conjuncts(side)} for side in _sides(either)]
+    shared = set[Expr](sides[0]).intersection(*sides[1:])
     if not shared:
         return [either]
-    own = [conjunction(part for part in side if part not in shared) for side in sides]
+    common = [part for key, part in sides[0].items() if key in shared]
+    own = [conjunction(part for key, part in side.items() if key not in shared) for side in sides]
     rests = [rest for rest in own if rest is not None]
-    return shared if len(rests) < len(own) else [*shared, reduce(_or, rests)]
+    return common if len(rests) < len(own) else [*common, reduce(_or, rests)]
 
 
 def _sides(either: Call) -> Iterator[Expr]:

@@ -208,6 +208,7 @@ SELECT id FROM people p WHERE (SELECT count(*) FROM orders o WHERE (o.id = p.id 
 SELECT id FROM people p WHERE EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id AND o.amount > 15 OR o.id = p.id)
 SELECT p.id, o.oid FROM people p, orders o WHERE (p.id = o.id AND p.n > 10) OR (o.id = p.id AND o.qty = 1) OR (p.id = o.id AND p.n IS NULL)
 SELECT p.id, o.oid FROM people p LEFT JOIN orders o ON (p.id = o.id AND o.qty > 1) OR (p.id = o.id AND p.ok)
+SELECT n + id, count(*) FROM people GROUP BY id + n
 SELECT id FROM people WHERE (ok AND n > 5) OR (ok AND x > 1) OR (n > 5 AND ok)
 """)
 
