@@ -9,7 +9,6 @@ from functools import reduce
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Subquery, WindowCall
 from rayetl.sql.types import BOOLEAN
 
-
 _COMMUTATIVE = frozenset({"=", "<=>", "+", "*", "and", "or", "&", "|", "^"})
 
 
