@@ -347,6 +347,24 @@ def test_a_run_that_was_overtaken_cannot_commit(point, key, controller, start, e
     place.assert_clean(work)
 
 
+def test_a_run_whose_files_another_of_this_machine_took_away_cannot_commit(
+    controller, start, execute, place
+) -> None:
+    """Without its lock, as on a file system that has none: no epoch is entered whose rows are nowhere."""
+    work = place.work("x")
+    held = start(replace(work, arm="s3.staged:barrier", socket=controller.path))
+    waiting = controller.wait()
+    for lock in Path(work.staging).rglob("lock"):
+        lock.unlink()
+    assert execute(replace(work, key="k2", arm="s3.attempt_made:kill9@1")) == -signal.SIGKILL
+    waiting.close()
+    held.join(30)
+    assert held.exitcode == CONFLICT
+    place.assert_exactly(work, place.before)
+    assert execute(work) == COMMITTED
+    place.assert_exactly(work, [*place.before, *rows_of(work)])
+
+
 def test_a_run_that_has_decided_is_completed_by_another_and_replaced(
     controller, start, execute, place
 ) -> None:

@@ -15,7 +15,7 @@ from rayetl.connectors.commit.epochs import LedgerSession, SaveMode
 from rayetl.connectors.commit.layout import Attempt
 from rayetl.connectors.commit.ledger import DataFile, Ledger, Manifest
 from rayetl.connectors.commit.lock import Lock
-from rayetl.connectors.commit.publish import remove_tree
+from rayetl.connectors.commit.publish import remove_tree, unless_overtaken
 from rayetl.connectors.s3.desk import Desk
 from rayetl.connectors.s3.sending import send
 from rayetl.connectors.s3.target import S3Target
@@ -105,10 +105,11 @@ class S3Session(LedgerSession):
 
     def _decided(self, attempt: Attempt, rows: int) -> Manifest:
         failpoint("s3.staged")
-        staged, counted = self._staged(attempt, rows)
-        names = [self._published_name(attempt, index, name) for index, name in enumerate(staged)]
-        paths = [attempt.data / name for name in staged]
-        uploads = send(self.place, list(zip(paths, names, strict=True)))
+        with unless_overtaken(attempt):
+            staged, counted = self._staged(attempt, rows)
+            names = [self._published_name(attempt, index, name) for index, name in enumerate(staged)]
+            paths = [attempt.data / name for name in staged]
+            uploads = send(self.place, list(zip(paths, names, strict=True)))
         failpoint("s3.sent")
         try:
             sizes = [path.stat().st_size for path in paths]
