@@ -131,6 +131,28 @@ def to_arrow(schema: Schema) -> pa.Schema:
     return pa.schema([_arrow_field(field) for field in schema])
 
 
+def to_castable_arrow(schema: Schema) -> pa.Schema:
+    """The same for columns that are cast to it: where a struct may be NULL its fields may be too. What
+    stands in them below a NULL struct is nothing to Spark, but Arrow's casts take it for a NULL."""
+    return to_arrow(StructType(tuple(_loosened(field, False) for field in schema)))
+
+
+def _loosened(field: Field, below_null: bool) -> Field:
+    nullable = field.nullable or below_null
+    return Field(field.name, _loosened_type(field.type, nullable), nullable)
+
+
+def _loosened_type(type: DataType, nullable: bool) -> DataType:  # noqa: A002
+    match type:
+        case ArrayType(element, contains_null):
+            return ArrayType(_loosened_type(element, contains_null), contains_null)
+        case MapType(key, value, contains_null):
+            return MapType(_loosened_type(key, False), _loosened_type(value, contains_null), contains_null)
+        case StructType(fields):
+            return StructType(tuple(_loosened(field, nullable) for field in fields))
+    return type
+
+
 def _arrow_field(field: Field) -> Any:
     return pa.field(field.name, arrow_type(field.type), field.nullable)
 
@@ -141,7 +163,8 @@ def arrow_type(type: DataType) -> Any:  # noqa: A002
         case DecimalType(precision, scale):
             return pa.decimal128(precision, scale)
         case ArrayType(element, contains_null):
-            return pa.list_(pa.field("element", arrow_type(element), contains_null))
+            # Arrow has no items of the type null that are not nullable, not even in an empty array.
+            return pa.list_(pa.field("element", arrow_type(element), contains_null or element == NULL))
         case MapType(key, value, contains_null):
             return pa.map_(arrow_type(key), pa.field("value", arrow_type(value), contains_null))
         case StructType(fields):

@@ -49,7 +49,7 @@ def query(
         result = frame.collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Terminal(f"the query failed while it ran: {str(error).splitlines()[0]}") from error
-    wanted = interop.to_arrow(analyzed.schema)
+    wanted = interop.to_castable_arrow(analyzed.schema)
     arrow = result.to_arrow(compat_level=pl.CompatLevel.oldest())
     columns = [arrow.column(i).cast(field.type) for i, field in zip(ids, wanted, strict=True)]
     return pa.Table.from_arrays(columns, schema=wanted)

@@ -253,31 +253,35 @@ class Resolver:
         args = (case.branches[0][0], case.branches[0][1], case.otherwise or null(case.type))
         return Call(case.type, case.nullable, "if", args, "if")
 
-    def struct_(self, _node: exp.Expression, _name: str, nodes: list[exp.Expression]) -> Expr:
+    def struct_(self, node: exp.Expression, _name: str, nodes: list[exp.Expression]) -> Expr:
         names = [item.alias if isinstance(item, exp.Alias) else None for item in nodes]
         values = self.all([take(i, "this", "alias")[0] if isinstance(i, exp.Alias) else i for i in nodes])
         fields = tuple(
-            Field(given or _field_name(node_, value, i), value.type, value.nullable)
-            for i, (given, value, node_) in enumerate(zip(names, values, nodes, strict=True))
+            Field(given or _field_name(written, value, i), value.type, value.nullable)
+            for i, (given, value, written) in enumerate(zip(names, values, nodes, strict=True))
         )
+        if len({field.name for field in fields}) < len(fields):
+            raise unsupported(node, "a struct with two fields of one name is not supported here")
         return Call(StructType(fields), False, "struct", values, "struct")
 
     def with_unit(self, node: exp.Expression, name: str, nodes: list[exp.Expression]) -> Expr:
         """`dateadd(DAY, 1, d)` and `datediff(DAY, a, b)`: the unit is a bare word; with two arguments the
         names mean date_add and datediff."""
-        entry = self.entry(name, node)
+        adds = "add" in name.lower()
         if len(nodes) != 3:
             if name.lower().startswith("timestamp"):
                 raise fault(node, f"{name}: it takes 3 arguments, {len(nodes)} given")
-            simple = "date_add" if "add" in name.lower() else "datediff"
+            simple = "date_add" if adds else "datediff"
             return self.apply(functions()[simple], name, self.all(nodes), node)
+        entry = functions()["timestampadd" if adds else "timestampdiff"]
         unit = Literal(STRING, False, nodes[0].name.upper())
         return self.apply(entry, name, (unit, *self.all(nodes[1:])), node)
 
 
 def _field_name(node: exp.Expression, value: Expr, index: int) -> str:
-    if isinstance(node, exp.Column):
-        return node.name
+    written = node.unnest()  # parentheses take no name away
+    if isinstance(written, exp.Column):
+        return written.name
     if isinstance(value, GetField | LambdaVariable):
         return value.name
     return f"col{index + 1}"
@@ -308,6 +312,8 @@ _SPECIAL: dict[str, Callable[[Resolver, exp.Expression, str, list[exp.Expression
     "struct": Resolver.struct_,
     "timestampadd": Resolver.with_unit,
     "timestampdiff": Resolver.with_unit,
+    "date_add": Resolver.with_unit,
+    "datediff": Resolver.with_unit,
 }
 _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]] = {
     **dict.fromkeys((exp.Column, exp.Identifier, exp.Dot), references.name),

@@ -127,6 +127,9 @@ def _function(
         raise fault(
             node, f"{function.function} cannot be used with OVER", hint="it may stand inside OVER (...)"
         )
+    sorts = entry.name == "median" or (isinstance(function, AggregateCall) and bool(function.order))
+    if sorts and (ordered or framed):
+        raise fault(node, f"{entry.name} takes no ORDER BY and no frame in its window")
     if entry.kind == "window" and entry.name != "nth_value":
         if not ordered:
             raise fault(node, f"{entry.name} needs ORDER BY in its window")
@@ -184,10 +187,10 @@ def _range_amount(bound: Literal, keys: tuple[SortKey, ...], node: exp.Expressio
         return value
     if kind in (TIMESTAMP, TIMESTAMP_NTZ) and coerce.is_day_time(bound.type):
         return value
-    if kind == DATE and str(bound.type) == "interval day":
-        return int(value) // 86_400_000_000
     if coerce.is_numeric(kind) and coerce.is_numeric(bound.type) and not getattr(bound.type, "scale", 0):
         return int(value) * 10 ** getattr(kind, "scale", 0) if kind != DOUBLE else value
+    if kind == DATE and coerce.is_day_time(bound.type):
+        raise fault(node, f"a RANGE frame over date takes a whole number of days, not an {bound.type}")
     raise unsupported(node, f"a RANGE frame over {kind} with an offset of {bound.type} is not supported")
 
 

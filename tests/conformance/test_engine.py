@@ -8,13 +8,13 @@ from pyspark.errors import PySparkException
 
 import rayetl
 from rayetl.errors import SqlError
-from tests.conformance.cases import Case, constants, names, queries
+from tests.conformance.cases import Case, constants, fuzzed, names, queries
 from tests.conformance.cases.tables import TABLES
 from tests.conformance.judge import Judge, differences, of_arrow
 
 ALL = [
     pytest.param(case, id=f"{module.__name__.rpartition('.')[2]}-{number}")
-    for module in (queries, names, constants)
+    for module in (queries, names, constants, fuzzed)
     for number, case in enumerate(module.CASES)
 ]
 

@@ -265,4 +265,4 @@ def no_failure(node: Node) -> tuple[int, ...]:
 
 def _to_arrow(frame: pl.LazyFrame, schema: Schema | None) -> pa.Table:
     assert schema is not None
-    return frame.collect().to_arrow().cast(sql.interop.to_arrow(schema))
+    return frame.collect().to_arrow().cast(sql.interop.to_castable_arrow(schema))

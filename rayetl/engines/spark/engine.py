@@ -90,7 +90,7 @@ class SparkEngine:
         with self._tables(plan, [node]) as (tables, work), told_plainly(plan, node):
             frame = tables.visible(node)
             rows = hand_back(frame if limit is None else frame.limit(limit), schema, work / "rows")
-            return rows.collect().to_arrow().cast(sql.interop.to_arrow(schema))
+            return rows.collect().to_arrow().cast(sql.interop.to_castable_arrow(schema))
 
     def rejected(self, plan: Plan, node: str) -> pl.DataFrame:
         found = plan.nodes[node]

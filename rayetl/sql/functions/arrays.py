@@ -39,6 +39,7 @@ from rayetl.sql.types import (
     ArrayType,
     DataType,
     MapType,
+    StructType,
 )
 
 if TYPE_CHECKING:
@@ -230,6 +231,10 @@ def _extreme(ctx: Context, call: Call) -> pl.Expr:
         found = item.drop_nulls().sort()
         extreme = found.first() if call.function == "array_min" else found.last()
         return values.list.agg(item.filter(item == extreme).first())
+    if isinstance(call.type, ArrayType | StructType):  # Polars sorts them and finds no extremes of them.
+        found = item.drop_nulls().sort()
+        items = values.list.eval(found).list
+        return items.first() if call.function == "array_min" else items.last()
     return values.list.min() if call.function == "array_min" else values.list.max()
 
 

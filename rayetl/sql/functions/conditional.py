@@ -20,7 +20,7 @@ from rayetl.sql.functions.base import (
     takes,
 )
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BOOLEAN, DOUBLE, FLOAT, FRACTIONAL, NULL, DecimalType
+from rayetl.sql.types import BOOLEAN, DOUBLE, FLOAT, FRACTIONAL, NULL, ArrayType, DecimalType, StructType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,6 +69,10 @@ def _extreme(args: tuple[Expr, ...]) -> Typed:
         raise TypeFault("the arguments have no common type: " + ", ".join(str(a.type) for a in args))
     if not coerce.is_orderable(fitted[0].type):
         raise TypeFault(f"values of the type {fitted[0].type} have no order")
+    if isinstance(fitted[0].type, ArrayType | StructType):
+        raise TypeFault(
+            "the order of arrays and structs is not supported in the embedded engine", refused=True
+        )
     return Typed(tuple(fitted), fitted[0].type, _all_nullable(tuple(fitted)))
 
 

@@ -41,7 +41,14 @@ else:
 
 TABLE = Table()
 _date, _int, _timestamp = of(DATE), of(INT), of(TIMESTAMP)
-_DAYS = {"SU": 0, "MO": 1, "TU": 2, "WE": 3, "TH": 4, "FR": 5, "SA": 6}
+_DAYS = {
+    spelling: number
+    for number, name in enumerate(
+        ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
+    )
+    for spelling in (name, name[:3], name[:2])
+}
+"""Spark knows a day by its whole name, by three letters and by two; `TUES` is none."""
 _MICROS = {
     "HOUR": 3_600_000_000,
     "MINUTE": 60_000_000,
@@ -74,6 +81,8 @@ def _days_rule(args: tuple[Expr, ...]) -> Typed:
 
 def _months_between(ctx: Context, call: Call) -> pl.Expr:
     """Whole months when both are the same day or both month ends; else 31-day months, to 8 digits."""
+    from rayetl.sql.lower.floats import divided
+
     one, two = local(ctx, call.args[0]), local(ctx, call.args[1])
     months = (
         (one.dt.year() - two.dt.year()) * 12 + one.dt.month().cast(pl.Int32) - two.dt.month().cast(pl.Int32)
@@ -85,14 +94,14 @@ def _months_between(ctx: Context, call: Call) -> pl.Expr:
         for v in (one, two)
     ]
     days = one.dt.day().cast(pl.Int64) - two.dt.day().cast(pl.Int64)
-    part = (days * 86400 + seconds[0] - seconds[1]).cast(pl.Float64) / 2_678_400.0
+    part = divided((days * 86400 + seconds[0] - seconds[1]).cast(pl.Float64), 2_678_400.0)
     found = pl.when(same | ends).then(months.cast(pl.Float64)).otherwise(months.cast(pl.Float64) + part)
     rounded = len(call.args) < 3 or value_of(call.args[2])
     return found.round(8, mode="half_away_from_zero") if rounded else found
 
 
 def _next_day(ctx: Context, call: Call) -> pl.Expr:
-    wanted = _DAYS.get(value_of(call.args[1]).strip().upper()[:2])
+    wanted = _DAYS.get(value_of(call.args[1]).upper())
     value = ctx.expr(call.args[0])
     if wanted is None:
         return pl.when(False).then(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import Call, Column, Expr, Lambda
+from rayetl.sql.expr import Call, Column, Expr, Lambda, LambdaVariable
 from rayetl.sql.functions.base import Context, Table, Typed, TypeFault, check_count
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import BOOLEAN, INT, NULL, ArrayType, DataType
@@ -38,6 +38,12 @@ def _lambda_rule(name: str) -> Callable[[tuple[Expr, ...]], Typed]:
             raise TypeFault(
                 "a lambda that reads other columns is not supported in the embedded engine", refused=True
             )
+        if _reads_outer(function):
+            raise TypeFault(
+                "a lambda that reads the parameter of a lambda around it is not supported in the embedded "
+                "engine",
+                refused=True,
+            )
         if len(function.parameters) > 1:
             raise TypeFault("the index parameter is not supported in the embedded engine", refused=True)
         if name == "transform":
@@ -53,6 +59,21 @@ def _lambda_rule(name: str) -> Callable[[tuple[Expr, ...]], Typed]:
         )
 
     return rule
+
+
+def _reads_outer(function: Lambda) -> bool:
+    """Whether the body reads a parameter that is not its own: `pl.element()` is that of the innermost list,
+    which would take the place of the outer one."""
+
+    def reads(node: Expr, own: frozenset[str]) -> bool:
+        if isinstance(node, LambdaVariable):
+            return node.name.lower() not in own
+        if isinstance(node, Lambda):
+            own = own | {parameter.name.lower() for parameter in node.parameters}
+            return reads(node.body, own)
+        return any(reads(child, own) for child in node.children())
+
+    return reads(function, frozenset())
 
 
 def _lambda(ctx: Context, call: Call) -> pl.Expr:

@@ -73,7 +73,9 @@ def _struct(ctx: Context, call: Call) -> pl.Expr:
 
 def _make_rule(args: tuple[Expr, ...]) -> Typed:
     """Duplicate keys fail in Spark; they cannot be seen before the rows are, so only constants pass."""
-    if not args or len(args) % 2:
+    if not args:
+        raise TypeFault("a map without entries is not supported in the embedded engine", refused=True)
+    if len(args) % 2:
         raise TypeFault("it takes pairs of a key and a value")
     keys = coerce.unify([fit(constant(anything), a, 2 * i) for i, a in enumerate(args[::2])])
     values = coerce.unify(args[1::2])

@@ -69,6 +69,9 @@ def _arithmetic(operator: str) -> Callable[[tuple[Expr, ...]], Typed]:
         if operator in "*/" and any(coerce.is_interval(a.type) for a in args):
             raise TypeFault("multiplying intervals is not supported in the embedded engine", refused=True)
         pair = coerce.arithmetic_operands(left, right)
+        if operator == "/" and pair is not None and not isinstance(pair[0].type, DecimalType):
+            # Each side by itself: a bigint that met a float first would lose digits.
+            pair = (coerce.implicit_cast(left, DOUBLE), coerce.implicit_cast(right, DOUBLE))
         if pair is None:
             raise TypeFault(f"{left.type} and {right.type} do not go together")
         return _number_arithmetic(operator, *pair)
@@ -90,8 +93,6 @@ def _number_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
             raise TypeFault(f"div takes integers or decimals, not {left.type}")
         pair = (coerce.implicit_cast(left, LONG), coerce.implicit_cast(right, LONG))
         return Typed(pair, LONG, True)
-    if operator == "/":
-        return Typed((coerce.implicit_cast(left, DOUBLE), coerce.implicit_cast(right, DOUBLE)), DOUBLE, True)
     return Typed((left, right), left.type, nullable)
 
 
@@ -107,16 +108,15 @@ def _time_arithmetic(operator: str, left: Expr, right: Expr) -> Typed:
         if both is None or both == CALENDAR_INTERVAL:
             raise TypeFault("mixed intervals are not supported in the embedded engine", refused=True)
         return Typed((left, right), both, nullable)
-    if (
-        operator == "-"
-        and coerce.is_datetime(one)
-        and (coerce.is_datetime(two) or (two == STRING and one != DATE))
-    ):
+    if operator == "-" and one == STRING and two == DATE:
+        # The one text that Spark takes for a date here: not that after the minus, nor beside a timestamp.
+        left, one, nullable = coerce.implicit_cast(left, DATE), DATE, True
+    if operator == "-" and coerce.is_datetime(one) and coerce.is_datetime(two):
         if one == two == DATE:
             return Typed((left, right), AtomicType("interval day"), nullable)
-        kind = TIMESTAMP if TIMESTAMP in (one, two) or two == STRING else TIMESTAMP_NTZ
+        kind = TIMESTAMP if TIMESTAMP in (one, two) else TIMESTAMP_NTZ
         pair = (coerce.implicit_cast(left, kind), coerce.implicit_cast(right, kind))
-        return Typed(pair, AtomicType("interval day to second"), nullable or two == STRING)
+        return Typed(pair, AtomicType("interval day to second"), nullable)
     return _shifted(operator, left, right, nullable)
 
 

@@ -79,13 +79,16 @@ def _to_time(ctx: Context, call: Call) -> pl.Expr:
 
 
 def _unix(ctx: Context, call: Call) -> pl.Expr:
-    return _to_time(ctx, call).to_physical() // 1_000_000
+    """Toward 1970, unlike unix_seconds and casts: half a second before it is 0."""
+    return _to_time(ctx, call).to_physical().truncdiv(pl.lit(1_000_000, dtype=pl.Int64))
 
 
 def _to_time_rule(kind: DataType) -> Callable[[tuple[Expr, ...]], Typed]:
     def rule(args: tuple[Expr, ...]) -> Typed:
         if kind == TIMESTAMP and len(args) == 2 and coerce.is_numeric(args[0].type):
             raise TypeFault(f"a {args[0].type} is not read by a pattern")
+        if kind == TIMESTAMP and len(args) == 1 and coerce.is_numeric(args[0].type):
+            return Typed(args, kind, True)  # seconds, as in a cast
         return _formatted(args, kind, _string)
 
     return rule

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
 from rayetl.sql.coerce import as_decimal
-from rayetl.sql.expr import Expr, Literal
+from rayetl.sql.expr import Cast, Column, Expr, Literal
 from rayetl.sql.functions.base import Context
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower import decimals, moments, texts
@@ -45,6 +46,12 @@ def cast(ctx: Context, child: Expr, target: DataType) -> pl.Expr:
     if isinstance(child, Literal) and isinstance(child.type, DecimalType) and target in FRACTIONAL:
         exact = child.value / 10**child.type.scale if isinstance(child.value, int) else None
         return pl.lit(exact, dtype=polars_type(target))
+    if target == DOUBLE and child.type == FLOAT and isinstance(child, Cast):
+        # Spark takes a whole number to a double at once, past the float, which would lose digits. (It works
+        # constants out before it sees that.)
+        whole = child.child
+        if whole.type in INTEGRAL and any(isinstance(part, Column) for part in whole.walk()):
+            return convert(ctx, ctx.expr(whole), whole.type, DOUBLE)
     if isinstance(target, DecimalType):
         return decimals.to_column(to_scaled(ctx, child, target), target)
     if isinstance(child.type, DecimalType):
@@ -96,8 +103,10 @@ def to_scaled(ctx: Context, child: Expr, target: DecimalType) -> pl.Expr:
     """`child` as the unscaled Int128 of a decimal."""
     if isinstance(child.type, DecimalType):
         return rescaled(ctx.scaled(child), child.type, target)
-    if child.type == NULL or (isinstance(child, Literal) and child.value is None):
+    if isinstance(child, Literal) and child.value is None:
         return pl.lit(None, dtype=pl.Int128)
+    if child.type == NULL:
+        return ctx.expr(child).cast(pl.Int128)
     return _scaled(ctx.expr(child), child.type, target)
 
 
@@ -122,8 +131,12 @@ def _scaled(value: pl.Expr, source: DataType, target: DecimalType) -> pl.Expr:
         # Spark goes by way of a double here, and so loses digits far from 1970.
         source, value = DOUBLE, _from_timestamp(value.to_physical(), DOUBLE)
     if source == DATE:
-        return pl.lit(None, dtype=pl.Int128)
-    text = value.cast(pl.String) if source in FRACTIONAL else texts.trimmed(value, delete=False)
+        return _nothing(value, pl.Int128)
+    if source in FRACTIONAL:
+        # The digits of a float are those of the double it widens to: 0.1 is 0.10000000149011612.
+        text = value.cast(pl.Float64).cast(pl.String)
+    else:
+        text = texts.trimmed(value, delete=False)
     return texts.elementwise(
         text, lambda s: texts.parse_decimals(s, target.precision, target.scale), pl.Int128
     )
@@ -248,7 +261,7 @@ def _time(ctx: Context, value: pl.Expr, source: DataType, target: DataType) -> p
     dtype = polars_type(target)
     match source, target:
         case (_, t) if source == DATE and t not in (TIMESTAMP, TIMESTAMP_NTZ):
-            return pl.lit(None, dtype=dtype)
+            return _nothing(value, dtype)
         case (s, t) if s == TIMESTAMP and t == DATE:
             return value.dt.convert_time_zone(ctx.time_zone).dt.date()
         case (s, t) if s == TIMESTAMP and t == TIMESTAMP_NTZ:
@@ -262,6 +275,12 @@ def _time(ctx: Context, value: pl.Expr, source: DataType, target: DataType) -> p
     if source == TIMESTAMP:
         return _from_timestamp(value.to_physical(), target)
     return _to_timestamp(value, source).cast(dtype)
+
+
+def _nothing(value: pl.Expr, dtype: Any) -> pl.Expr:
+    """NULL for each row; a literal would be one row where `value` is many."""
+    nothing = pl.lit(None, dtype=dtype)
+    return pl.when(value.is_null()).then(nothing).otherwise(nothing)
 
 
 def _from_timestamp(micros: pl.Expr, target: DataType) -> pl.Expr:

@@ -231,7 +231,8 @@ def divide(left: pl.Expr, right: pl.Expr, up: int, a: DecimalType, kind: Decimal
     return wide(
         left,
         right,
-        lambda x, y: x * above < _SAFE and y * below < _SAFE,
+        # Batches of zeros too: the power itself has to fit.
+        lambda x, y: max(x, 1) * above < _SAFE and max(y, 1) * below < _SAFE,
         columnar,
         lambda x, y: fitted(half_up(x * above, y * below), kind) if y else None,
     )

@@ -10,6 +10,7 @@ import polars as pl
 from rayetl.names import PREFIX
 from rayetl.sql.analyze.exprs import columns_of
 from rayetl.sql.expr import Column, Expr, SortKey
+from rayetl.sql.functions.base import is_constant
 from rayetl.sql.lower import joins
 from rayetl.sql.lower.expressions import Lowering
 from rayetl.sql.lower.generators import generated
@@ -89,10 +90,11 @@ class _Lowerer:
         return self.projected(node.input, node.exprs, [column.id for column in node.columns])
 
     def projected(self, source: Relation, exprs: Sequence[Expr], names: Sequence[str]) -> pl.LazyFrame:
-        frame = self.lower(source)
-        if any(columns_of(expr) for expr in exprs):
-            return frame.select(self.exprs(exprs, names))
-        return frame.with_columns(self.exprs(exprs, names)).select(names)
+        frame, lowered = self.lower(source), self.exprs(exprs, names)
+        # What reads no column gives one row alone, whatever the expressions it was lowered from read.
+        if all(is_constant(expr) for expr in lowered):
+            return frame.with_columns(lowered).select(names)
+        return frame.select(lowered)
 
     def window(self, node: Window) -> pl.LazyFrame:
         names = [column.id for column in node.columns[len(node.input.columns) :]]

@@ -17,6 +17,7 @@ from rayetl.sql.types import DOUBLE, FLOAT, DecimalType
 
 _FAR = 1 << 40
 _BEYOND = 1 << 61
+_MOST_DIGITS = 18
 
 
 def windowed(
@@ -104,6 +105,10 @@ class _Window:
         kind = key.expr.type
         if kind in (FLOAT, DOUBLE):
             raise _refused(f"a RANGE frame with an offset over {kind} is not supported")
+        if isinstance(kind, DecimalType) and kind.precision > _MOST_DIGITS:
+            raise _refused(
+                f"a RANGE frame with an offset over {kind} is not supported: it has too many digits"
+            )
         value = self.each(key.expr)
         value = (value.to_physical() if isinstance(kind, DecimalType) else value).cast(pl.Int64)
         value = -value if key.descending else value

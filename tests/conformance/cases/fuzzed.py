@@ -1,0 +1,51 @@
+"""What random expressions and queries found to differ, each made small."""
+
+from __future__ import annotations
+
+from tests.conformance.cases import cases
+
+_NUMBERS = cases("""
+SELECT id, cast(id AS float) / 16777217L AS a, cast(n AS float) / cast(16777217 AS int) AS b, n / cast(x AS float) AS c FROM people
+SELECT id, cast(cast(x + 0.1D AS float) AS decimal(38,18)) AS a, cast(cast(0.1 AS float) AS decimal(20,12)) AS b FROM people
+SELECT cast(cast(id + 16777216 AS float) AS double) AS a, cast(n + 16777217L AS float) + x AS b, cast(cast(16777217 AS float) AS double) AS c FROM people
+SELECT id, d / cast(n - n AS decimal(38,38)) AS a, d / cast(n / 1000 AS decimal(38,38)) AS b FROM people
+""")
+
+# NULL by its type: as many rows as there are, though nothing of a row is looked at.
+_NOTHING = cases("""
+SELECT cast(born AS int) FROM people
+SELECT cast(born AS decimal(10,2)) FROM people
+SELECT cast(cast(seen AS date) AS boolean) FROM people
+SELECT z + 1.5 FROM (SELECT NULL AS z FROM people)
+SELECT d FROM people UNION ALL SELECT NULL FROM orders
+SELECT cast(born AS int) AS k, count(*) AS c FROM people GROUP BY cast(born AS int)
+""")
+
+_TIMES = cases("""
+SELECT id, to_timestamp(n) AS a, to_timestamp(x) AS b, to_timestamp(d) AS c, to_timestamp(id) AS e FROM people
+SELECT '1990-02-01' - born AS a, nullif(name, 'ann') - born AS b FROM people
+SELECT months_between(seen, TIMESTAMP'1970-01-01 00:00:00.5', false) AS a FROM people
+SELECT unix_timestamp(seen - INTERVAL '0.5' SECOND) AS a, unix_timestamp('1969-12-31 23:59:59.5', 'yyyy-MM-dd HH:mm:ss.SSS') AS b, unix_seconds(TIMESTAMP'1969-12-31 23:59:59.5') AS c FROM people
+SELECT next_day(born, 'tues') AS a, next_day(born, 'Tue') AS b, next_day(born, 'tuesday') AS c, next_day(born, ' MO ') AS e FROM people
+SELECT datediff(DAY, born, seen), date_add(MONTH, 1, seen), datediff(MINUTE, seen, born), date_add(born, 1), datediff(seen, born) FROM people
+""")
+
+_NESTED = cases("""
+SELECT k, CASE WHEN k > 2 THEN named_struct('a', 1, 'b', struct(2 AS c)) END AS s FROM nested
+SELECT k, array(CASE WHEN k > 2 THEN named_struct('a', 1) END) AS xs, nullif(s, s) AS s FROM nested
+SELECT array() AS a, array_compact(array()) AS b, struct(array() AS c) AS d FROM nested
+SELECT k, array_max(array(xs, array(k))) AS a, array_min(array(xs, array(k))) AS b, array_min(items) AS c, array_max(items) AS d FROM nested
+SELECT struct((k), 1, (s.a)) AS st FROM nested
+""")
+
+_REFUSED = cases(
+    """
+SELECT seen - '2020-01-01' FROM people
+SELECT median(n) OVER (PARTITION BY grp ORDER BY id) FROM people
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n) OVER (PARTITION BY grp ORDER BY id) FROM people
+SELECT count(*) OVER (ORDER BY born RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW) FROM people
+""",
+    both_refuse=True,
+)
+
+CASES = (*_NUMBERS, *_NOTHING, *_TIMES, *_NESTED, *_REFUSED)
