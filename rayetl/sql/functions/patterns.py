@@ -104,6 +104,7 @@ _REFUSED = (
     (r"[*+?}]\+", "possessive quantifiers"),
     (r"\\[1-9]|\\k<", "back references"),
     (r"\\[GZXRhHvV]", "this escape"),
+    (r"\(\?[a-zA-Z]*U", "the flag U"),
     (r"&&", "intersections of character classes"),
     (r"\\p\{java", "Java's character classes"),
     (r"\[\^?\[:", "a character class in a character class"),
@@ -112,16 +113,22 @@ _TWICE = re.compile(r"[*+?}]\*")
 
 
 @cache
-def rust_regex(pattern: str) -> str:
-    """A Java pattern for Rust's engine, meaning the same. Raises TypeFault where it cannot."""
+def rust_regex(pattern: str, named_ends: bool = False) -> str:
+    """A Java pattern for Rust's engine, meaning the same. Raises TypeFault where it cannot.
+
+    What it finds has the end of the last line in it where a $ stands before that, as it may in Java. With
+    `named_ends` that end is a group of its own, `end0` at the first $, `end1` at the second."""
     bare = re.sub(r"\\\\", "  ", pattern)
     bare = re.sub(r"\\Q.*?\\E", "", bare)
     for refused, what in _REFUSED:
         if re.search(refused, bare):
             raise TypeFault(f"the pattern uses {what}, which the embedded engine lacks", refused=True)
+    if re.search(r"\(\?[a-z]*i", bare) and "u" not in _flags(pattern) and not pattern.isascii():
+        # In Java i alone is for ASCII; in Rust an É is an é.
+        raise TypeFault("the pattern has letters beyond ASCII and the flag i, but not u", refused=True)
     if _TWICE.search(re.sub(r"\[(?:\\.|[^\]\\])*\]|\\.", "x", bare)):
         raise TypeFault(f"{pattern!r} is not a regular expression: a quantifier follows a quantifier")
-    found = _ascii_classes(re.sub(r"\\Q(.*?)\\E", lambda m: re.escape(m[1]), pattern))
+    found = _in_rust(re.sub(r"\\Q(.*?)\\E", lambda m: re.escape(m[1]), pattern), named_ends)
     _check_regex(found, pattern)
     return found
 
@@ -143,9 +150,39 @@ def groups_of(pattern: str) -> int:
     return len(re.findall(r"\((?!\?)|\(\?<[A-Za-z]", bare))
 
 
-def _ascii_classes(pattern: str) -> str:
-    """In Java \\d, \\w, \\s know ASCII only; in Rust they know Unicode. (\\b knows it in both.)"""
-    out, at, depth = [], 0, 0
+def groups_and_ends(pattern: str) -> str:
+    """The marks of a Java pattern in their order: `(` for a capturing group, `$` for an end and `!` for an
+    end inside of a capturing group."""
+    bare = re.sub(r"\\Q.*?\\E|\\.|\[(?:\\.|[^\]\\])*\]", "", pattern)
+    if "m" in _flags(pattern):
+        bare = bare.replace("$", "")
+    found = ""
+    open_groups: list[bool] = []
+    for mark in re.finditer(r"\((\?<[A-Za-z]|\?)?|\)|\$", bare):
+        if mark[0] == ")":
+            open_groups = open_groups[:-1]
+        elif mark[0] == "$":
+            found += "!" if any(open_groups) else "$"
+        else:
+            open_groups.append(mark[1] != "?")
+            found += "(" if open_groups[-1] else ""
+    return found
+
+
+def _flags(pattern: str) -> str:
+    return "".join(re.findall(r"\(\?([a-z]+)", re.sub(r"\\.", "", pattern)))
+
+
+_LINE_ENDS = r"\n\r\x{85}\x{2028}\x{2029}"
+_LAST_LINE_END = rf"(?:\r\n|[{_LINE_ENDS}])?"
+LINE_ENDS = ("\n", "\r", "\r\n", "\x85", "\u2028", "\u2029")
+
+
+def _in_rust(pattern: str, named_ends: bool) -> str:
+    """In Java \\d, \\w, \\s know ASCII only; in Rust they know Unicode. (\\b knows it in both.) Java's dot
+    takes no end of a line of any kind, and its $ stands before the last one too; Rust has to take that in."""
+    out, at, depth, ends = [], 0, 0, 0
+    flags = _flags(pattern)
     inner = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \\t\\n\\x0B\\f\\r"}
     while at < len(pattern):
         char = pattern[at]
@@ -165,6 +202,11 @@ def _ascii_classes(pattern: str) -> str:
         if char == "[":
             out.append("\\[" if depth and not pattern.startswith("[:", at) else char)
             depth = 1
+        elif char == "." and not depth and "s" not in flags:
+            out.append(f"[^{_LINE_ENDS}]")
+        elif char == "$" and not depth and "m" not in flags:
+            out.append(f"(?:(?{f'P<end{ends}>' if named_ends else ':'}{_LAST_LINE_END})$)")
+            ends += 1
         else:
             depth = 0 if char == "]" and depth and pattern[at - 1] != "[" else depth
             out.append(char)
@@ -188,10 +230,14 @@ def check_replacement(text: str, groups: int) -> None:
             )
 
 
-def java_replacement(text: str) -> str:
-    """`$1` and `\\$` of Java as Rust writes them."""
+def java_replacement(text: str, pattern: str) -> str:
+    """`$1` and `\\$` of Java as Rust writes them, for a `pattern` whose ends are named: they are groups too,
+    and what they took is put back."""
+    marks = groups_and_ends(pattern)
+    numbers = [0, *(number for number, mark in enumerate(marks, 1) if mark == "(")]
     found = re.sub(r"\\(.)", lambda m: "$$" if m[1] == "$" else m[1], text)
-    return re.sub(r"(?<!\$)\$(\d)", r"${\1}", found)
+    found = re.sub(r"(?<!\$)\$(\d)", lambda m: f"${{{numbers[int(m[1])]}}}", found)
+    return found + "".join(f"${{end{number}}}" for number in range(marks.count("$")))
 
 
 def like_regex(pattern: str, escape: str, ignore_case: bool = False) -> str:

@@ -20,7 +20,9 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.functions.constants import constant, text_of, value_of
 from rayetl.sql.functions.patterns import (
+    LINE_ENDS,
     check_replacement,
+    groups_and_ends,
     groups_of,
     java_replacement,
     like_regex,
@@ -104,7 +106,11 @@ def _rlike(ctx: Context, call: Call) -> pl.Expr:
 def _extract(ctx: Context, call: Call) -> pl.Expr:
     group = value_of(call.args[2]) if len(call.args) > 2 else 1
     value = ctx.expr(call.args[0])
-    found = value.str.extract(_pattern(call), group)
+    pattern, by = value_of(call.args[1]), _pattern(call)
+    if group == 0 and _ends_in_dollar(pattern):
+        # The end of the last line is behind what $ found, not in it.
+        by, group = f"({rust_regex(pattern[:-1])}){rust_regex('$')}", 1
+    found = value.str.extract(by, group)
     return pl.when(value.is_not_null()).then(found.fill_null(""))
 
 
@@ -117,7 +123,16 @@ def _extract_rule(args: tuple[Expr, ...]) -> Typed:
     groups = groups_of(pattern)
     if not 0 <= group <= groups:
         raise TypeFault(f"the pattern has {groups} group{'s' * (groups != 1)}, group {group} is asked for")
+    ends = groups_and_ends(pattern)
+    if "!" in ends or (group == 0 and "$" in ends and not _ends_in_dollar(pattern)):
+        raise TypeFault("a $ within what is extracted is not supported in the embedded engine", refused=True)
     return typed
+
+
+def _ends_in_dollar(pattern: str) -> bool:
+    """Whether the pattern is one without alternatives that has a $ at its end and nowhere else."""
+    bare = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "", pattern)
+    return groups_and_ends(pattern).replace("(", "") == "$" and bare.endswith("$") and "|" not in bare
 
 
 _replaces = _checked(_string, _constant_text, _constant_text, returns=STRING, required=3)
@@ -130,6 +145,14 @@ def _replace_rule(args: tuple[Expr, ...]) -> Typed:
         check_replacement(replacement, groups_of(pattern))
         if replacement != "":
             _refuse_nothing_after_something(pattern)
+        ends = groups_and_ends(pattern)
+        if "!" in ends:
+            raise TypeFault("a $ within a group is not supported in the embedded engine", refused=True)
+        if "$" in ends and any(map(_finds_line_end, _alternatives(pattern))):
+            raise TypeFault(
+                "a $ behind what matches the end of a line is not supported in the embedded engine",
+                refused=True,
+            )
     return typed
 
 
@@ -143,7 +166,10 @@ def _refuse_nothing_after_something(pattern: str) -> None:
 
 
 def _replace(ctx: Context, call: Call) -> pl.Expr:
-    return ctx.expr(call.args[0]).str.replace_all(_pattern(call), java_replacement(value_of(call.args[2])))
+    pattern, replacement = (value_of(arg) for arg in call.args[1:])
+    return ctx.expr(call.args[0]).str.replace_all(
+        rust_regex(pattern, named_ends=True), java_replacement(replacement, pattern)
+    )
 
 
 def _split(ctx: Context, call: Call) -> pl.Expr:
@@ -186,6 +212,19 @@ def _split_rule(args: tuple[Expr, ...]) -> Typed:
             "a limit with a regular expression is not supported in the embedded engine", refused=True
         )
     return typed
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """The parts between |, but the whole of a pattern in which a | may mean something else."""
+    return [pattern] if re.search(r"[\\(\[]", pattern.replace("\\s", "")) else pattern.split("|")
+
+
+def _finds_line_end(pattern: str) -> bool:
+    """Whether `$` finds twice: `[^a]$` in a `b` that ends its line first the `b`, then the end of the line,
+    where Rust, which took the end in, is through. Repeated as often as it can be, it takes both at once."""
+    if "$" not in groups_and_ends(pattern) or re.search(r"[*+]\$$", pattern) or _matches_nothing(pattern):
+        return False
+    return bool(pl.Series(LINE_ENDS).str.contains(f"^(?:{rust_regex(pattern)})$").any())
 
 
 def _matches_nothing(pattern: str) -> bool:

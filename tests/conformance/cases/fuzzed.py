@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.cases import cases
+from tests.conformance.cases import Case, cases
 
 _NUMBERS = cases("""
 SELECT id, cast(id AS float) / 16777217L AS a, cast(n AS float) / cast(16777217 AS int) AS b, n / cast(x AS float) AS c FROM people
@@ -38,6 +38,20 @@ SELECT k, array_max(array(xs, array(k))) AS a, array_min(array(xs, array(k))) AS
 SELECT struct((k), 1, (s.a)) AS st FROM nested
 """)
 
+# Lines that end: Java's $ stands before the last end too, and its dot takes none of them.
+_LINES = tuple(
+    Case(sql)
+    for sql in (
+        r"SELECT concat(name, '\n') RLIKE 'n$', concat(name, '\r\n') RLIKE '^ann$', concat(name, '\n\n') RLIKE 'n$' FROM people",
+        r"SELECT 'a\rb' RLIKE 'a.b', 'a\u0085b' RLIKE 'a.b', 'a\u2028b' RLIKE '(?s)a.b', 'a\nb' RLIKE '(?m)^b$' FROM people",
+        r"SELECT regexp_replace('a\rb\nc\u2029d', '.', 'x') AS a, regexp_extract('a\rb', '.*', 0) AS b FROM people",
+        r"SELECT regexp_extract(concat(name, '\n'), '[a-z]+$', 0) AS a, regexp_extract(concat(name, '\r'), '(n)n$', 1) AS b FROM people",
+        r"SELECT regexp_replace(concat(' ', name, ' \n'), '^\\s+|\\s+$', '') AS a, regexp_replace('a\n', 'a$', 'x') AS b FROM people",
+        r"SELECT regexp_replace('x abc\n', 'c$|(x)', '<$1>') AS a, regexp_replace('abc\r\n', '(b)(c)$', '$2$1') AS b FROM people",
+        r"SELECT regexp_count('abc\n', 'c$') AS a, 'É' RLIKE '(?iu)é' AS b, 'K' RLIKE '(?i)k' AS c FROM people",
+    )
+)
+
 _REFUSED = cases(
     """
 SELECT seen - '2020-01-01' FROM people
@@ -48,4 +62,4 @@ SELECT count(*) OVER (ORDER BY born RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND C
     both_refuse=True,
 )
 
-CASES = (*_NUMBERS, *_NOTHING, *_TIMES, *_NESTED, *_REFUSED)
+CASES = (*_NUMBERS, *_NOTHING, *_TIMES, *_NESTED, *_LINES, *_REFUSED)
