@@ -101,6 +101,9 @@ def _in(
             c if isinstance(e, Column) else Column(e.type, e.nullable, context.names.fresh(c.name), c.name)
             for e, c in zip(right, own, strict=True)
         )
+        # What the ties to the query around it read stays, as it was before the cast.
+        tied = set().union(*(columns_of(tie) for tie in ties))
+        more = (*more, *(c for c, e in zip(own, right, strict=True) if e != c and c.id in tied))
         relation = Project((*columns, *more), relation, (*right, *more))
     nullable = any(e.nullable for e in (*left, *own))
     return Subquery(BOOLEAN, nullable, "in", Plan(relation, ties, node), left)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import AggregateCall, Expr, Literal
+from rayetl.sql.expr import AggregateCall, Column, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
@@ -150,7 +150,7 @@ def _count(ctx: Context, call: AggregateCall) -> pl.Expr:
     if not call.distinct and not plain:
         if call.filter is None:
             return pl.len().cast(pl.Int64)
-        return ctx.expr(call.filter).sum().cast(pl.Int64)
+        return for_each_row(call.filter, ctx.expr(call.filter)).sum().cast(pl.Int64)
     parts = [for_each_row(a, ctx.expr(a)) for a in call.args]
     if len(parts) == 1:
         value = _kept(ctx, call, parts[0])
@@ -196,7 +196,11 @@ def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
         skip = call.ignore_nulls or (len(call.args) > 1 and bool(value_of(call.args[1])))
         value = _rows(ctx, call, value)
         value = value.drop_nulls() if skip else value
-        return value.first() if name == "first" else value.last()
+        if isinstance(call.args[0], Column):
+            return value.first() if name == "first" else value.last()
+        # The optimizer of Polars moves first() into what is done to the items of a list: one item would be
+        # left of `transform(a, ...)`, and one word of initcap. It leaves get() where it is.
+        return value.get(0 if name == "first" else -1, null_on_oob=True)
 
     return lower
 
@@ -204,7 +208,8 @@ def _pick(name: str) -> Callable[[Context, AggregateCall], pl.Expr]:
 def _spread(method: str, ddof: int) -> Callable[[Context, AggregateCall], pl.Expr]:
     def lower(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = _distinct(call, values(ctx, call))
-        return getattr(value, method)(ddof=ddof)  # type: ignore[no-any-return]
+        # Over frames Polars gives 0.0 for no value at all.
+        return pl.when(value.count() > ddof).then(getattr(value, method)(ddof=ddof))
 
     return lower
 

@@ -17,6 +17,8 @@ from rayetl.sql.types import DOUBLE, FLOAT, DecimalType
 
 _FAR = 1 << 40
 _BEYOND = 1 << 61
+_UNBOUNDED = 1 << 62
+"""Farther than the NULLs are from any value: they too are between a value and the end of its partition."""
 _MOST_DIGITS = 18
 
 
@@ -81,7 +83,7 @@ class _Window:
         return (
             pl.when(missing)
             .then(_rolled(value, self.peer_number(), among, _BEYOND))
-            .otherwise(_rolled(value, self.order_value(), frame, _BEYOND))
+            .otherwise(_rolled(value, self.order_value(), frame, _UNBOUNDED))
         )
 
     def changed(self) -> pl.Expr:

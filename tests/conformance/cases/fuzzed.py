@@ -52,6 +52,29 @@ _LINES = tuple(
     )
 )
 
+# What is done to the items of a list, beneath first() and last().
+_FIRSTS = cases("""
+SELECT k, first(transform(xs, v -> v + 1)) AS a, last(transform(names, v -> upper(v))) AS b, any_value(cast(xs AS array<string>)) AS c, first(items.p) AS d FROM nested GROUP BY k
+SELECT id, first(initcap('the quick fox')) AS a, last(initcap(concat('of ', name))) AS b FROM people GROUP BY id
+SELECT k, first_value(transform(xs, v -> v + 1)) OVER (ORDER BY k) AS a, last_value(transform(xs, v -> v * 2)) OVER (ORDER BY k) AS b, nth_value(sort_array(xs), 1) OVER (ORDER BY k ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS c FROM nested
+SELECT count(*) FILTER (WHERE true) AS a, count(*) FILTER (WHERE 1 > 2) AS b, first(1) FILTER (WHERE true) AS c, count(*) FILTER (WHERE true) + 1 AS d FROM people
+SELECT grp, count(*) FILTER (WHERE true) AS a FROM people GROUP BY grp
+""")
+
+# NULL is at an end of its partition, however far the bound of a RANGE goes.
+_FRAMES = cases("""
+SELECT oid, sum(qty) OVER (ORDER BY at RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL 3 DAYS FOLLOWING) AS a, count(*) OVER (ORDER BY day DESC RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS b FROM orders
+SELECT oid, count(*) OVER (ORDER BY qty RANGE BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING) AS a, count(*) OVER (ORDER BY qty DESC RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS b, count(*) OVER (ORDER BY price NULLS LAST RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS c FROM orders
+SELECT id, var_pop(n) OVER (ORDER BY id DESC ROWS BETWEEN CURRENT ROW AND CURRENT ROW) AS a, stddev_pop(x) OVER (ORDER BY id ROWS BETWEEN CURRENT ROW AND CURRENT ROW) AS b FROM people
+SELECT id, stddev_pop(n) FILTER (WHERE n > 100) AS a, variance(n) AS b FROM people GROUP BY ROLLUP (id)
+""")
+
+_SUBQUERIES = cases("""
+SELECT p.id FROM people p WHERE p.id IN (SELECT o.id FROM orders o WHERE o.id <= p.n)
+SELECT p.id, p.id IN (SELECT o.id FROM orders o WHERE o.id <=> p.n / 10) AS a FROM people p
+SELECT p.id FROM people p WHERE (p.id, p.n) IN (SELECT o.id, o.id * 10 FROM orders o WHERE o.id = p.id)
+""")
+
 _REFUSED = cases(
     """
 SELECT seen - '2020-01-01' FROM people
@@ -62,4 +85,4 @@ SELECT count(*) OVER (ORDER BY born RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND C
     both_refuse=True,
 )
 
-CASES = (*_NUMBERS, *_NOTHING, *_TIMES, *_NESTED, *_LINES, *_REFUSED)
+CASES = (*_NUMBERS, *_NOTHING, *_TIMES, *_NESTED, *_LINES, *_FIRSTS, *_FRAMES, *_SUBQUERIES, *_REFUSED)
