@@ -124,7 +124,6 @@ def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
         value = _distinct(call, values(ctx, call)).cast(pl.Float64)
         return pl.when(value.count() > 0).then(value.sum() / value.count())
     from rayetl.sql.lower import decimals
-    from rayetl.sql.lower.casts import rescaled
 
     source = call.args[0].type
     assert isinstance(source, DecimalType)
@@ -135,10 +134,8 @@ def _avg(ctx: Context, call: AggregateCall) -> pl.Expr:
         .count()
         .cast(pl.Int128)
     )
-    between = coerce.decimal_result("/", summed, DecimalType(20, 0))
-    up = between.scale - summed.scale
-    quotient = decimals.divide(total, count, up, summed, between)
-    return decimals.to_column(rescaled(quotient, between, kind), kind)
+    quotient = decimals.divide(total, count, kind.scale - summed.scale, summed, kind)
+    return decimals.to_column(quotient, kind)
 
 
 def _count_rule(args: tuple[Expr, ...]) -> Typed:

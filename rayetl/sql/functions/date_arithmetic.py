@@ -128,11 +128,11 @@ def _unit_add(ctx: Context, call: Call) -> pl.Expr:
     if unit in _MICROS:
         micros = count.cast(pl.Int64) * _MICROS[unit]
         return ctx.expr(call.args[2]) + micros.cast(pl.Duration("us"))
-    wall = local(ctx, call.args[2])
+    value, wall = ctx.expr(call.args[2]), local(ctx, call.args[2])
     if unit in _MONTHS:
-        return instant(ctx, shift_months(wall, count * _MONTHS[unit]), call.type)
+        return instant(ctx, shift_months(wall, count * _MONTHS[unit]), call.type, value)
     days = count.cast(pl.Int64) * (7 if unit == "WEEK" else 1) * 86_400_000_000
-    return instant(ctx, wall + days.cast(pl.Duration("us")), call.type)
+    return instant(ctx, wall + days.cast(pl.Duration("us")), call.type, value)
 
 
 def _unit_diff_rule(args: tuple[Expr, ...]) -> Typed:
@@ -148,14 +148,9 @@ def _unit_diff(ctx: Context, call: Call) -> pl.Expr:
     unit = str(value_of(call.args[0])).upper()
     start, end = local(ctx, call.args[1]), local(ctx, call.args[2])
     gap = (end - start).to_physical()
-    if unit in _MICROS:
-        return (
-            (ctx.expr(call.args[2]) - ctx.expr(call.args[1]))
-            .to_physical()
-            .truncdiv(pl.lit(_MICROS[unit], dtype=pl.Int64))
-        )
     if unit not in _MONTHS:
-        return gap.truncdiv(pl.lit(86_400_000_000 * (7 if unit == "WEEK" else 1), dtype=pl.Int64))
+        length = _MICROS.get(unit, 86_400_000_000 * (7 if unit == "WEEK" else 1))
+        return gap.truncdiv(pl.lit(length, dtype=pl.Int64))
     months = (
         (end.dt.year() - start.dt.year()) * 12
         + end.dt.month().cast(pl.Int32)

@@ -48,13 +48,13 @@ def local(ctx: Context, node: Expr) -> pl.Expr:
     return value
 
 
-def instant(ctx: Context, value: pl.Expr, kind: DataType) -> pl.Expr:
-    """Wall clock back to the type it came from."""
+def instant(ctx: Context, value: pl.Expr, kind: DataType, moved: pl.Expr | None = None) -> pl.Expr:
+    """Wall clock back to the type it came from; `moved` is what it was moved from."""
     if kind != TIMESTAMP:
         return value
     from rayetl.sql.lower.casts import to_instant
 
-    return to_instant(value, ctx.time_zone)
+    return to_instant(value, ctx.time_zone, moved)
 
 
 # Fields

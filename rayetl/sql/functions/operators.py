@@ -231,6 +231,11 @@ def _add(sign: int) -> Callable[[Context, Call], pl.Expr]:
 
 def _move(ctx: Context, call: Call, sign: int) -> pl.Expr:
     left, right = call.args
+    if coerce.is_datetime(right.type):
+        # Between two timestamps Spark counts what the clocks of the session's zone show, not what passes.
+        from rayetl.sql.functions.datetimes import local
+
+        return local(ctx, left) - local(ctx, right)
     value = ctx.expr(left)
     if coerce.is_year_month(right.type) and coerce.is_datetime(left.type):
         months = ctx.expr(right)
@@ -256,7 +261,7 @@ def _local(ctx: Context, value: pl.Expr, node: Expr, function: Callable[[pl.Expr
     from rayetl.sql.lower.casts import to_instant
 
     return to_instant(
-        function(value.dt.convert_time_zone(ctx.time_zone).dt.replace_time_zone(None)), ctx.time_zone
+        function(value.dt.convert_time_zone(ctx.time_zone).dt.replace_time_zone(None)), ctx.time_zone, value
     )
 
 

@@ -79,8 +79,11 @@ def _to_time(ctx: Context, call: Call) -> pl.Expr:
 
 
 def _unix(ctx: Context, call: Call) -> pl.Expr:
-    """Toward 1970, unlike unix_seconds and casts: half a second before it is 0."""
-    return _to_time(ctx, call).to_physical().truncdiv(pl.lit(1_000_000, dtype=pl.Int64))
+    """Toward 1970, unlike unix_seconds and casts: half a second before it is 0. What has no zone is read as
+    UTC, not as the session's."""
+    plain = call.args[0].type == TIMESTAMP_NTZ
+    micros = (ctx.expr(call.args[0]) if plain else _to_time(ctx, call)).to_physical()
+    return micros.truncdiv(pl.lit(1_000_000, dtype=pl.Int64))
 
 
 def _to_time_rule(kind: DataType) -> Callable[[tuple[Expr, ...]], Typed]:

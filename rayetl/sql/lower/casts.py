@@ -307,14 +307,26 @@ def _to_timestamp(value: pl.Expr, source: DataType) -> pl.Expr:
     )
 
 
-def to_instant(local: pl.Expr, zone: str) -> pl.Expr:
+def to_instant(local: pl.Expr, zone: str, moved: pl.Expr | None = None) -> pl.Expr:
     """A local date-time in a zone as an instant: the earlier one where clocks go back, and moved on by
-    the gap where they go forward, as Java does."""
+    the gap where they go forward, as Java does. What was `moved` from another instant keeps the offset of
+    that where it can, and so may be the later one."""
     if zone in ("UTC", "GMT", "Etc/UTC", "Z"):
         return local.dt.replace_time_zone("UTC")
+    if moved is not None:
+        late = local.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")
+        late = late.dt.convert_time_zone("UTC")
+        same = _offset(late, zone) == _offset(moved, zone)
+        return pl.when(same).then(late).otherwise(to_instant(local, zone))
     direct = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     day = pl.duration(days=1)
     before = (local - day).dt.replace_time_zone(
         zone, ambiguous="earliest", non_existent="null"
     ) + pl.duration(hours=24)
     return pl.coalesce(direct, before).dt.convert_time_zone("UTC")
+
+
+def _offset(instant: pl.Expr, zone: str) -> pl.Expr:
+    """How far the clocks of the zone are from UTC."""
+    wall = instant.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return wall - instant.dt.replace_time_zone(None)

@@ -81,6 +81,19 @@ _ACROSS_SUMMER_TIME = (
         "'1 03' DAY TO HOUR AS e, TIMESTAMP'2024-03-30 02:30:00' + INTERVAL 1 DAY AS f FROM people",
         time_zone="Europe/Berlin",
     ),
+    Case(
+        "SELECT seen - TIMESTAMP'2023-07-01 00:00:00' AS a, seen - born AS b, "
+        "timestampdiff(HOUR, TIMESTAMP'2023-07-01 00:00:00', seen) AS c, timestampdiff(DAY, born, seen) AS d, "
+        "unix_timestamp(TIMESTAMP_NTZ'2023-07-01 00:00:00') AS e FROM people",
+        time_zone="Europe/Berlin",
+    ),
+    Case(
+        "SELECT t + INTERVAL 0 DAYS AS a, t - INTERVAL 1 DAY AS b, t + INTERVAL 1 DAY AS c, t + INTERVAL 1 MONTH "
+        "AS d, timestampadd(DAY, -1, t) AS e, timestampadd(YEAR, 0, t) AS f FROM (SELECT explode(array("
+        "TIMESTAMP'2024-10-27 00:30:00Z', TIMESTAMP'2024-10-27 01:30:00Z', TIMESTAMP'2024-10-28 01:30:00Z', "
+        "TIMESTAMP'2024-10-26 00:30:00Z', TIMESTAMP'2024-09-27 00:30:00Z', TIMESTAMP'2024-03-30 01:30:00Z')) AS t)",
+        time_zone="Europe/Berlin",
+    ),
 )
 
 CASES = (*_ANSWERED, *_CUT, *_REFUSED, *_ACROSS_SUMMER_TIME)

@@ -8,6 +8,7 @@ _NUMBERS = cases("""
 SELECT id, cast(id AS float) / 16777217L AS a, cast(n AS float) / cast(16777217 AS int) AS b, n / cast(x AS float) AS c FROM people
 SELECT id, cast(cast(x + 0.1D AS float) AS decimal(38,18)) AS a, cast(cast(0.1 AS float) AS decimal(20,12)) AS b FROM people
 SELECT cast(cast(id + 16777216 AS float) AS double) AS a, cast(n + 16777217L AS float) + x AS b, cast(cast(16777217 AS float) AS double) AS c FROM people
+SELECT grp, avg(cast(d AS decimal(38,18))) AS a, avg(cast(n AS decimal(38,0)) / 3) AS b, avg(cast(d AS decimal(38,30))) AS c FROM people GROUP BY grp
 SELECT id, d / cast(n - n AS decimal(38,38)) AS a, d / cast(n / 1000 AS decimal(38,38)) AS b FROM people
 """)
 
