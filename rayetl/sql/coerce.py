@@ -330,7 +330,8 @@ def decimal_operands(left: Expr, right: Expr) -> tuple[Expr, Expr]:
 
 
 def _to_decimal(expr: Expr) -> Expr:
-    if isinstance(expr, Literal) and expr.type in INTEGRAL and isinstance(expr.value, int):
+    if isinstance(expr, Literal) and expr.type in INTEGRAL[1:] and isinstance(expr.value, int):
+        # Spark looks at the digits of whole numbers that were written out, but not at those of a tinyint.
         return implicit_cast(expr, decimal_of_literal(expr.value))
     target = as_decimal(expr.type)
     assert target is not None

@@ -24,6 +24,7 @@ from rayetl.sql.functions.base import (
     takes,
 )
 from rayetl.sql.functions.constants import constant, folded, value_of
+from rayetl.sql.functions.operators import item_of
 from rayetl.sql.functions.strings import joined
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
@@ -141,7 +142,7 @@ def _lower_element_at(ctx: Context, call: Call) -> pl.Expr:
     if isinstance(call.args[0].type, MapType):
         return value.map.get(key)
     index = pl.when(key > 0).then(key - 1).when(key < 0).then(key).cast(pl.Int64)
-    return value.list.get(index, null_on_oob=True)
+    return item_of(value, index)
 
 
 def _same_arrays(returns: Any = first_type) -> Callable[[tuple[Expr, ...]], Typed]:

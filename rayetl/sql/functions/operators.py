@@ -132,7 +132,7 @@ def _shifted(operator: str, left: Expr, right: Expr, nullable: bool) -> Typed:
         return Typed((), DATE, nullable, rewritten=moved)
     if not coerce.is_interval(two):
         raise TypeFault(f"{one} and {two} do not go together")
-    if one == STRING:
+    if one == STRING and coerce.is_day_time(two):
         moved = Call(TIMESTAMP, True, operator, (coerce.implicit_cast(left, TIMESTAMP), right), operator)
         return Typed((), STRING, True, rewritten=Cast(STRING, True, moved, implicit=True))
     if not coerce.is_datetime(one):
@@ -208,6 +208,8 @@ def _sign(args: tuple[Expr, ...]) -> Typed:
 
 def _item(args: tuple[Expr, ...]) -> Typed:
     child, key = args
+    if isinstance(child.type, ArrayType) and key.type == NULL:
+        key = coerce.implicit_cast(key, INT)
     if isinstance(child.type, ArrayType) and key.type in INTEGRAL:
         return Typed((child, key), child.type.element, True)
     if isinstance(child.type, MapType):
@@ -357,7 +359,15 @@ def _get(ctx: Context, call: Call) -> pl.Expr:
     value, index = ctx.expr(child), ctx.expr(key)
     if isinstance(child.type, MapType):
         return value.map.get(index)
-    return value.list.get(pl.when(index >= 0).then(index.cast(pl.Int64)), null_on_oob=True)
+    return item_of(value, pl.when(index >= 0).then(index.cast(pl.Int64)))
+
+
+def item_of(lists: pl.Expr, index: pl.Expr) -> pl.Expr:
+    """One item of each list; NULL where there is none. Of a single NULL for all rows Polars makes two rows,
+    so a constant is made one list for each row."""
+    if is_constant(lists):
+        lists = pl.when(index.is_not_null()).then(lists)
+    return lists.list.get(index, null_on_oob=True)
 
 
 def _unary_minus(ctx: Context, call: Call) -> pl.Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import Call, Expr, Literal
+from rayetl.sql.expr import Call, Column, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
@@ -333,10 +333,26 @@ def _text_only(name: str, rule: Any) -> Any:
 _two_texts = takes(_string, _string, returns=STRING)
 
 
+def _in_case(method: str) -> Any:
+    """Spark drops the inner of two changes of case, which a sharp s does not survive; of constants, which it
+    works out before, it drops none."""
+
+    def lower(ctx: Context, call: Call) -> pl.Expr:
+        (arg,) = call.args
+        while isinstance(arg, Call) and arg.function in ("upper", "lower"):
+            if not any(isinstance(part, Column) for part in arg.walk()):
+                break
+            arg = arg.args[0]
+        found: pl.Expr = getattr(ctx.expr(arg).str, method)()
+        return found
+
+    return lower
+
+
 _text = takes(_string, returns=STRING)
 _test = takes(_string, _string, returns=BOOLEAN)
-TABLE.add("upper", _text, lambda s: s.str.to_uppercase(), aliases="ucase")
-TABLE.add("lower", _text, lambda s: s.str.to_lowercase(), aliases="lcase")
+TABLE.add("upper", _text, _in_case("to_uppercase"), raw=True, aliases="ucase")
+TABLE.add("lower", _text, _in_case("to_lowercase"), raw=True, aliases="lcase")
 TABLE.add(
     "length",
     takes(of(STRING, BINARY), returns=INT),
@@ -402,4 +418,4 @@ def _replace(value: pl.Expr, old: pl.Expr, new: pl.Expr | None) -> pl.Expr:
     by = pl.lit("") if new is None else new
     # One value for each replacement: Polars does not spread a single text.
     found = pl.when(by.is_not_null()).then(value).str.replace_all(old, by, literal=True)
-    return pl.when(old == "").then(value).when(by.is_not_null()).then(found)
+    return pl.when((old == "") & by.is_not_null()).then(value).when(by.is_not_null()).then(found)

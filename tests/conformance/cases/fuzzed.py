@@ -8,6 +8,7 @@ _NUMBERS = cases("""
 SELECT id, cast(id AS float) / 16777217L AS a, cast(n AS float) / cast(16777217 AS int) AS b, n / cast(x AS float) AS c FROM people
 SELECT id, cast(cast(x + 0.1D AS float) AS decimal(38,18)) AS a, cast(cast(0.1 AS float) AS decimal(20,12)) AS b FROM people
 SELECT cast(cast(id + 16777216 AS float) AS double) AS a, cast(n + 16777217L AS float) + x AS b, cast(cast(16777217 AS float) AS double) AS c FROM people
+SELECT 5Y % d AS a, 5 % d AS b, 5S + d AS c, 5Y * d AS e FROM people
 SELECT grp, avg(cast(d AS decimal(38,18))) AS a, avg(cast(n AS decimal(38,0)) / 3) AS b, avg(cast(d AS decimal(38,30))) AS c FROM people GROUP BY grp
 SELECT id, d / cast(n - n AS decimal(38,38)) AS a, d / cast(n / 1000 AS decimal(38,38)) AS b FROM people
 """)
@@ -15,6 +16,9 @@ SELECT id, d / cast(n - n AS decimal(38,38)) AS a, d / cast(n / 1000 AS decimal(
 # NULL by its type: as many rows as there are, though nothing of a row is looked at.
 _NOTHING = cases("""
 SELECT cast(born AS int) FROM people
+SELECT split(NULL, 'x')[k] FROM nested
+SELECT element_at(cast(NULL AS array<int>), k) AS a FROM nested
+SELECT xs[NULL] AS a, cast(NULL AS array<int>)[0] AS b FROM nested
 SELECT cast(born AS decimal(10,2)) FROM people
 SELECT cast(cast(seen AS date) AS boolean) FROM people
 SELECT z + 1.5 FROM (SELECT NULL AS z FROM people)
@@ -62,6 +66,11 @@ SELECT count(*) FILTER (WHERE true) AS a, count(*) FILTER (WHERE 1 > 2) AS b, fi
 SELECT grp, count(*) FILTER (WHERE true) AS a FROM people GROUP BY grp
 """)
 
+_TEXTS = cases("""
+SELECT replace(name, '', grp) AS a, replace(name, 'n', grp) AS b FROM people
+SELECT lower(upper(concat(name, 'ß'))) AS a, upper(lower(concat(name, 'İ'))) AS b, lower(upper('ß')) AS c FROM people
+""")
+
 # NULL is at an end of its partition, however far the bound of a RANGE goes.
 _FRAMES = cases("""
 SELECT oid, sum(qty) OVER (ORDER BY at RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL 3 DAYS FOLLOWING) AS a, count(*) OVER (ORDER BY day DESC RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS b FROM orders
@@ -79,6 +88,7 @@ SELECT p.id FROM people p WHERE (p.id, p.n) IN (SELECT o.id, o.id * 10 FROM orde
 _REFUSED = cases(
     """
 SELECT seen - '2020-01-01' FROM people
+SELECT name + INTERVAL 1 MONTH FROM people
 SELECT median(n) OVER (PARTITION BY grp ORDER BY id) FROM people
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n) OVER (PARTITION BY grp ORDER BY id) FROM people
 SELECT count(*) OVER (ORDER BY born RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW) FROM people
@@ -86,4 +96,15 @@ SELECT count(*) OVER (ORDER BY born RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND C
     both_refuse=True,
 )
 
-CASES = (*_NUMBERS, *_NOTHING, *_TIMES, *_NESTED, *_LINES, *_FIRSTS, *_FRAMES, *_SUBQUERIES, *_REFUSED)
+CASES = (
+    *_NUMBERS,
+    *_NOTHING,
+    *_TIMES,
+    *_NESTED,
+    *_LINES,
+    *_FIRSTS,
+    *_TEXTS,
+    *_FRAMES,
+    *_SUBQUERIES,
+    *_REFUSED,
+)
