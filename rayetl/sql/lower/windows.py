@@ -17,6 +17,7 @@ from rayetl.sql.types import DOUBLE, FLOAT, DecimalType
 
 _FAR = 1 << 40
 _BEYOND = 1 << 61
+_FARTHEST = 1 << 60
 _UNBOUNDED = 1 << 62
 """Farther than the NULLs are from any value: they too are between a value and the end of its partition."""
 _MOST_DIGITS = 18
@@ -113,6 +114,8 @@ class _Window:
             )
         value = self.each(key.expr)
         value = (value.to_physical() if isinstance(kind, DecimalType) else value).cast(pl.Int64)
+        # What lies near the ends of bigint is taken for one value, below the place of the NULLs.
+        value = value.clip(-_FARTHEST, _FARTHEST)
         value = -value if key.descending else value
         return value.fill_null(-_BEYOND if key.nulls_first else _BEYOND)
 

@@ -28,7 +28,7 @@ SELECT cast(born AS int) AS k, count(*) AS c FROM people GROUP BY cast(born AS i
 
 _TIMES = cases("""
 SELECT id, to_timestamp(n) AS a, to_timestamp(x) AS b, to_timestamp(d) AS c, to_timestamp(id) AS e FROM people
-SELECT '1990-02-01' - born AS a, nullif(name, 'ann') - born AS b FROM people
+SELECT born + ('1990-02-01' - born) AS a, born + (nullif(name, 'ann') - born) AS b FROM people
 SELECT months_between(seen, TIMESTAMP'1970-01-01 00:00:00.5', false) AS a FROM people
 SELECT unix_timestamp(seen - INTERVAL '0.5' SECOND) AS a, unix_timestamp('1969-12-31 23:59:59.5', 'yyyy-MM-dd HH:mm:ss.SSS') AS b, unix_seconds(TIMESTAMP'1969-12-31 23:59:59.5') AS c FROM people
 SELECT next_day(born, 'tues') AS a, next_day(born, 'Tue') AS b, next_day(born, 'tuesday') AS c, next_day(born, ' MO ') AS e FROM people
@@ -75,6 +75,7 @@ SELECT lower(upper(concat(name, 'ß'))) AS a, upper(lower(concat(name, 'İ'))) A
 _FRAMES = cases("""
 SELECT oid, sum(qty) OVER (ORDER BY at RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL 3 DAYS FOLLOWING) AS a, count(*) OVER (ORDER BY day DESC RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS b FROM orders
 SELECT oid, count(*) OVER (ORDER BY qty RANGE BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING) AS a, count(*) OVER (ORDER BY qty DESC RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS b, count(*) OVER (ORDER BY price NULLS LAST RANGE BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS c FROM orders
+SELECT v, count(*) OVER (ORDER BY v RANGE BETWEEN CURRENT ROW AND 1 FOLLOWING) AS a, count(*) OVER (ORDER BY v DESC RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS b FROM VALUES (-9223372036854775808L), (0L), (1L), (NULL) AS t(v)
 SELECT id, var_pop(n) OVER (ORDER BY id DESC ROWS BETWEEN CURRENT ROW AND CURRENT ROW) AS a, stddev_pop(x) OVER (ORDER BY id ROWS BETWEEN CURRENT ROW AND CURRENT ROW) AS b FROM people
 SELECT id, stddev_pop(n) FILTER (WHERE n > 100) AS a, variance(n) AS b FROM people GROUP BY ROLLUP (id)
 """)
