@@ -101,7 +101,17 @@ class Marks:
             # Between a separator and a quote a blank is within a text: fields are quoted as a whole.
             first = self._codes.slice(0, room).filter(found)
             number &= (first == self._quote) | (after != self._quote)
-        return int(number.sum()) + self._blank_begins_chunk()
+        return int(number.sum()) + self._blank_begins_chunk() + self._quoted_separators()
+
+    def _quoted_separators(self) -> int:
+        """How many quoted fields of a well quoted chunk begin so with a blank that separates others."""
+        if self._quote is None or self._sep not in _BLANKS:
+            return 0
+        # Of its quotes every other one opens a field.
+        opening = self._quotes.arg_true().gather_every(2)
+        begun = opening.filter(self._codes.gather(opening + 1) == self._sep)
+        after = self._codes.gather(begun + 2)
+        return int(((after <= _LAST) | (after == self._sep) | (after == self._quote)).sum())
 
     def _blank_begins_chunk(self) -> bool:
         first, second = self._chunk[0], self._chunk[1]
@@ -120,7 +130,7 @@ class Marks:
         number = rf"^[ \t](?:[\x00-\x{_LAST:02x}\x{self._sep:02x}]|$)"
         count = 0
         for text in texts:
-            for blank in _BLANKS.replace(bytes((self._sep,)), b"").decode():
+            for blank in _BLANKS.decode():
                 begun = text.filter(text.str.starts_with(blank))
                 count += int(begun.str.contains(number).sum())
         return count

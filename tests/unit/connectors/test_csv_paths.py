@@ -51,6 +51,7 @@ NUMBERS = st.sampled_from(
         '""',
         '"8"',
         '" 9"',
+        '"\t9"',
         '","',
         "-0",
     ]
@@ -176,6 +177,13 @@ def test_plain_lines_with_quotes_are_read_in_columns(rows: list[tuple[str, ...]]
 @pytest.mark.parametrize("text", [" x", " 1", "  ", '" 1"', '" x"', "\t1", "x"])
 def test_a_blank_before_a_text_does_not_hide_one_before_a_number(text: str) -> None:
     same(CsvReader(SCHEMA, CsvOptions()), f" 4,1,2020-01-02,{text}\n5,1,2020-01-02,x\n".encode())
+
+
+@pytest.mark.parametrize("sep", [" ", "\t"])
+@pytest.mark.parametrize("text", ["x", '" x"', '" 1"', '"\t1"', '""'])
+def test_a_blank_that_separates_fields_may_begin_a_quoted_number(sep: str, text: str) -> None:
+    lines = [sep.join((f'"{sep}9"', "1", "2020-01-02", text)), sep.join(("5", "1", "2020-01-02", "x"))]
+    same(CsvReader(SCHEMA, CsvOptions.model_validate({"sep": sep})), ("\n".join(lines) + "\n").encode())
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "   ", '" "'])
