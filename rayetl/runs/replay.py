@@ -12,24 +12,24 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import polars as pl
 
-from rayetl.connectors.base import Epoch, FilesScan, InputFile
+from rayetl.connectors.base import Epoch, FilesScan
 from rayetl.connectors.dead_letters import DeadLetters
-from rayetl.connectors.formats.options import JsonOptions
 from rayetl.engines.base import Engine
-from rayetl.errors import RayetlError
-from rayetl.names import ROW
+from rayetl.errors import QualityAbort, RayetlError
+from rayetl.names import ROW, ROW_BITS
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
-from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.nodes import Plan, StepNode
 from rayetl.resilience.retry import Retrier
 from rayetl.runs.execute import Run, new_id
 from rayetl.runs.rejects import REFUSED, Places, picked
+from rayetl.runs.stored import stored
 from rayetl.steps.base import TRACEABLE
 
 if TYPE_CHECKING:
@@ -51,22 +51,46 @@ def replay(
 ) -> RunReport:
     """Replay the pending letters, or those of `ids`. Raises what a run raises, and `RayetlError` where a
     replay could not append once: no source record, a step that mixes rows, a load that is no append."""
-    state = Path(config.state)
-    intents = state / "replays" / config.name
+    intents = Path(config.state) / "replays" / config.name
+    completed = None
     for intent in sorted(intents.glob("*.json")):
-        _replay(plan, config, letters, engine, intent, progress)
-    chosen = letters.read(list(ids) or None, pending=True).select("id").collect()["id"].sort().to_list()
-    if not chosen:
+        chosen = _of_intent(plan, letters, intent)
+        completed = _replay(plan, config, letters, engine, chosen, intent, progress)
+    wanted = letters.read(list(ids) or None, pending=True).select("id").collect()["id"].sort().to_list()
+    if not wanted:
+        if completed is not None:
+            return completed
         raise RayetlError(
             "there is nothing to replay", hint="`rayetl dlq list` shows what is stored and replayed"
         )
-    found = letters.read(chosen).collect()
-    _check(_lacking(plan, found), found)
-    key = "replay-" + hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:32]
-    intents.mkdir(parents=True, exist_ok=True)
-    intent = intents / f"{key}.json"
-    write_whole(intent, orjson.dumps(chosen))
-    return _replay(plan, config, letters, engine, intent, progress)
+    key = "replay-" + hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:32]
+    chosen = _records(letters, wanted)
+    return _replay(plan, config, letters, engine, chosen, intents / f"{key}.json", progress)
+
+
+def _records(letters: DeadLetters, ids: Sequence[str]) -> pl.DataFrame:
+    return letters.read(ids).sort("source", "file", "row", "id").collect()
+
+
+def _of_intent(plan: Plan, letters: DeadLetters, intent: Path) -> pl.DataFrame:
+    """The letters of a replay that was cut off. Raises `RayetlError` where it cannot go on as it began: the
+    config may be another one by now."""
+    ids = orjson.loads(intent.read_bytes())
+    chosen = _records(letters, ids)
+    try:
+        if chosen.height < len(ids):
+            raise RayetlError(
+                f"{len(ids) - chosen.height} of its {len(ids)} dead letters are not where letters are now",
+                hint="let `dead_letter` name the place where they are",
+            )
+        _check(_lacking(plan, chosen), chosen)
+    except RayetlError as error:
+        raise RayetlError(
+            f"a replay that was cut off cannot be completed: {error.message}",
+            hint=f"{error.hint or 'change the config back'}; or give it up and remove {intent}, "
+            "if none of its loads is committed",
+        ) from error
+    return chosen
 
 
 def _replay(
@@ -74,21 +98,20 @@ def _replay(
     config: PipelineConfig,
     letters: DeadLetters,
     engine: Engine,
+    chosen: pl.DataFrame,
     intent: Path,
     progress: ProgressListener,
 ) -> RunReport:
-    key, ids = intent.stem, orjson.loads(intent.read_bytes())
-    chosen = letters.read(ids).sort("source", "file", "row", "id").collect()
     plan = _lacking(plan, chosen)
-    run = new_id()
+    _check(plan, chosen)
+    key, run, ids = intent.stem, new_id(), chosen["id"].sort().to_list()
+    source = next(source for source in plan.sources if source.id == chosen["source"][0])
+    assert isinstance(source.scan, FilesScan), "only records of files have positions"
     with tempfile.TemporaryDirectory(prefix="rayetl-replay-") as directory:
-        replayed = _with_records(plan, chosen, Path(directory))
-
-        def places(source: SourceNode) -> Places:
-            return _origins(chosen.filter(pl.col("source") == source.id), key)
-
+        records = stored(source.scan, chosen, Path(directory) / "records")
+        stand_in = replace(source, scan=records.scan)
         execution = Run(
-            plan=replayed,
+            plan=replace(plan, sources=tuple(stand_in if each is source else each for each in plan.sources)),
             engine=engine,
             dead_letters=letters,
             key=key,
@@ -96,14 +119,29 @@ def _replay(
             state=Path(config.state),
             progress=progress,
             max_reject_share=config.max_reject_share,
-            places=places,
+            places=lambda _: _origins(chosen, records.starts, key),
             retrier=Retrier(config.resilience.retry),
             breaker=config.resilience.circuit_breaker,
         )
-        report = execution.execute()
+        report = _execute(execution, ids, intent)
     letters.mark_replayed(ids, Epoch(plan.name, "replayed", key, run))
     intent.unlink(missing_ok=True)
     return report
+
+
+def _execute(execution: Run, ids: Sequence[str], intent: Path) -> RunReport:
+    """Run with the intent written down. One that a rule stopped has not begun to commit, and must not stand
+    in the way of a replay of other letters, or of these under another config."""
+    begun = intent.exists()
+    if not begun:
+        intent.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(intent, orjson.dumps(ids))
+    try:
+        return execution.execute()
+    except QualityAbort:
+        if not begun:
+            intent.unlink(missing_ok=True)
+        raise
 
 
 def _lacking(plan: Plan, chosen: pl.DataFrame) -> Plan:
@@ -158,41 +196,11 @@ def _check(plan: Plan, chosen: pl.DataFrame) -> None:
             raise RayetlError(f"the load {load.id} does not take the rows of {source}", hint=RUN_AGAIN)
 
 
-def _origins(letters: pl.DataFrame, key: str) -> Places:
-    """Where the records of `letters` came from, by their place among them."""
+def _origins(letters: pl.DataFrame, starts: Sequence[int], key: str) -> Places:
+    """Where the records of `letters` came from, by their place in the files that stand in for the source."""
     files = letters["file"].unique(maintain_order=True)
     indexes = {file: index for index, file in enumerate(files)}
     file = letters["file"].replace_strict(indexes, return_dtype=pl.Int64)
-    place = pl.col(ROW)
+    start = picked(pl.Series(starts, dtype=pl.Int64), pl.col(ROW) // (1 << ROW_BITS))
+    place = start + pl.col(ROW) % (1 << ROW_BITS)
     return Places(files.to_list(), picked(file, place), picked(letters["row"], place), key)
-
-
-def _with_records(plan: Plan, chosen: pl.DataFrame, directory: Path) -> Plan:
-    """The plan with stored records in place of their source."""
-    sources = []
-    for source in plan.sources:
-        mine = chosen.filter(pl.col("source") == source.id)
-        if mine.height:
-            assert isinstance(source.scan, FilesScan), "only records of files have positions"
-            scan = _scan_of(source.scan, mine["record"].to_list(), directory / source.id)
-            source = replace(source, scan=scan)
-        sources.append(source)
-    return replace(plan, sources=tuple(sources))
-
-
-def _scan_of(scan: FilesScan, records: Sequence[bytes], path: Path) -> FilesScan:
-    """A scan of the stored records with the schema and options of their source."""
-    options: Any = scan.options
-    if scan.format in ("parquet", "avro"):
-        scan, options = replace(scan, format="json"), JsonOptions()
-    header = _header(scan, options)
-    path.write_bytes(b"".join(record.rstrip(b"\r\n") + b"\n" for record in (*header, *records)))
-    stat = path.stat()
-    return replace(scan, files=(InputFile(str(path), stat.st_size, stat.st_mtime_ns),), options=options)
-
-
-def _header(scan: FilesScan, options: Any) -> list[bytes]:
-    if scan.format != "csv" or not options.header:
-        return []
-    names = ('"' + name.replace('"', '""') + '"' for name in scan.schema.names)
-    return [options.sep.join(names).encode(options.encoding)]

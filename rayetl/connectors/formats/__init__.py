@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +35,13 @@ def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]
     from rayetl.connectors.formats.records import fetch_records
 
     return fetch_records(scan, wanted, held)
+
+
+def record_texts(scan: FilesScan, file: InputFile) -> Iterator[str]:
+    """The texts of the records of a CSV or JSON file, in order. Raises `SourceError`."""
+    from rayetl.connectors.formats.records import record_texts
+
+    return record_texts(scan, file)
 
 
 def row_json(schema: Schema) -> pl.Expr:

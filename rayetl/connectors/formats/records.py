@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from rayetl.connectors.base import FilesScan
+from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
 from rayetl.connectors.formats.reading import scan_files, text_reader
 from rayetl.connectors.formats.streams import reading
@@ -28,6 +28,14 @@ def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]
     rows = scan_files(scan, position=True).select(*inside.names, ROW)
     found = _merged(_ascending(wanted.select(pl.col(_HIDDEN))), rows)
     return found.select(pl.col(_HIDDEN), row_json(inside).alias(RECORD))
+
+
+def record_texts(scan: FilesScan, file: InputFile) -> Iterator[str]:
+    """See `rayetl.connectors.formats.record_texts`."""
+    reader = text_reader(scan, file)
+    with reading(file.path):
+        for chunk in reader.chunks(file):
+            yield from reader.records(chunk)
 
 
 def _columns(scan: FilesScan) -> Schema:

@@ -1,0 +1,199 @@
+"""Replays of records as odd as sources have them: what was refused comes back as the row that it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from rayetl import Pipeline
+from rayetl.errors import QualityAbort, RayetlError
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pipeline(
+    source: dict[str, Any], check: str = "v <> 'bad'", *, least: int = 1, mode: str = "append", **more: Any
+) -> Pipeline:
+    rules = [{"name": "sound", "check": check}, {"row_count": {"min": least}}]
+    return Pipeline.from_dict(
+        {
+            "name": "p",
+            "extract": {"type": "files", **source},
+            "transform": [{"id": "checked", "type": "validate", "rules": rules}],
+            "load": [{"type": "files", "path": "out", "mode": mode}],
+            **more,
+        }
+    )
+
+
+def loaded() -> list[tuple[Any, ...]]:
+    table = ds.dataset("out", format="parquet").to_table()
+    return sorted((tuple(row.values()) for row in table.to_pylist()), key=str)
+
+
+def replayed(source: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What is loaded once nothing is refused any more."""
+    pipeline(source).run()
+    pipeline(source, "true").replay()
+    assert not pipeline(source).dead_letters.read(pending=True).collect().height
+    return loaded()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_records_keep_the_values_of_their_directories(kind: str) -> None:
+    for year, ids in (("2013", (1, 2)), ("__HIVE_DEFAULT_PARTITION__", (3, 4))):
+        directory = Path(f"in/year={year}")
+        directory.mkdir(parents=True)
+        if kind == "parquet":
+            pq.write_table(pa.table({"id": ids, "v": ["bad", "good"]}), directory / "a.parquet")
+        elif kind == "json":
+            texts = (f'{{"id":{id_},"v":"{v}"}}\n' for id_, v in zip(ids, ("bad", "good"), strict=True))
+            (directory / "a.json").write_text("".join(texts))
+        else:
+            (directory / "a.csv").write_text(f"{ids[0]},bad\n{ids[1]},good\n")
+    source = {"path": "in", "format": kind, "schema": "id BIGINT, v STRING"}
+    assert replayed(source) == [(1, "bad", 2013), (2, "good", 2013), (3, "bad", None), (4, "good", None)]
+
+
+def test_a_partition_that_the_directories_did_not_spell_is_no_null() -> None:
+    Path("in").mkdir()
+    Path("in/a.csv").write_text("1,bad\n2,good\n")
+    source = {"path": "in", "format": "csv", "schema": "id INT, v STRING"}
+    pipeline(source).run()
+    Path("in/year=2013").mkdir()
+    Path("in/a.csv").rename("in/year=2013/a.csv")
+    with pytest.raises(RayetlError, match=r"records of in/a\.csv have no value for year"):
+        pipeline(source, "true").replay()
+    assert loaded() == [(2, "good")]
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-16LE", "UTF-32", "ISO-8859-1", "UTF-8"])
+def test_records_of_every_encoding(encoding: str, header: bool) -> None:
+    text = ("id,v\n" if header else "") + "1,ä\n2,bäd\n3,ö\n4,bäd\n"
+    Path("in.csv").write_bytes(text.encode(encoding))
+    options = {"encoding": encoding, "header": header}
+    source = {"path": "in.csv", "schema": "id INT, v STRING", "options": options}
+    pipeline(source, "v <> 'bäd'").run()
+    pipeline(source, "true").replay()
+    assert loaded() == [(1, "ä"), (2, "bäd"), (3, "ö"), (4, "bäd")]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"line_sep": ";"}, "1,good;2,bad;3,bad;"),
+        ({"quote": "'"}, "1,good\n2,'bad'\n3,bad\n"),
+        ({"multi_line": True}, '1,good\r\n2,"bad"\r\n3,"bad"\r\n'),
+        ({"comment": "#", "multi_line": True}, "1,good\n# two\n2,bad\n# three\n3,bad\n"),
+    ],
+)
+def test_records_of_csv_with_options(options: dict[str, Any], text: str) -> None:
+    Path("in.csv").write_bytes(text.encode())
+    source = {"path": "in.csv", "schema": "id INT, v STRING", "options": options}
+    assert replayed(source) == [(1, "good"), (2, "bad"), (3, "bad")]
+
+
+def test_a_record_with_an_open_quote_does_not_take_the_next_ones() -> None:
+    Path("in").mkdir()
+    Path("in/1.csv").write_text('1,bad\n2,"bad\n')
+    Path("in/2.csv").write_text('3,bad\n4,"bad')
+    source = {"path": "in", "format": "csv", "schema": "id INT, v STRING", "options": {"multi_line": True}}
+    pipeline(source, "NOT startswith(v, 'bad')").run()
+    report = pipeline(source, "true").replay()
+    assert (report.rows_read, report.rows_loaded, report.rows_rejected) == (4, 4, 0)
+    assert [id_ for id_, _ in loaded()] == [1, 2, 3, 4]
+
+
+def test_elements_of_a_json_document_are_all_taken() -> None:
+    Path("in.json").write_text('[{"id":1,"v":"good"},\n{"id":2,\n"v":"bad"},{"id":3,"v":"bad"}]')
+    source = {"path": "in.json", "schema": "id INT, v STRING", "options": {"multi_line": True}}
+    assert replayed(source) == [(1, "good"), (2, "bad"), (3, "bad")]
+
+
+def test_letters_of_a_second_refusal_name_the_place_of_the_first() -> None:
+    for name in ("a", "b"):
+        Path(f"in/of={name}").mkdir(parents=True)
+        Path(f"in/of={name}/in.csv").write_text("1,good\n2,bad\n3,bad\n")
+    source = {"path": "in", "format": "csv", "schema": "id INT, v STRING"}
+    pipeline(source).run()
+    pipeline(source, "NOT (v = 'bad' AND id = 3)").replay()
+    letters = pipeline(source).dead_letters.read(pending=True).collect()
+    places = sorted(zip(letters["file"], letters["row"], letters["record"], strict=True))
+    assert places == [("in/of=a/in.csv", 2, b"3,bad"), ("in/of=b/in.csv", 2, b"3,bad")]
+
+
+# Replays that were stopped
+
+
+def started() -> dict[str, Any]:
+    Path("in.csv").write_text("1,good\n2,bad\n3,bad\n")
+    source = {"path": "in.csv", "schema": "id INT, v STRING"}
+    pipeline(source).run()
+    return source
+
+
+def cut_off(source: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay that loads its rows and ends before it has marked the letters."""
+    with monkeypatch.context() as patch:
+        patch.setattr("rayetl.connectors.dead_letters.DeadLetters.mark_replayed", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline(source, "true").replay()
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_replay_that_a_rule_stopped_leaves_others_free() -> None:
+    source = started()
+    with pytest.raises(QualityAbort, match="row_count"):
+        pipeline(source, "true", least=3).replay()
+    wanted = pipeline(source).dead_letters.read().filter(row=2).collect()["id"].to_list()
+    assert pipeline(source, "true").replay(wanted).rows_loaded == 1
+    assert loaded() == [(1, "good"), (3, "bad")]
+
+
+def test_a_replay_that_a_rule_stopped_overwrites_nothing_later() -> None:
+    source = started()
+    with pytest.raises(QualityAbort, match="row_count"):
+        pipeline(source, "true", least=3).replay()
+    with pytest.raises(RayetlError, match="is in mode overwrite; a replay appends"):
+        pipeline(source, "true", mode="overwrite").replay()
+    assert loaded() == [(1, "good")]
+
+
+def test_a_replay_that_was_cut_off_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = started()
+    cut_off(source, monkeypatch)
+    with pytest.raises(
+        RayetlError, match="cut off cannot be completed: the load load_1 is in mode overwrite"
+    ):
+        pipeline(source, "true", mode="overwrite").replay()
+    assert loaded() == [(1, "good"), (2, "bad"), (3, "bad")]
+
+
+def test_a_replay_that_was_cut_off_needs_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = started()
+    cut_off(source, monkeypatch)
+    moved = {"dead_letter": {"path": "elsewhere"}}
+    with pytest.raises(RayetlError, match="2 of its 2 dead letters are not where letters are now"):
+        pipeline(source, "true", resilience=moved).replay()
+
+
+def test_completing_a_replay_is_something_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = started()
+    cut_off(source, monkeypatch)
+    assert pipeline(source, "true").replay().status == "skipped"
+    assert loaded() == [(1, "good"), (2, "bad"), (3, "bad")]
+    with pytest.raises(RayetlError, match="there is nothing to replay"):
+        pipeline(source, "true").replay()
