@@ -92,6 +92,22 @@ def test_an_allowed_share_lets_few_pass_under_abort(here: Path) -> None:
     assert [row["id"] for row in loaded()] == [1, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("share", "rows", "failing"), [("0.7%", 1000, 7), ("2.9%", 1000, 29), (0.07, 100, 7)]
+)
+def test_a_share_that_is_just_allowed_passes(here: Path, share: object, rows: int, failing: int) -> None:
+    texts = [f"{number},{'zz' if number < failing else 'a'},1\n" for number in range(rows)]
+    Path("in.csv").write_text("id,kind,price\n" + "".join(texts))
+    report = Pipeline.from_dict(config({"schema": "row.avsc", "max_share": share})).run()
+    assert (report.exit_code, report.rows_loaded) == (0, rows - failing)
+
+
+@pytest.mark.parametrize("share", ["1e9999999999999999999%", "%", "x%", "-1%", "101%", "nan%"])
+def test_what_is_no_share_is_a_fault_of_the_config(here: Path, share: str) -> None:
+    with pytest.raises(ConfigError, match="max_share"):
+        Pipeline.from_dict(config({"schema": "row.avsc", "max_share": share}))
+
+
 def test_more_than_the_allowed_share_ends_with_exit_code_4(here: Path) -> None:
     quarantine = {"schema": "row.avsc", "on_mismatch": "quarantine", "max_share": "1%"}
     report = Pipeline.from_dict(config(quarantine)).run()
