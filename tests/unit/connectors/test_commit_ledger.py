@@ -245,7 +245,7 @@ def fill(root: Path, epochs: int, replaced: int = 0) -> None:
     (root / "_rayetl" / "lock").touch()
     before = Ledger()
     for number in range(1, epochs + 1):
-        epoch = Epoch("p", "out", f"k{number}", f"run-{number}")
+        epoch = Epoch("p", "out", f"k{number}", f"filled-{number}")
         described = Manifest(
             *(number, *("p", "out", epoch.key, epoch.run), f"{number:06d}-0", "append", number, ()),
             *(number == replaced, "2026-01-01T00:00:00+00:00", 0.1, before.seal, (), before.known),
