@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from rayetl.connectors.base import FilesScan, InputFile
-from rayetl.connectors.formats import record_texts
+from rayetl.connectors.formats import source_records
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
 from rayetl.connectors.listing import partition_of
 from rayetl.errors import RayetlError
@@ -99,8 +99,8 @@ def _halved(
         start, end = waiting.pop()
         part = records[start:end]
         if end - start == 1 or not alone:
-            found = list(record_texts(scan, _written(part, path)))
-            if len(found) == len(part) and (len(part) == 1 or found == [_text(record) for record in part]):
+            found = list(source_records(scan, _written(part, path)))
+            if len(found) == len(part) and (len(part) == 1 or found == part):
                 yield start, part
                 continue
         if end - start == 1:
@@ -110,10 +110,6 @@ def _halved(
             )
         middle = (start + end) // 2
         waiting += [(middle, end), (start, middle)]
-
-
-def _text(record: bytes) -> str:
-    return record.decode("utf-8", "replace")
 
 
 def _written(records: Sequence[bytes], path: Path) -> InputFile:

@@ -132,6 +132,42 @@ def test_letters_of_a_second_refusal_name_the_place_of_the_first() -> None:
     assert places == [("in/of=a/in.csv", 2, b"3,bad"), ("in/of=b/in.csv", 2, b"3,bad")]
 
 
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_bytes_that_are_no_text_are_kept_until_the_encoding_is_mended(multi_line: bool) -> None:
+    Path("in.csv").write_bytes(b"1,a\n2,b\xe4d\n3,\xff\n")
+    source: dict[str, Any] = {"path": "in.csv", "schema": "id INT, v STRING"}
+    source["options"] = {"multi_line": multi_line}
+    pipeline(source, "NOT contains(v, '\ufffd')").run()
+    assert set(pipeline(source).dead_letters.read().collect()["record"]) == {b"2,b\xe4d", b"3,\xff"}
+    source["options"]["encoding"] = "ISO-8859-1"
+    pipeline(source).replay()
+    assert loaded() == [(1, "a"), (2, "bäd"), (3, "ÿ")]
+
+
+def test_bytes_of_json_that_are_no_text_are_kept() -> None:
+    Path("in.json").write_bytes(b'{"id":1,"v":"a"}\n{"id":2,"v":"b\xe4d"}\n\n[{"id":3,"v":"bad"}]\n')
+    source: dict[str, Any] = {"path": "in.json", "schema": "id INT, v STRING"}
+    pipeline(source, "NOT contains(v, '\ufffd')").run()
+    assert pipeline(source).dead_letters.read().collect()["record"].to_list() == [b'{"id":2,"v":"b\xe4d"}']
+    pipeline({**source, "options": {"encoding": "ISO-8859-1"}}).replay()
+    assert loaded() == [(1, "a"), (2, "bäd"), (3, "bad")]
+
+
+def test_numbers_that_are_none_are_no_nulls() -> None:
+    values = [1.5, float("nan"), float("inf"), float("-inf"), None, 0.1]
+    kinds = (("d", pa.float64()), ("f", pa.float32()))
+    table = pa.table({"id": range(6)} | {name: pa.array(values, kind) for name, kind in kinds})
+    pq.write_table(table.append_column("v", pa.array(["bad"] * 6)), "in.parquet")
+    source = {"path": "in.parquet"}
+    pipeline(source).run()
+    letters = pipeline(source).dead_letters.read().collect().sort("row")
+    assert letters["record"][1] == b'{"id":1,"d":"NaN","f":"NaN","v":"bad"}'
+    assert letters["record"][4] == b'{"id":4,"d":null,"f":null,"v":"bad"}'
+    pipeline(source, "true").replay()
+    found = ds.dataset("out", format="parquet").to_table().sort_by("id")
+    assert str(found.drop_columns("v").to_pylist()) == str(table.to_pylist())
+
+
 # Replays that were stopped
 
 

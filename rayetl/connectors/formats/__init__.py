@@ -37,11 +37,11 @@ def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]
     return fetch_records(scan, wanted, held)
 
 
-def record_texts(scan: FilesScan, file: InputFile) -> Iterator[str]:
-    """The texts of the records of a CSV or JSON file, in order. Raises `SourceError`."""
-    from rayetl.connectors.formats.records import record_texts
+def source_records(scan: FilesScan, file: InputFile) -> Iterator[bytes]:
+    """The records of a CSV or JSON file, in order. Raises `SourceError`."""
+    from rayetl.connectors.formats.records import source_records
 
-    return record_texts(scan, file)
+    return source_records(scan, file)
 
 
 def row_json(schema: Schema) -> pl.Expr:

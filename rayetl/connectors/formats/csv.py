@@ -14,7 +14,7 @@ from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.csv_lines import Tokenizer, Unfinished
 from rayetl.connectors.formats.csv_plain import BLANK, PlainCsv
 from rayetl.connectors.formats.options import CsvOptions
-from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, utf8_pieces
+from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, lines_of, utf8_pieces
 from rayetl.connectors.formats.values import typed
 from rayetl.errors import SourceError
 from rayetl.names import BAD
@@ -53,9 +53,24 @@ class CsvReader:
         headed = options.header
         for chunk in source:
             if headed:
+                if not options.enforce_schema:
+                    self._assert_header(chunk, file)
                 chunk, headed = self._without_header(chunk)
             if chunk:
                 yield chunk
+
+    def _assert_header(self, chunk: bytes, file: InputFile) -> None:
+        """Raise `SourceError` where the first record of `chunk` does not name the columns of the schema."""
+        header = self.first(chunk)
+        if header is None:
+            return
+        found, wanted = column_names(header, self.options), self.schema.names
+        if [name.lower() for name in found] != [name.lower() for name in wanted]:
+            raise SourceError(
+                f"the header of {file.path} names other columns than the schema: found {', '.join(found)}; "
+                f"expected {', '.join(wanted)}",
+                hint="write the schema as the header has it; with `enforce_schema: true` fields go by place",
+            )
 
     def _without_header(self, chunk: bytes) -> tuple[bytes, bool]:
         """`chunk` after its first record that is neither blank nor a comment, and whether the header is
@@ -153,19 +168,25 @@ class CsvReader:
     # Record by record, where it must be
 
     def records(self, chunk: bytes) -> pl.Series:
-        """The texts of the records of a chunk, in order, without blank lines and comments."""
-        if not self.options.multi_line:
-            return self._lines(chunk)
-        text = chunk.decode("utf-8", "replace")
-        ends = [0, *(end for _, end in self._parsed(text))]
-        texts = [text[start:end].removesuffix("\n") for start, end in pairwise(ends)]
-        return pl.Series(texts, dtype=pl.String)
+        """The records of a chunk as their own bytes, in order, without blank lines and comments."""
+        if self.options.multi_line:
+            text = chunk.decode("utf-8", "surrogateescape")
+            ends = [0, *(end for _, end in self._parsed(text))]
+            texts = [text[start:end].removesuffix("\n") for start, end in pairwise(ends)]
+            return pl.Series([text.encode("utf-8", "surrogateescape") for text in texts], dtype=pl.Binary)
+        if (lines := lines_of(chunk)) is not None:
+            return self._counted(lines).cast(pl.Binary)
+        found = [line for line in chunk.split(b"\n") if self.counts(line.decode("utf-8", "replace"))]
+        return pl.Series(found, dtype=pl.Binary)
 
     def _lines(self, chunk: bytes) -> pl.Series:
-        try:
-            lines = pl.read_lines(chunk)["line"]
-        except pl.exceptions.PolarsError:
+        lines = lines_of(chunk)
+        if lines is None:
             lines = pl.read_lines(chunk.decode("utf-8", "replace").encode())["line"]
+        return self._counted(lines)
+
+    def _counted(self, lines: pl.Series) -> pl.Series:
+        """Those that hold a record, as `counts` says of each."""
         kept = lines.str.strip_chars(BLANK) != ""
         if self.options.comment:
             kept &= ~lines.str.starts_with(self.options.comment)
@@ -226,6 +247,23 @@ class CsvReader:
             else pl.DataFrame(height=len(rows))
         )
         return frame, pl.Series(BAD, wrong, dtype=pl.String)
+
+
+def column_names(first: list[str | None], options: CsvOptions) -> list[str]:
+    """Header texts as column names; empty ones and, letter case ignored, repeated ones get their number."""
+    if not options.header:
+        return [f"_c{place}" for place in range(len(first))]
+    texts = [text or "" for text in first]
+    folded = [text.lower() for text in texts if text]
+    found = []
+    for place, text in enumerate(texts):
+        if not text or text == options.null_value:
+            found.append(f"_c{place}")
+        elif folded.count(text.lower()) > 1:
+            found.append(f"{text}{place}")
+        else:
+            found.append(text)
+    return found
 
 
 def _found_line_sep(data: bytes) -> bytes | None:

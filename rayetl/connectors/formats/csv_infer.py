@@ -7,7 +7,7 @@ import random
 import polars as pl
 
 from rayetl.connectors.base import FilesScan, InputFile
-from rayetl.connectors.formats.csv import CsvReader
+from rayetl.connectors.formats.csv import CsvReader, column_names
 from rayetl.connectors.formats.options import CsvOptions
 from rayetl.connectors.formats.patterns import compile_pattern
 from rayetl.connectors.formats.schemas import renamed
@@ -36,7 +36,7 @@ def csv_schema(scan: FilesScan, options: CsvOptions, promised: Schema | None) ->
         with reading(file.path):
             first = _first_record(file, options)
         if first is not None:
-            names = _names(first, options)
+            names = column_names(first, options)
             break
     if names is None:
         return promised or Schema()
@@ -49,23 +49,6 @@ def csv_schema(scan: FilesScan, options: CsvOptions, promised: Schema | None) ->
 def _first_record(file: InputFile, options: CsvOptions) -> list[str | None] | None:
     reader = CsvReader(Schema(), options.model_copy(update={"header": False}))
     return next((fields for chunk in reader.chunks(file) if (fields := reader.first(chunk))), None)
-
-
-def _names(first: list[str | None], options: CsvOptions) -> list[str]:
-    """Header texts as column names; empty ones and, letter case ignored, repeated ones get their number."""
-    if not options.header:
-        return [f"_c{place}" for place in range(len(first))]
-    texts = [text or "" for text in first]
-    folded = [text.lower() for text in texts if text]
-    found = []
-    for place, text in enumerate(texts):
-        if not text or text == options.null_value:
-            found.append(f"_c{place}")
-        elif folded.count(text.lower()) > 1:
-            found.append(f"{text}{place}")
-        else:
-            found.append(text)
-    return found
 
 
 def _inferred(scan: FilesScan, options: CsvOptions, schema: Schema) -> Schema:

@@ -15,7 +15,7 @@ from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.json_text import JsonFault, read_json, write_json
 from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions
-from rayetl.connectors.formats.streams import line_chunks, open_bytes, reading, utf8_pieces
+from rayetl.connectors.formats.streams import line_chunks, lines_of, open_bytes, reading, utf8_pieces
 from rayetl.connectors.formats.values import parse
 from rayetl.lazy import lazily
 from rayetl.names import BAD
@@ -74,20 +74,24 @@ class JsonReader:
         return [line for line in lines if line.strip(_BLANK)]
 
     def records(self, chunk: bytes) -> pl.Series:
-        """The source text of each row of a chunk, in order; an array gives the text of each element."""
+        """The records of a chunk as their own bytes, in order; an array gives the text of each element."""
         lines = None if self.options.multi_line else _lines(chunk)
         if lines is not None and not lines.str.contains(_ARRAY).any():
-            return lines
-        found: list[str] = []
-        for text in self._texts(chunk):
-            found.extend(self._elements(text) if text.lstrip(_BLANK).startswith("[") else [text])
-        return pl.Series(found, dtype=pl.String)
+            return lines.cast(pl.Binary)
+        found: list[bytes] = []
+        for record in [chunk] if self.options.multi_line else chunk.split(b"\n"):
+            text = record.decode("utf-8", "replace").strip(_BLANK)
+            if text.startswith("["):
+                found.extend(self._elements(text, record))
+            elif text:
+                found.append(record)
+        return pl.Series(found, dtype=pl.Binary)
 
-    def _elements(self, text: str) -> list[str]:
+    def _elements(self, text: str, record: bytes) -> list[bytes]:
         try:
-            return [write_json(item) for item in read_json(text, self.options)]
+            return [write_json(item).encode("utf-8", "replace") for item in read_json(text, self.options)]
         except (JsonFault, RecursionError):
-            return [text]
+            return [record]
 
     def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The typed rows of a chunk, and for each why it is malformed or NULL."""
@@ -168,18 +172,14 @@ def _no_reasons(height: int) -> pl.Series:
 
 def _lines(chunk: bytes) -> pl.Series | None:
     """The lines of a chunk as they are, blank ones left out; None if it is not valid UTF-8."""
-    try:
-        lines = pl.read_lines(chunk)["line"]
-    except pl.exceptions.PolarsError:
-        return None
-    return lines.filter(lines.str.strip_chars(_BLANK) != "")
+    lines = lines_of(chunk)
+    return None if lines is None else lines.filter(lines.str.strip_chars(_BLANK) != "")
 
 
 def _plain_lines(chunk: bytes) -> pl.Series | None:
     """The lines of a chunk that are not blank; None if it is not valid UTF-8."""
-    try:
-        lines = pl.read_lines(chunk)["line"]
-    except pl.exceptions.PolarsError:
+    lines = lines_of(chunk)
+    if lines is None:
         return None
     if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all():
         lines = lines.str.strip_chars(_BLANK)

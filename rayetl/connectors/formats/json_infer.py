@@ -96,7 +96,7 @@ def _values(file: InputFile, options: JsonOptions) -> Iterator[Any]:
     for chunk in reader.chunks(file):
         for record in reader.records(chunk):
             try:
-                value = read_json(record, options)
+                value = read_json(record.decode("utf-8", "replace"), options)
             except JsonFault:
                 continue
             yield from (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -13,7 +14,17 @@ from rayetl.connectors.formats.reading import scan_files, text_reader
 from rayetl.connectors.formats.streams import reading
 from rayetl.names import PREFIX, RECORD, ROW, ROW_BITS
 from rayetl.sql.interop import polars_type
-from rayetl.sql.types import BINARY, STRING, ArrayType, DataType, Field, MapType, Schema, StructType
+from rayetl.sql.types import (
+    BINARY,
+    FRACTIONAL,
+    STRING,
+    ArrayType,
+    DataType,
+    Field,
+    MapType,
+    Schema,
+    StructType,
+)
 
 _HIDDEN = f"^{PREFIX}.*$"
 
@@ -30,8 +41,8 @@ def fetch_records(scan: FilesScan, wanted: pl.LazyFrame, held: Mapping[str, str]
     return found.select(pl.col(_HIDDEN), row_json(inside).alias(RECORD))
 
 
-def record_texts(scan: FilesScan, file: InputFile) -> Iterator[str]:
-    """See `rayetl.connectors.formats.record_texts`."""
+def source_records(scan: FilesScan, file: InputFile) -> Iterator[bytes]:
+    """See `rayetl.connectors.formats.source_records`."""
     reader = text_reader(scan, file)
     with reading(file.path):
         for chunk in reader.chunks(file):
@@ -46,13 +57,36 @@ def _columns(scan: FilesScan) -> Schema:
 
 
 def row_json(schema: Schema, names: Mapping[str, str] | None = None) -> pl.Expr:
-    """A row as the bytes of a JSON object with the columns of `schema`, binary values in base64. `names`
-    says what the columns are called in the frame, where that is something else."""
+    """A row as the bytes of a JSON object with the columns of `schema`, binary values in base64, and in
+    quotes what JSON has no number for (`"NaN"`, `"Infinity"`), as readers take it. `names` says what the
+    columns are called in the frame, where that is something else."""
     called = names or {}
-    members = [
-        _plain(pl.col(called.get(field.name, field.name)), field.type).alias(field.name) for field in schema
-    ]
-    return pl.struct(members).struct.json_encode().cast(pl.Binary) if members else pl.lit(b"{}")
+    parts: list[pl.Expr] = []
+    for fractional, fields in groupby(schema, lambda field: field.type in FRACTIONAL):
+        columns = [(field, pl.col(called.get(field.name, field.name))) for field in fields]
+        if fractional:
+            parts += [_number(column, field.name) for field, column in columns]
+        else:
+            parts.append(_inner([_plain(column, field.type).alias(field.name) for field, column in columns]))
+    if not parts:
+        return pl.lit(b"{}")
+    return pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator=","), pl.lit("}")).cast(pl.Binary)
+
+
+def _inner(members: Sequence[pl.Expr]) -> pl.Expr:
+    """The members of a JSON object without the braces around them."""
+    return pl.struct(members).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+
+
+def _number(column: pl.Expr, name: str) -> pl.Expr:
+    """The member of a number that may be none; Polars writes NULL for such a one."""
+    none = pl.when(column.is_nan()).then(pl.lit("NaN"))
+    word = none.otherwise(pl.when(column > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity")))
+    return (
+        pl.when(column.is_finite() | column.is_null())
+        .then(_inner([column.alias(name)]))
+        .otherwise(_inner([word.alias(name)]))
+    )
 
 
 def _plain(value: pl.Expr, kind: DataType) -> pl.Expr:
@@ -120,7 +154,7 @@ def _fetch_texts(scan: FilesScan, wanted: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _texts(scan: FilesScan, last: Sequence[tuple[int, int]]) -> pl.LazyFrame:
-    """Position and text of every record in the files of `last`, up to the last row that it names."""
+    """Position and bytes, in UTF-8, of every record in the files of `last`, up to the last row it names."""
 
     def frames(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, size: int | None
@@ -131,7 +165,7 @@ def _texts(scan: FilesScan, last: Sequence[tuple[int, int]]) -> pl.LazyFrame:
                 found = frame if predicate is None else frame.filter(predicate)
                 yield found if columns is None else found.select(columns)
 
-    return register_io_source(frames, schema={ROW: pl.Int64(), RECORD: pl.String()}, is_pure=True)
+    return register_io_source(frames, schema={ROW: pl.Int64(), RECORD: pl.Binary()}, is_pure=True)
 
 
 def _file_texts(scan: FilesScan, index: int, last: int) -> Iterator[pl.DataFrame]:
@@ -146,12 +180,13 @@ def _file_texts(scan: FilesScan, index: int, last: int) -> Iterator[pl.DataFrame
                 return
 
 
-def _encoded(texts: pl.Expr, encoding: str) -> pl.Expr:
-    """Texts as the bytes they were in the file."""
+def _encoded(records: pl.Expr, encoding: str) -> pl.Expr:
+    """Records as the bytes that they were in the file. Those of UTF-8 are, with what is no text in them."""
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        return texts.cast(pl.Binary)
+        return records
 
     def encoded(batch: pl.Series) -> pl.Series:
-        return pl.Series(batch.name, [text.encode(encoding, "replace") for text in batch], dtype=pl.Binary)
+        found = [record.decode("utf-8", "replace").encode(encoding, "replace") for record in batch]
+        return pl.Series(batch.name, found, dtype=pl.Binary)
 
-    return texts.map_batches(encoded, return_dtype=pl.Binary, is_elementwise=True)
+    return records.map_batches(encoded, return_dtype=pl.Binary, is_elementwise=True)

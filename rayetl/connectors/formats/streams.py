@@ -11,11 +11,14 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.listing import compression_of
 from rayetl.errors import SourceError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CHUNK = 4 << 20
 """Bytes read at a time."""
@@ -218,6 +221,16 @@ def line_chunks(
     rest = _normal(rest, line_sep)
     if rest:
         yield rest if rest.endswith(b"\n") else rest + b"\n"
+
+
+def lines_of(chunk: bytes) -> pl.Series | None:
+    """The lines of a chunk; `None` if it is not valid UTF-8."""
+    import polars as pl
+
+    try:
+        return pl.read_lines(chunk)["line"]
+    except pl.exceptions.PolarsError:
+        return None
 
 
 def _normal(data: bytes, line_sep: str | None) -> bytes:

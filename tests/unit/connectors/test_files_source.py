@@ -226,6 +226,25 @@ def test_contract_types_follow_the_header(tmp_path: Path) -> None:
     assert str(scan.schema) == "struct<extra:string,n:bigint>"
 
 
+@pytest.mark.parametrize("text", ["v,id\nx,1\n", "id\n1\n", "# none\nid,v,w\n1,x,y\n"])
+def test_a_header_of_other_columns_is_refused_where_asked(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(text)
+    options = {"header": True, "enforce_schema": False, "comment": "#"}
+    with pytest.raises(SourceError, match=r"the header of .*in\.csv names other columns than the schema"):
+        read(path, schema="id STRING, v STRING", options=options)
+    assert len(read(path, schema="id STRING, v STRING", options={**options, "enforce_schema": True})) == 1
+    path.write_text("\n" + "ID,v\n1,x\n")
+    assert read(path, schema="id STRING, v STRING", options=options).rows() == [("1", "x")]
+
+
+def test_files_with_another_order_of_columns_are_told_apart_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("id,v\n1,x\n")
+    (tmp_path / "2.csv").write_text("v,id\nx,1\n")
+    with pytest.raises(SourceError, match=r"2\.csv names other columns .*: found v, id; expected id, v"):
+        read(tmp_path / "*.csv", options={"header": True, "enforce_schema": False})
+
+
 def test_inference_widens(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(
