@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
 
@@ -243,7 +244,7 @@ class PipelineConfig(Model):
         "the same; a run above it ends with exit code 4.",
         examples=["1%"],
     )
-    state: LocalPath = Field(
+    state: Annotated[LocalPath, AfterValidator(os.path.expanduser)] = Field(
         default=".rayetl",
         min_length=1,
         description="Directory for the reports of runs and for work under way.",

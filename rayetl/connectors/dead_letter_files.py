@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from rayetl.connectors.base import Epoch, FilesTarget, Load, LoadSession, Target
 from rayetl.connectors.dead_letters import LETTERS, REPLAYED, DeadLetters, DeadLetterStore, Part
 from rayetl.connectors.files_load import FilesLoad
-from rayetl.connectors.places import FilePath, is_on_s3
+from rayetl.connectors.places import TargetPath, holds, is_on_s3
 from rayetl.connectors.s3.settings import S3LoadSettings, UsesS3
 from rayetl.connectors.sealed_parquet import scan_sealed, sealed_with, write_sealed
 from rayetl.lazy import lazily
@@ -39,7 +39,7 @@ class DeadLetterFiles(UsesS3, DeadLetterStore):
     """Keeps refused records in Parquet files, in a directory of this machine or below a prefix on S3."""
 
     type: Literal["files"] = Field(default="files", description="The kind of store.")
-    path: FilePath = Field(
+    path: TargetPath = Field(
         default=".rayetl/rejects",
         min_length=1,
         description="The directory, or `s3://bucket/prefix`; one below it for each pipeline.",
@@ -70,7 +70,9 @@ class DeadLetterFiles(UsesS3, DeadLetterStore):
         return self.load(LETTERS, "").directory() if is_on_s3(self.path) else self.path
 
     def is_place_of(self, load: Load, pipeline: str) -> bool:
-        return load.location() in [self.load(part, pipeline).location() for part in (LETTERS, REPLAYED)]
+        parts = (self.load(part, pipeline).location() for part in (LETTERS, REPLAYED))
+        place = load.location()
+        return place is not None and any(part is not None and holds(place, part) for part in parts)
 
     def load(self, part: Part, pipeline: str) -> FilesLoad:
         """The load that appends rows of a part."""

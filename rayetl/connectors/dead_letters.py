@@ -110,7 +110,7 @@ class DeadLetterStore(Model):
 
     @abstractmethod
     def is_place_of(self, load: Load, pipeline: str) -> bool:
-        """Whether the rows of `load` would go where the letters of the pipeline are."""
+        """Whether the rows of `load` would go where the letters of the pipeline are, above or below them."""
 
 
 class DeadLetters(ABC):

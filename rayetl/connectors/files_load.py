@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from rayetl.connectors.base import Epoch, FilesTarget, LoadSession
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
 from rayetl.connectors.commit.layout import hidden_partition
-from rayetl.connectors.places import FilePath, is_on_s3
+from rayetl.connectors.places import TargetPath, is_on_s3
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
@@ -88,7 +88,7 @@ class FilesLoad(LoadsHereOrToS3):
     """Writes Parquet, CSV, JSON lines or Avro files into a directory of this machine or a prefix on S3."""
 
     type: Literal["files"]
-    path: FilePath = Field(
+    path: TargetPath = Field(
         min_length=1,
         description="The directory, which is made if it does not exist; or `s3://bucket/prefix`.",
         examples=["out/daily", "s3://lake/daily"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 
@@ -16,6 +17,12 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 def is_on_s3(path: str) -> bool:
     """Whether a path is that of a bucket."""
     return path.startswith(S3)
+
+
+def holds(place: str, other: str) -> bool:
+    """Whether one of two places, as `Load.location` gives them, is the other or lies within it."""
+    first, second = (f"{each.rstrip('/')}/" for each in (place, other))
+    return first.startswith(second) or second.startswith(first)
 
 
 def split_key(path: str) -> tuple[str, str]:
@@ -61,3 +68,6 @@ LocalPath = Annotated[str, AfterValidator(_local)]
 
 FilePath = Annotated[str, AfterValidator(known)]
 """A path of this machine or of a bucket."""
+
+TargetPath = Annotated[FilePath, AfterValidator(os.path.expanduser)]
+"""One that is written to. `~` is the home directory, as where files are read, not a directory so named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,8 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
     graph = _graph(config)
     compiler = _Compiler(graph, config.time_zone, found)
     compiler.run()
-    problems = [*graph.problems, *compiler.problems, *_letters_in_loads(config, graph.loads)]
+    apart = [*_letters_in_loads(config, graph.loads), *_state_in_loads(config, graph.loads)]
+    problems = [*graph.problems, *compiler.problems, *apart]
     if problems:
         raise ConfigError(sorted(_distinct(problems), key=_place))
     plan = Plan(
@@ -388,10 +390,23 @@ def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
 
 
 def _letters_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
-    """Dead letters in the place of a load would be among its rows, and wait for its commit for ever."""
+    """Dead letters in the place of a load would be among its rows, and wait for its commit for ever; below it
+    they would be gone with what it overwrites."""
     store = config.resilience.dead_letter
     for draft in loads:
         if store.is_place_of(draft.load, config.name):
             message = f"the dead letters would go where `{draft.id}` puts its rows, {draft.load.location()}"
             place = next(name for name in ("table", "path") if hasattr(store, name))
             yield Problem("plan", message, (*DEAD_LETTER, place), f"give them a {place} of their own")
+
+
+def _state_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
+    """Reports, and what is written down of replays, would be gone with what a load overwrites."""
+    state = os.path.realpath(config.state)
+    for draft in loads:
+        load, target = draft.load, draft.load.location()
+        if target is None or not f"{state}/".startswith(f"{target.rstrip('/')}/"):
+            continue
+        if load.type == "files" and load.mode == "overwrite":
+            message = f"the reports of runs in {state} would be gone with what `{draft.id}` overwrites"
+            yield Problem("plan", message, ("state",), "let `state` name a directory outside of it")

@@ -392,3 +392,18 @@ def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: 
     assert caught.value.hint == "replace them in a select step, or choose another format"
     assert not list(here.glob(".out*"))
     assert not Path("out").exists()
+
+
+def test_a_load_into_the_home_directory_is_no_directory_of_that_name(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here / "home"))
+    changed = config(state="~/state", resilience={"dead_letter": {"path": "~/rejects"}})
+    changed["load"][0]["path"] = "~/out"
+    pipeline = Pipeline.from_dict(changed)
+    report = pipeline.run()
+    assert not Path("~").exists()
+    assert len(rows("home/out")) == report.rows_loaded
+    assert Path("home/state/runs").is_dir()
+    assert pipeline.dead_letters.read().collect().height == report.rows_rejected
+    assert list(Path("home/rejects").rglob("*.parquet"))

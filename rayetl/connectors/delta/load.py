@@ -11,7 +11,7 @@ from rayetl.connectors.base import Epoch, LoadSession
 from rayetl.connectors.commit.layout import hidden_partition
 from rayetl.connectors.lake.load import LakeLoad, is_nested
 from rayetl.connectors.lake.upkeep import Upkeep
-from rayetl.connectors.places import FilePath
+from rayetl.connectors.places import TargetPath
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany
@@ -31,7 +31,7 @@ class DeltaLoad(LakeLoad, LoadsHereOrToS3):
     kind: ClassVar[str] = "Delta"
 
     type: Literal["delta"]
-    path: FilePath = Field(
+    path: TargetPath = Field(
         min_length=1,
         description="The directory of the table, or `s3://bucket/prefix`. The table is made from the columns "
         "of the rows if there is none.",

@@ -65,6 +65,7 @@ class FakeConfig:
     load: Sequence[Load] = (FakeLoad(),)
     name: str = "p"
     time_zone: str = "UTC"
+    state: str = ".rayetl"
     resilience: Resilience = field(default_factory=Resilience)
 
 
