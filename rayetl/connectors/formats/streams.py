@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,19 @@ _LOOK = 64 << 10
 
 MAX_RECORD = 256 << 20
 """A record longer than this many bytes is refused: it would not fit a bounded memory."""
+
+
+_NO_TEXT = {
+    "gzip": re.compile(rb"\x1f\x8b\x08"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+    "bzip2": re.compile(rb"BZh[1-9]1AY&SY"),
+    "xz": re.compile(rb"\xfd7zXZ\0"),
+    "ZIP (as Excel's files)": re.compile(rb"PK\x03\x04"),
+    "Parquet": re.compile(rb"PAR1[\0-\x08\x0e-\x1f]"),
+    "ORC": re.compile(rb"ORC[\0-\x08\x0e-\x1f]"),
+    "Avro": re.compile(rb"Obj\x01"),
+}
+_NAMED = {"gzip": ".gz", "zstd": ".zst", "bzip2": ".bz2"}
 
 
 @contextmanager
@@ -95,14 +109,16 @@ class Pieces(io.RawIOBase):
 
 
 def _inflated(raw: BinaryIO) -> Iterator[bytes]:
+    """Streams of zlib, one behind the other, as Hadoop reads them."""
     engine = zlib.decompressobj()
     while piece := raw.read(1 << 20):
         while piece:
+            if engine.eof:
+                engine = zlib.decompressobj()
             yield engine.decompress(piece, 1 << 20)
-            piece = engine.unconsumed_tail
+            piece = engine.unconsumed_tail or engine.unused_data
     if not engine.eof:
         raise EOFError
-    yield engine.flush()
 
 
 def _snappy_blocks(raw: BinaryIO) -> Iterator[bytes]:
@@ -161,6 +177,8 @@ def utf8_pieces(file: InputFile, encoding: str | None, size: int = CHUNK) -> Ite
         first = True
         take = _to_line_end if _is_plain(stream) else _full
         while piece := take(stream, size):
+            if first:
+                _assert_text(piece, file.path)
             if decoder is not None:
                 piece = decoder.decode(piece).encode("utf-8", "replace")
             if first:
@@ -169,6 +187,18 @@ def utf8_pieces(file: InputFile, encoding: str | None, size: int = CHUNK) -> Ite
             yield piece
         if decoder is not None:
             yield decoder.decode(b"", True).encode("utf-8", "replace")
+
+
+def _assert_text(head: bytes, path: str) -> None:
+    """Raise `SourceError` for what begins as a file of another kind does: read as text it would be a header
+    without records, or records without sense."""
+    found = next((name for name, begin in _NO_TEXT.items() if begin.match(head)), None)
+    if found is None:
+        return
+    hint = f"let its name end with {_NAMED[found]}" if found in _NAMED else "is its format another one?"
+    if compression_of(path) is not None:
+        hint = "was it compressed twice?"
+    raise SourceError(f"the file {path} is no text: it begins as {found} does", hint=hint)
 
 
 def _is_plain(stream: Any) -> bool:

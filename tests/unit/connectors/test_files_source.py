@@ -7,6 +7,7 @@ import gzip
 import os
 import subprocess
 import sys
+import zlib
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -271,6 +272,43 @@ def test_compressed_text(tmp_path: Path, ending: str) -> None:
     path.write_bytes(compressed(data, ending)[:-9])
     with pytest.raises(SourceError, match=r"a\.csv\.\w+ (is damaged|cannot be read)"):
         read(path)
+
+
+def test_streams_behind_one_another_are_one_file(tmp_path: Path) -> None:
+    path, parts = tmp_path / "in.csv.deflate", [zlib.compress(text) for text in (b"1,a\n", b"", b"2,b\n")]
+    path.write_bytes(b"".join(parts))
+    assert read(path).rows() == [("1", "a"), ("2", "b")]
+    for damaged in (b"".join(parts)[:-2], parts[0] + b"x"):
+        path.write_bytes(damaged)
+        with pytest.raises(SourceError, match="is damaged: its compressed data is cut off or broken"):
+            read(path, schema="id INT, v STRING")
+
+
+@pytest.mark.parametrize("mode", ["permissive", "drop", "fail"])
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("in.csv", gzip.compress(b"id,v\n1,a\n"), "gzip"),
+        ("in.csv.gz", gzip.compress(gzip.compress(b"id,v\n1,a\n")), "gzip"),
+        ("in.csv", pa.compress(b"id,v\n1,a\n", "zstd", asbytes=True), "zstd"),
+        ("in.json", bz2.compress(b'{"id":1}\n'), "bzip2"),
+        ("in.csv", b"PK\x03\x04\x14\0", "ZIP"),
+        ("in.csv", b"PAR1\x15\x04\x15", "Parquet"),
+        ("in.json", b"Obj\x01\x04\x14", "Avro"),
+    ],
+)
+def test_what_is_no_text_is_not_read_as_text(
+    tmp_path: Path, name: str, data: bytes, kind: str, mode: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    options = {"header": True} if "csv" in name else {}
+    with pytest.raises(SourceError, match=rf"{name} is no text: it begins as {kind}"):
+        read(tmp_path / name, schema="id INT, v STRING", mode=mode, options=options)
+
+
+def test_a_column_may_be_called_as_a_format_begins(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("PAR1,ORC\n1,a\n")
+    assert read(tmp_path / "in.csv", options={"header": True}).rows() == [("1", "a")]
 
 
 def compressed(data: bytes, ending: str) -> bytes:
