@@ -13,12 +13,14 @@ from rayetl.sql.types import (
     DOUBLE,
     FLOAT,
     INTEGRAL,
+    LONG,
     STRING,
     TIMESTAMP,
     TIMESTAMP_NTZ,
     ArrayType,
     DataType,
     DecimalType,
+    Field,
     MapType,
     Schema,
     StructType,
@@ -32,8 +34,17 @@ else:
     pc = lazily("pyarrow.compute")
 
 
+WIDER = "give the source a `schema` whose types take what is in all of its files"
+"""What to do about a file whose values are none of the columns' types."""
+
+
+class MisfitError(ValueError):
+    """Values of a file are none of the type of their column."""
+
+
 def conform(table: pa.Table, schema: Schema) -> pl.DataFrame:
-    """`table` with the columns and types of `schema`; letter case of names ignored, missing columns NULL."""
+    """`table` with the columns and types of `schema`; letter case of names ignored, missing columns NULL.
+    Raises `MisfitError` naming the column whose values do not fit."""
     places = {name.lower(): place for place, name in reversed(list(enumerate(table.column_names)))}
     columns = []
     for column in schema:
@@ -41,7 +52,7 @@ def conform(table: pa.Table, schema: Schema) -> pl.DataFrame:
         if place is None:
             columns.append(pa.nulls(table.num_rows, arrow_type(column.type)))
         else:
-            columns.append(cast(table.column(place).combine_chunks(), column.type))
+            columns.append(_fitted(table.column(place).combine_chunks(), column))
     made = pa.Table.from_arrays(columns, names=[str(place) for place in range(len(columns))])
     frame = pl.DataFrame(made)
     dtypes = to_polars(schema)
@@ -49,6 +60,14 @@ def conform(table: pa.Table, schema: Schema) -> pl.DataFrame:
         pl.col(str(place)).cast(dtype).alias(name) for place, (name, dtype) in enumerate(dtypes.items())
     ]
     return frame.select(shaped) if shaped else frame
+
+
+def _fitted(array: Any, column: Field) -> Any:
+    try:
+        return cast(array, column.type)
+    except pa.ArrowInvalid as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        raise MisfitError(f"the column {column.name} is read as {column.type}: {said}") from error
 
 
 def cast(array: Any, kind: DataType) -> Any:
@@ -66,20 +85,23 @@ def cast(array: Any, kind: DataType) -> Any:
         return _list(array, kind)
     if isinstance(kind, MapType) and pa.types.is_map(array.type):
         return _map(array, kind)
-    if not _convertible(array.type, kind):
-        raise pa.ArrowInvalid(f"a column holds {array.type} where {kind} was promised")
+    found = None if array.type == pa.null() else from_arrow_type(array.type)
+    if found is not None and not _convertible(found, kind):
+        raise pa.ArrowInvalid(f"the file has {found} there")
     return pc.cast(array, target, safe=_safe(array.type, target))
 
 
-def _convertible(source: Any, kind: DataType) -> bool:
-    """Whether values of a file's type may be read as `kind`: the same kind of thing, in another width."""
-    if source == pa.null():
-        return True
-    found = from_arrow_type(source)
+def _convertible(found: DataType, kind: DataType) -> bool:
+    """Whether values of a file's type may be read as `kind`: the same kind of thing, in another width, or a
+    DOUBLE that every one of them is."""
     if found == kind or (found == BINARY and kind == STRING):
         return True
     if found in INTEGRAL or isinstance(found, DecimalType):
-        return kind in INTEGRAL if found in INTEGRAL else isinstance(kind, DecimalType)
+        return (
+            kind in INTEGRAL or (found != LONG and kind == DOUBLE)
+            if found in INTEGRAL
+            else isinstance(kind, DecimalType)
+        )
     pairs = ((FLOAT, DOUBLE), (TIMESTAMP_NTZ, TIMESTAMP), (TIMESTAMP, TIMESTAMP_NTZ))
     return (found, kind) in pairs
 

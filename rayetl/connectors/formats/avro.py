@@ -11,9 +11,10 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.ahead import Stalled, ahead
-from rayetl.connectors.formats.arrow import conform
+from rayetl.connectors.formats.arrow import WIDER, MisfitError, conform
 from rayetl.connectors.formats.avro_blocks import framed_rows, unpacked
 from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
+from rayetl.connectors.formats.schemas import nullable
 from rayetl.errors import RayetlError, SourceError
 from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow, to_polars
@@ -41,6 +42,8 @@ def guarded(path: str) -> Iterator[None]:
         yield
     except RayetlError:
         raise
+    except MisfitError as error:
+        raise SourceError(f"the file {path} does not fit: {error}", hint=WIDER) from error
     except FileNotFoundError as error:
         raise SourceError(f"the file {path} is not there any more") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, Exception) as error:
@@ -70,7 +73,8 @@ def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
         stream.seek(0)
         shape = header.writer_schema
         fast = isinstance(shape, dict) and shape["type"] == "record" and columnar(shape)
-        source = _columnar(file, schema) if fast else _slow(stream, schema)
+        own = spark_schema(shape)
+        source = _columnar(file, own, schema) if fast else _slow(stream, own, schema)
         rows = 0
         for frame in source:
             rows += frame.height
@@ -93,8 +97,15 @@ def _watched(file: InputFile) -> Iterator[pl.DataFrame]:
         raise SourceError(f"the file {file.path} is damaged: decoding it makes no progress") from None
 
 
-def _columnar(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
+def _columnar(file: InputFile, own: Schema, schema: Schema) -> Iterator[pl.DataFrame]:
+    """`own` are the columns as they are in the file. Polars' cast to other ones would take what it can: 2 for
+    2.7, and NULL for a field whose name has another letter case."""
+    types = {column.name.lower(): nullable(column.type) for column in own}
+    as_is = all(types.get(c.name.lower(), nullable(c.type)) == nullable(c.type) for c in schema)
     for frame in _watched(file):
+        if not as_is:
+            yield conform(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), schema)
+            continue
         found = {name.lower(): name for name in frame.columns}
         yield frame.select(
             (pl.col(found[name.lower()]) if name.lower() in found else pl.lit(None)).cast(dtype).alias(name)
@@ -102,23 +113,29 @@ def _columnar(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
         )
 
 
-def _slow(stream: BinaryIO, schema: Schema) -> Iterator[pl.DataFrame]:
+def _slow(stream: BinaryIO, own: Schema, schema: Schema) -> Iterator[pl.DataFrame]:
     rows: list[dict[str, Any]] = []
     reader = fastavro.reader(unpacked(stream))
     shape = reader.writer_schema
     for record in reader:
         rows.append(plain_row(record, shape))
         if len(rows) == BATCH:
-            yield _made(rows, schema)
+            yield _made(rows, own, schema)
             rows = []
     if rows:
-        yield _made(rows, schema)
+        yield _made(rows, own, schema)
 
 
-def _made(rows: list[dict[str, Any]], schema: Schema) -> pl.DataFrame:
-    by_name = [{key.lower(): value for key, value in row.items()} for row in rows]
-    arrow = to_arrow(schema)
-    columns = [pa.array([row.get(field.name.lower()) for row in by_name], type=field.type) for field in arrow]
+def _made(rows: list[dict[str, Any]], own: Schema, schema: Schema) -> pl.DataFrame:
+    wanted = {column.name.lower() for column in schema}
+    arrow = to_arrow(Schema(tuple(column for column in own if column.name.lower() in wanted)))
+    columns = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in arrow]
     if not columns:
-        return pl.DataFrame(height=len(rows))
+        return pl.DataFrame(
+            {
+                name: pl.Series([None], dtype=kind).new_from_index(0, len(rows))
+                for name, kind in to_polars(schema).items()
+            },
+            height=len(rows),
+        )
     return conform(pa.Table.from_arrays(columns, names=arrow.names), schema)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl.connectors.base import FilesScan, InputFile
-from rayetl.connectors.formats.arrow import conform
+from rayetl.connectors.formats.arrow import WIDER, MisfitError, conform
 from rayetl.connectors.formats.calendars import Calendar, calendar_of, rebased
 from rayetl.connectors.formats.values import partition_value
 from rayetl.errors import SourceError, SqlError
@@ -56,6 +56,8 @@ def guarded(path: str) -> Iterator[None]:
         raise SourceError(f"the file {path} is not there any more") from error
     except SqlError as error:
         raise SourceError(f"the file {path} cannot be read: {error.problems[0].message}") from error
+    except MisfitError as error:
+        raise SourceError(f"the file {path} does not fit: {error}", hint=WIDER) from error
     except (
         pa.ArrowException,
         pl.exceptions.PolarsError,

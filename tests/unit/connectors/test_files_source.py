@@ -413,6 +413,73 @@ VALUES = (
 )  # fmt: skip
 
 
+def avro(path: Path, kind: Any, *values: Any) -> None:
+    shape = {"type": "record", "name": "r", "fields": [{"name": "id", "type": kind}]}
+    with path.open("wb") as stream:
+        fastavro.writer(stream, shape, [{"id": value} for value in values])
+
+
+MAP = {"type": "map", "values": "int"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "value", "said"),
+    [
+        ("int", "double", 2.7, "the file has double there"),
+        ("int", "string", "7", "the file has string there"),
+        ("int", "long", 2**40, "1099511627776 not in range"),
+        ("double", "long", 5, "the file has bigint there"),
+        ({"type": "int", "logicalType": "date"}, {"type": "long", "logicalType": "timestamp-millis"}, 10**12, "has timestamp"),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+            {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 3},
+            Decimal("1.239"),
+            "would cause data loss",
+        ),
+        (MAP, {"type": "map", "values": "long"}, {"k": 2**40}, "1099511627776 not in range"),
+    ],
+)  # fmt: skip
+def test_avro_values_are_not_changed_to_fit_those_of_other_files(
+    tmp_path: Path, first: Any, second: Any, value: Any, said: str
+) -> None:
+    avro(tmp_path / "1.avro", first)
+    avro(tmp_path / "2.avro", second, value)
+    with pytest.raises(
+        SourceError, match=rf"2\.avro does not fit: the column id is read as .*{said}"
+    ) as caught:
+        read(tmp_path / "*.avro")
+    assert "`schema`" in str(caught.value.hint)
+
+
+def test_avro_files_with_narrower_columns_and_others_inside(tmp_path: Path) -> None:
+    def struct(*names: str) -> Any:
+        fields = [{"name": name, "type": ["null", "int"]} for name in names]
+        return {"type": "record", "name": "s", "fields": fields}
+
+    avro(tmp_path / "1.avro", struct("a", "b"), {"a": 1, "b": 2})
+    avro(tmp_path / "2.avro", struct("B", "c", "A"), {"B": 4, "c": 5, "A": 3})
+    avro(tmp_path / "3.avro", struct("b"), {"b": 6})
+    found = read(tmp_path / "*.avro")["id"].to_list()
+    assert found == [{"a": 1, "b": 2}, {"a": 3, "b": 4}, {"a": None, "b": 6}]
+    for number, (kind, value) in enumerate([("double", 0.5), ("float", 2.5), ("int", 7)]):
+        avro(tmp_path / f"{number}.avrò", kind, value)
+    wide = read(tmp_path / "*.avrò", format="avro", schema="id DOUBLE")
+    assert wide["id"].to_list() == [0.5, 2.5, 7.0]
+
+
+def test_parquet_values_that_do_not_fit_are_no_damage(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.array([1], pa.int32())}), tmp_path / "1.parquet")
+    for column, said in (
+        (pa.array([2**40]), "1099511627776 not in range"),
+        (pa.array(["x"]), "has string there"),
+    ):
+        pq.write_table(pa.table({"id": column}), tmp_path / "2.parquet")
+        with pytest.raises(
+            SourceError, match=rf"2\.parquet does not fit: the column id is read as int: .*{said}"
+        ):
+            read(tmp_path / "*.parquet")
+
+
 @pytest.mark.parametrize("name", ["csv", "json", "parquet", "avro"])
 @pytest.mark.parametrize("rows", [0, 3])
 def test_what_the_load_writes_is_read_back(tmp_path: Path, name: str, rows: int) -> None:
