@@ -21,12 +21,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return execute(list(argv))
     # The process is this command's own, not that of a program that calls it.
     keep_memory_private()
+    _open_many_files()
     open_streams()
     code = execute(sys.argv[1:])
     if code in (130, 143):
         _end_at_once(code)
     _end_quickly()
     return code
+
+
+def _open_many_files() -> None:
+    """Allow as many open files as the system lets a process have, within reason: each partition that a load
+    writes is one, and shells allow 1,024 for the sake of programs that wait by `select`."""
+    import resource
+    from contextlib import suppress
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_at_once(code: int) -> None:

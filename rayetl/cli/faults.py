@@ -38,8 +38,20 @@ def show(error: BaseException, *, debug: bool) -> int:
         return error.exit_code
     if isinstance(error, StdoutError):
         return _unread(error)
+    if isinstance(error, FileNotFoundError) and not _has_directory():
+        _failure("the working directory was removed", 'change to another, or anew to this one: cd "$PWD"')
+        return 1
     _unexpected(error, debug)
     return 1
+
+
+def _has_directory() -> bool:
+    """Whether there is a working directory, from which the paths of a config are taken."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unread(error: StdoutError) -> int:

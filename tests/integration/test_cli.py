@@ -1,6 +1,7 @@
 """The first hour with rayetl, by its real commands: init, check, test, run, report, dlq."""
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,3 +136,34 @@ def test_a_missing_input_is_one_sentence(rayetl: Rayetl, started: Path) -> None:
     (started.parent / "data" / "orders.csv").unlink()
     done = rayetl("run", "pipeline.yaml", "-q", code=2)
     assert "orders.csv" in done.stderr
+
+
+def test_more_partitions_than_a_shell_lets_files_be_open(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("".join(f"{number},x\n" for number in range(600)))
+    (tmp_path / "p.yaml").write_text(
+        "name: p\nextract: {type: files, path: in.csv, schema: 'id INT, v STRING'}\n"
+        "load: {type: files, path: out, partition_by: id}\n"
+    )
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "rayetl", "run", "p.yaml", "-q"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.glob("out/id=*/*.parquet"))) == 600
+
+
+@pytest.mark.parametrize("command", ["run", "check", "explain", "preview"])
+def test_a_working_directory_that_was_removed_is_no_fault_of_ours(
+    started: Path, tmp_path: Path, command: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os, sys; os.rmdir({str(gone)!r}); from rayetl.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, str(started)],
+        cwd=gone, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: the working directory was removed\n" in done.stderr

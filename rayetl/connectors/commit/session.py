@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -301,7 +302,12 @@ class _told:  # noqa: N801
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError):
             name = error.filename2 or error.filename or self.path
+            cause = (
+                "allow more open files (ulimit -n), or let a column with fewer values make partitions,"
+                if error.errno == errno.EMFILE or f"os error {errno.EMFILE})" in str(error)
+                else "mend the cause"
+            )
             raise LoadError(
                 f"cannot load into {self.path}: {error.strerror or error} ({os.fsdecode(name)})",
-                hint="mend the cause and run again: the load is then completed or begun anew, never both",
+                hint=f"{cause} and run again: the load is then completed or begun anew, never both",
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Container, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ for _setting, _most in {
     "POLARS_INFLIGHT_SINK_MORSEL_LIMIT": _CORES + 1,
 }.items():
     os.environ.setdefault(_setting, str(_most))
+# Threads that close the files of many partitions, of which more wait than may run; none waits for another.
+warnings.filterwarnings("ignore", message="POLARS_MAX_BLOCKING_THREAD_COUNT reached")
 
 
 @dataclass(slots=True)

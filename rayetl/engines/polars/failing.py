@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,9 +39,10 @@ def told_plainly(
         for source in plan.sources:
             if isinstance(source.scan, FilesScan) and (damage := find_damage(source.scan)):
                 raise damage from fault
-        step = None if isinstance(fault, OSError) else _first_failing(plan, nodes(), fault)
+        of_disk = _is_of_disk(fault)
+        step = None if of_disk else _first_failing(plan, nodes(), fault)
         places = f"the disk of {' and of '.join(written)}" if written else "the disk or file it names"
-        hint = _DISK.format(places=places) if isinstance(fault, OSError) else _REPORT
+        hint = _DISK.format(places=places) if of_disk else _REPORT
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=step) from fault
 
 
@@ -55,8 +57,13 @@ def told_at(node: str, scan: Scan | None = None) -> Iterator[None]:
     except FAULTS as fault:
         if isinstance(scan, FilesScan) and (damage := find_damage(scan)):
             raise damage from fault
-        hint = _DISK.format(places="the disk or file it names") if isinstance(fault, OSError) else _REPORT
+        hint = _DISK.format(places="the disk or file it names") if _is_of_disk(fault) else _REPORT
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=node) from fault
+
+
+def _is_of_disk(fault: BaseException) -> bool:
+    """Whether the system refused to read or write; writers of files wrap what it says in faults of theirs."""
+    return isinstance(fault, OSError) or re.search(r"\(os error \d+\)", _first_line(fault)) is not None
 
 
 def _undress(error: RayetlError) -> None:

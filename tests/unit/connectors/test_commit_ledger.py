@@ -238,6 +238,20 @@ def test_a_directory_that_is_still_written_into_is_removed(tmp_path: Path) -> No
     publish.remove_tree(staged)
 
 
+@pytest.mark.parametrize(
+    "told", [(errno.EMFILE, "Too many open files"), ("IO: Too many open files (os error 24)",)]
+)
+def test_too_many_open_files_say_what_to_allow(tmp_path: Path, told: tuple[Any, ...]) -> None:
+    opened = open_load(tmp_path / "out", "k")
+    opened.begin()
+    with (
+        mock.patch.object(session.DirectorySession, "_described", side_effect=OSError(*told)),
+        pytest.raises(LoadError, match="Too many open files") as caught,
+    ):
+        opened.commit(0)
+    assert str(caught.value.hint).startswith("allow more open files (ulimit -n), or let a column with fewer")
+
+
 def fill(root: Path, epochs: int, replaced: int = 0) -> None:
     """A ledger of so many epochs, as runs would have written it; number `replaced` replaces what was before."""
     directory = root / "_rayetl" / "epochs"

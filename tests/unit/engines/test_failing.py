@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 from unittest import mock
 
+import polars as pl
 import pytest
 
 from rayetl import Pipeline
@@ -47,8 +48,15 @@ def test_the_failing_step_is_named(tmp_path: Path, step: dict[str, object]) -> N
         assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.parquet"))
 
 
-def test_a_full_disk_is_told_with_the_places_that_the_run_writes_to(tmp_path: Path) -> None:
-    full = OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    "full",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        pl.exceptions.ComputeError("parquet: underlying IO error: No space left on device (os error 28)"),
+    ],
+    ids=["plain", "wrapped"],
+)
+def test_a_full_disk_is_told_with_the_places_that_the_run_writes_to(tmp_path: Path, full: Exception) -> None:
     with (
         mock.patch("rayetl.engines.polars.engine.pl.collect_all", side_effect=full),
         pytest.raises(Terminal, match="No space left on device") as raised,
