@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from sqlglot import exp
 
 from rayetl.plan.nodes import Plan, StepNode
+from rayetl.sql.relations import Expand, Input, Join, Relation
 from rayetl.steps.base import RowEffect
 
 _READS_ALL = {
@@ -22,14 +23,35 @@ _READS_ALL = {
 
 
 def shared(plan: Plan, needed: Sequence[str], loads: Iterable[str], measured: Iterable[str]) -> set[str]:
-    """The nodes that are read more than once: by steps, by loads, for table checks and by `measured`."""
+    """The nodes that are read more than once: by steps, in as many places as their queries do, by loads, for
+    table checks and by `measured`."""
     readers = Counter(measured)
     readers.update(load.input for load in plan.loads if load.id in set(loads))
     for step in _steps(plan, needed):
-        readers.update(binding.node for binding in step.bindings)
+        readers.update(_places(step))
         for _ in step.tables:
             readers.update(step.inputs)
     return {node for node, count in readers.items() if count > 1}
+
+
+def _places(step: StepNode) -> Counter[str]:
+    """The nodes that a step reads, each with the number of places where its query does."""
+    tables = Counter(_tables(step.analyzed.plan)) if step.analyzed is not None else Counter()
+    found: Counter[str] = Counter()
+    for binding in step.bindings:
+        found[binding.node] += max(1, tables[binding.name])
+    return found
+
+
+def _tables(relation: Relation) -> Iterator[str]:
+    """The table of each place that reads one. What is below a relation that is made of several readings of
+    another, as an UNPIVOT is, counts for each of two."""
+    if isinstance(relation, Input):
+        yield relation.table
+    again = isinstance(relation, Expand) or (isinstance(relation, Join) and relation.kind != "inner")
+    for child in relation.children():
+        for table in _tables(child):
+            yield from (table, table) if again else (table,)
 
 
 def unfinished(

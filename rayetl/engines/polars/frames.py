@@ -34,6 +34,10 @@ def handed_on(node: SourceNode | StepNode) -> tuple[str, ...]:
     return node.schema.names + ((ROW,) if node.carries_row else ())
 
 
+def _same(batch: pl.DataFrame) -> pl.DataFrame:
+    return batch
+
+
 class Frames:
     """Lazy frames of the nodes that are asked for, each built once.
 
@@ -58,6 +62,7 @@ class Frames:
         self._proved = proved
         self._batches = batches or Batches()
         self._columns: dict[str, tuple[str, ...]] = {}
+        self._gated: set[str] = set()
         self.good: dict[str, pl.LazyFrame] = {}
         self.flagged: dict[str, pl.LazyFrame] = {}
 
@@ -71,9 +76,23 @@ class Frames:
                 self._add_step(found)
             else:
                 return self.visible(found.input)
+            self._note_gates(found)
             if node in self._shared and self._gates:
-                self.good[node] = self.good[node].cache()
+                self.good[node] = self._once(node)
         return self.good[node]
+
+    def _note_gates(self, node: SourceNode | StepNode) -> None:
+        behind = node.inputs if isinstance(node, StepNode) else ()
+        if node.id in self._gates or any(each in self._gated for each in behind):
+            self._gated.add(node.id)
+
+    def _once(self, node: str) -> pl.LazyFrame:
+        """The rows of a node, computed once. Where its readers filter by different conditions, Polars would
+        rather read twice than filter late, and takes the cache away; a gate would then see its rows twice."""
+        frame = self.good[node].cache()
+        if node not in self._gated:
+            return frame
+        return frame.map_batches(_same, predicate_pushdown=False, slice_pushdown=False, streamable=True)
 
     def visible(self, node: str) -> pl.LazyFrame:
         """The rows of `node` without hidden columns."""
