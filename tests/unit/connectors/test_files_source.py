@@ -296,6 +296,7 @@ def test_streams_behind_one_another_are_one_file(tmp_path: Path) -> None:
         ("in.csv", b"PAR1\x15\x04\x15", "Parquet"),
         ("in.json", b"Obj\x01\x04\x14", "Avro"),
     ],
+    ids=["gzip", "gzip twice", "zstd", "bzip2", "zip", "parquet", "avro"],
 )
 def test_what_is_no_text_is_not_read_as_text(
     tmp_path: Path, name: str, data: bytes, kind: str, mode: str
