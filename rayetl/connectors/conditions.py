@@ -11,7 +11,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rayetl.lazy import lazily
@@ -44,6 +44,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_EXACT = Context(prec=40)
+"""Python's own context would round a decimal to 28 digits; 128 bits hold up to 39."""
+
 _SPELLED: dict[DataType, type] = {BYTE: int, SHORT: int, INT: int, LONG: int, STRING: str, DATE: date}
 
 
@@ -170,7 +173,7 @@ def _value(value: pl.Expr) -> Any:
 def _said(value: Any, kind: DataType) -> Any:
     """A value of the very type of a column; `None` for any other."""
     if isinstance(kind, DecimalType):
-        return Decimal(value).scaleb(-kind.scale) if type(value) is int else None
+        return Decimal(value).scaleb(-kind.scale, _EXACT) if type(value) is int else None
     if kind in (TIMESTAMP, TIMESTAMP_NTZ) and isinstance(value, datetime):
         return value if (value.tzinfo is not None) == (kind == TIMESTAMP) else None
     return value if type(value) is _SPELLED.get(kind) else None

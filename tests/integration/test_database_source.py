@@ -235,6 +235,14 @@ def test_conditions_are_pushed_to_the_server_and_mean_the_same(
     assert found.sort("id").equals(pl.read_parquet("expected/*.parquet").sort("id"))
 
 
+@pytest.mark.parametrize("word", ["=", ">=", "<=", "IN"])
+def test_a_decimal_is_compared_by_all_of_its_digits(store: SqlDatabase, word: str) -> None:
+    number = "12345678901234567890.123456789012345678"
+    store.execute("CREATE TABLE t (d decimal(38, 18))", f"INSERT INTO t VALUES ({number})")
+    out_of(store, {"type": "filter", "where": f"d {word} ({number})"}, table="t").run()
+    assert [f"{found:f}" for found in pl.read_parquet("out/*.parquet")["d"]] == [number]
+
+
 def test_a_preview_takes_some_rows_only(filled: SqlDatabase, arrived: Callable[[], int]) -> None:
     assert out_of(filled, table="t").preview(rows=5).num_rows == 5
     assert arrived() == 5

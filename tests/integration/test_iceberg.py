@@ -224,6 +224,17 @@ def test_conditions_leave_out_files_that_the_library_would_read(
     assert sorted(number or 5 for number in opened) == CONDITIONS[where]
 
 
+def test_a_condition_on_a_decimal_has_all_of_its_digits() -> None:
+    number = Decimal("12345678901234567890.123456789012345678")
+    load(pl.DataFrame({"d": [number], "v": [1]}, schema_overrides={"d": pl.Decimal(38, 18)}), mode="append")
+    with LAKE.table().update_schema() as change:
+        change.rename_column("v", "w")
+    config = source()
+    config["transform"] = [{"type": "filter", "where": f"d = {number:f}"}]
+    Pipeline.from_dict(config).run()
+    assert pl.read_parquet("read/*.parquet")["d"].to_list() == [number]
+
+
 def _as_polars(where: str) -> pl.Expr:
     return {
         "id = 2": pl.col("id") == 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from rayetl.sql.coerce import is_interval
@@ -32,6 +32,7 @@ from rayetl.sql.types import (
     DATE,
     DOUBLE,
     FLOAT,
+    MAX_PRECISION,
     STRING,
     TIMESTAMP,
     TIMESTAMP_NTZ,
@@ -43,6 +44,9 @@ from rayetl.sql.types import (
 
 _INFIX = {"+", "-", "*", "/", "%", "div", "=", "<=>", "<", "<=", ">", ">=", "and", "or", "&", "|", "^"}
 _VARIABLE = "namedlambdavariable()"
+_EXACT = Context(prec=MAX_PRECISION)
+"""Python's own context would round a decimal to 28 digits."""
+
 _UPPER = frozenset(
     (
         *(
@@ -237,7 +241,7 @@ def _literal(expr: Literal) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(expr.type, DecimalType):
-        return f"{Decimal(value).scaleb(-expr.type.scale):f}"
+        return f"{Decimal(value).scaleb(-expr.type.scale, _EXACT):f}"
     if expr.type in (DOUBLE, FLOAT):
         return java_double(value)
     if expr.type == BINARY:
