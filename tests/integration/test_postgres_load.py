@@ -157,3 +157,111 @@ def test_a_trigger_that_swallows_rows_does_not_pass_unseen(database: Database) -
     )
     with pytest.raises(Exception, match=r"2 rows went to .* the server counted 0"):
         into(database, ids(1, 2)).run()
+
+
+def test_what_a_rule_does_beside_an_insert_is_done(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE t (id bigint, v text)",
+        "CREATE TABLE seen (id bigint)",
+        "CREATE RULE r AS ON INSERT TO t DO ALSO INSERT INTO seen VALUES (NEW.id)",
+    )
+    into(database, ids(1, 2)).run()
+    assert database.rows("SELECT id FROM seen ORDER BY id") == [(1,), (2,)]
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    "keeps",
+    [
+        "CREATE TRIGGER g BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()",
+        "CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING",
+    ],
+)
+def test_rows_that_a_table_does_not_let_go_stop_an_overwrite(database: Database, keeps: str) -> None:
+    database.execute(
+        "CREATE TABLE t (id bigint, v text)",
+        "INSERT INTO t VALUES (7, 'old')",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        keeps,
+    )
+    with pytest.raises(LoadError, match="are there after they were deleted"):
+        into(database, ids(1), mode="overwrite").run()
+    assert database.rows("SELECT id FROM t") == [(7,)]
+
+
+HALF = dt.datetime(2024, 1, 1, 0, 0, 0, 500_000)
+SIZED = [
+    ("timestamp(0)", HALF, HALF.replace(microsecond=0)),
+    ("timestamptz(3)", HALF.replace(microsecond=500_001, tzinfo=dt.UTC), HALF.replace(tzinfo=dt.UTC)),
+    ("timestamp(0)[]", [HALF], [HALF.replace(microsecond=0), None]),
+    ("time(0)", "12:00:00.5", "12:00:00"),
+    ("timetz(1)", "12:00:00.55+02", "12:00:00.5+02"),
+    ("interval(0)", "1.5 seconds", "1.5 hours"),
+    ("interval hour to minute", "1 day 00:00:59", "1 day 00:01"),
+    ("time(0)[]", ["12:00:00.5"], ["12:00:00", None]),
+    ("varchar(3)", "abc ", "ab "),
+    ("varchar(3)[]", ["ab    "], ["ab ", None]),
+    ('"char"', "ab", "b"),
+    ('"char"[]', ["ab"], ["b", None]),
+    ("short", "abc ", "ab "),
+]
+
+
+@pytest.mark.parametrize(("column", "changed", "kept"), SIZED)
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_a_value_that_would_be_changed_stops_the_load(
+    database: Database, column: str, changed: object, kept: object, mode: str
+) -> None:
+    database.execute(
+        "CREATE DOMAIN short AS varchar(3)", f"CREATE TABLE t (id bigint PRIMARY KEY, v {column})"
+    )
+    keys = {"keys": "id"} if mode == "upsert" else {}
+    for rows in ([kept, changed], [changed, None]):
+        frame = pl.DataFrame({"id": [1, 2], "v": rows})
+        with pytest.raises(LoadError, match=r"the column 'v' holds .*, which .* would change without a word"):
+            into(database, frame, mode=mode, **keys).run()
+        assert database.value("SELECT count(*) FROM t") == 0
+    fits = pl.DataFrame({"id": [1, 2], "v": [kept, None]})
+    assert into(database, fits, mode=mode, **keys).run().rows_loaded == 2
+
+
+def test_decimals_of_an_array_go_where_the_scale_holds_them(database: Database) -> None:
+    database.execute("CREATE TABLE t (v numeric(5, 2)[])")
+    wide = pl.DataFrame({"v": [[Decimal("1.2399")]]}, schema={"v": pl.List(pl.Decimal(10, 4))})
+    with pytest.raises(LoadError, match=r"'v' is array<decimal\(10,4\)>, which does not go into numeric"):
+        into(database, wide).run()
+    into(database, pl.DataFrame({"v": [[Decimal("1.2")]]}, schema={"v": pl.List(pl.Decimal(4, 1))})).run()
+    assert database.value("SELECT v::text FROM t") == "{1.20}"
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonb"])
+def test_texts_of_an_array_become_documents(database: Database, kind: str) -> None:
+    database.execute(f"CREATE TABLE t (id bigint, v {kind}[])")
+    rows = pl.DataFrame({"id": [1, 2, 3], "v": [['{"a": 1}', None], [], ["{"]]})
+    assert into(database, rows).run().rows_rejected == 1
+    assert database.rows("SELECT id, v[1]->>'a' FROM t ORDER BY id") == [(1, "1"), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        ("char(3) PRIMARY KEY", ("a", "a ")),
+        ("text COLLATE ci PRIMARY KEY", ("a", "A")),
+        ("varchar(9) COLLATE ci PRIMARY KEY", ("a", "A")),
+        ("text, UNIQUE NULLS NOT DISTINCT (k)", (None, None)),
+    ],
+)
+def test_keys_are_the_same_where_the_table_says_so(
+    database: Database, key: str, same: tuple[str | None, str | None]
+) -> None:
+    database.execute(
+        "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        f"CREATE TABLE t (k {key})",
+        "ALTER TABLE t ADD v bigint CHECK (v < 9)",
+    )
+    rows = pl.DataFrame({"k": [*same, "b", "c"], "v": [1, 2, 3, 9]}, schema_overrides={"k": pl.String})
+    for frame in (rows, rows.head(2)):
+        with pytest.raises(LoadError, match=r"1 keys .* come more than once"):
+            into(database, frame, mode="upsert", keys="k").run()
+        assert database.value("SELECT count(*) FROM t") == 0
+    assert into(database, rows.tail(3), mode="upsert", keys="k").run().rows_loaded == 2

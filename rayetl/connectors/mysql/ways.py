@@ -8,8 +8,8 @@ from dataclasses import field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from rayetl.connectors.databases.changes import refuse_changes
 from rayetl.connectors.mysql.naming import identifier
-from rayetl.errors import LoadError
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
 from rayetl.sql.types import (
@@ -209,25 +209,14 @@ def _written(each: Way) -> pl.Expr:
 def _refuse_changes(rows: pl.DataFrame, each: Way) -> None:
     kind, server, column = each.kind, each.server, pl.col(each.name)
     if kind in (TIMESTAMP, TIMESTAMP_NTZ) and server.digits < 6:
-        _refuse(
-            rows, each, column.dt.microsecond() % 10 ** (6 - server.digits) != 0, "date_trunc('second', {})"
-        )
+        cut = column.dt.microsecond() % 10 ** (6 - server.digits) != 0
+        refuse_changes(rows, each.name, server.shown, cut, "date_trunc('second', {})")
     elif kind == STRING and server.base == "time":
         # The server rounds a fraction, and takes a bare number for hours, minutes and seconds side by side.
         changed = rf"\.\d{{{server.digits}}}\d*[1-9]|^\s*-?\d+\s*$"
-        _refuse(rows, each, column.str.contains(changed), "substring({}, 1, 8)")
+        cut = column.str.contains(changed)
+        refuse_changes(rows, each.name, server.shown, cut, "substring({}, 1, 8)")
     elif kind == STRING and server.members:
         # A number that is no member counts as the place of one.
         number = column.str.contains(r"^\s*\d+\s*$") & ~column.is_in(server.members)
-        _refuse(rows, each, number, "nullif({}, '...')")
-
-
-def _refuse(rows: pl.DataFrame, each: Way, changed: pl.Expr, instead: str) -> None:
-    found = rows.filter(changed).head(1)
-    if found.height:
-        raise LoadError(
-            f"the column {each.name!r} holds {found[each.name][0]}, which {each.server.shown} would change "
-            "without a word",
-            hint=f"say in a select step what it shall be: {instead.format(each.name)} AS {each.name}; or "
-            "change the table",
-        )
+        refuse_changes(rows, each.name, server.shown, number, "nullif({}, '...')")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from rayetl.connectors.databases.changes import would_change
 from rayetl.connectors.databases.faults import Fault
 from rayetl.connectors.databases.load import KEYED
 from rayetl.connectors.databases.writing import NUMBER, STAGE, Merger
@@ -15,7 +16,7 @@ from rayetl.connectors.postgres.types import server_columns
 from rayetl.connectors.postgres.ways import Way, stage_type
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
-from rayetl.names import ROW
+from rayetl.names import PREFIX, ROW
 from rayetl.records import dataclass
 from rayetl.sql.interop import to_polars
 from rayetl.sql.types import LONG, Schema
@@ -27,15 +28,18 @@ else:
     pl = lazily("polars")
 
 _STAGE = TableName(None, STAGE)
+_REPEATED = f"{PREFIX}repeated"
+"""A name that no column has: as text, it is the whole of the keys."""
 
 
 @dataclass()
 class PostgresMerger(Merger):
-    """See `Merger`."""
+    """See `Merger`. `same_nulls`: to the index of the keys, NULLs are the same."""
 
     connection: PostgresConnection = field(kw_only=True)
     ways: Sequence[Way] = field(kw_only=True)
     schema: Schema = field(kw_only=True)
+    same_nulls: bool = field(kw_only=True, default=False)
     _indexed: bool = field(init=False, default=False)
 
     def create_stage(self) -> None:
@@ -49,6 +53,9 @@ class PostgresMerger(Merger):
         super().merge(low, high)
         if self.mode == "upsert" and self._indexed:
             self._look_for_repeated_keys()
+        for way in self.ways:
+            if way.cut is not None:
+                self._look_for_cuts(way, way.cut)
 
     def _split(self, low: int, high: int, line: int | None) -> list[tuple[int, int]]:
         if not self._indexed:
@@ -92,14 +99,22 @@ class PostgresMerger(Merger):
     def _look_for_repeated_keys(self) -> None:
         """Split into parts, an upsert would let the last of several rows with a key win unseen. What is left
         in the stage can be cast, so keys are compared as the table compares them."""
-        values = [way.selected for way in self.ways if way.target in self.keys]
-        there = " AND ".join(f"{value} IS NOT NULL" for value in values)
+        values = [way.compared for way in self.ways if way.target in self.keys]
+        there = "TRUE" if self.same_nulls else " AND ".join(f"{value} IS NOT NULL" for value in values)
         repeated = (
             f"SELECT {', '.join(values)} FROM {_STAGE.sql} WHERE {there} "
             f"GROUP BY {', '.join(map(str, range(1, len(values) + 1)))} HAVING count(*) > 1"
         )
-        query = f"SELECT count(*), min(k::text) FROM ({repeated}) AS k"
+        query = f"SELECT count(*), min({_REPEATED}::text) FROM ({repeated}) AS {_REPEATED}"
         self._refuse_repeated(*self.connection.rows(query, "looking for repeated keys")[0])
+
+    def _look_for_cuts(self, way: Way, cut: str) -> None:
+        """Stop the load where the target rounded or cut off a value without a word. What is left in the stage
+        can be cast."""
+        column = identifier(way.target)
+        query = f"SELECT {column}::text FROM {_STAGE.sql} WHERE {cut} LIMIT 1"
+        for (value,) in self.connection.rows(query, "looking for values that were changed"):
+            raise would_change(way.name, value, way.shown, "substring({}, 1, ...)")
 
     def _row(self, number: int) -> pl.DataFrame:
         """A row of the stage as it was sent there."""

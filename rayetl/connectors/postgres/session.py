@@ -18,6 +18,7 @@ from rayetl.connectors.postgres.naming import TableName
 from rayetl.connectors.postgres.tracker import PostgresTracker
 from rayetl.connectors.postgres.ways import Way, way
 from rayetl.connectors.postgres.writing import Copier, Staged
+from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.names import ROW
 from rayetl.records import dataclass
@@ -54,7 +55,15 @@ class PostgresSession(DatabaseSession):
             # Readers go on; other writers wait, or their rows would be lost or unseen.
             lock = f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE"
             connection.execute(lock, f"preparing {table}")
-        return super()._may_load(connection, table)
+        may = super()._may_load(connection, table)
+        doing = f"preparing {table}"
+        if self.load.mode == "overwrite" and connection.rows(f"SELECT 1 FROM {table.sql} LIMIT 1", doing):
+            raise LoadError(
+                f"rows of the table {table} are there after they were deleted: a trigger, rule or policy of "
+                "the table keeps them",
+                hint="choose another mode, or let the table lose its rows; nothing was committed",
+            )
+        return may
 
     def _fitted(self, connection: Connection, table: TableName, exists: bool) -> tables.Target:
         """The table, made or given columns where that is asked for."""
@@ -72,11 +81,13 @@ class PostgresSession(DatabaseSession):
     def _writer_into(self, connection: PostgresConnection, target: tables.Target) -> Writer:
         """See that the rows fit, and settle how they get there: straight, or over a stage."""
         ways = target.ways(self.schema, way)
-        keys = tables.check_keys(connection, target, self.load.keys)
+        keys, same_nulls = tables.check_keys(connection, target, self.load.keys)
         refusals, mode = Refusals(target.name), self.load.mode
         if mode not in KEYED and not target.intercepted and not any(each.cast for each in ways):
             return Copier(connection, target.name, False, ways, refusals)
-        merger = PostgresMerger(mode, keys, refusals, connection=connection, ways=ways, schema=self.schema)
+        merger = PostgresMerger(
+            mode, keys, refusals, connection=connection, ways=ways, schema=self.schema, same_nulls=same_nulls
+        )
         merger.create_stage()
         staged = [*ways, *(Way(name, name, LONG, "int8") for name in (NUMBER, ROW))]
         return Staged(Copier(connection, TableName(None, STAGE), True, staged, refusals), merger)

@@ -16,7 +16,10 @@ _COLUMNS = """
 SELECT a.attname::text, base.typname::text, space.nspname::text, format_type(a.atttypid, a.atttypmod),
        CASE WHEN own.typtype = 'd' THEN own.typtypmod ELSE a.atttypmod END, element.typname::text,
        a.attnotnull OR own.typnotnull, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL,
-       a.attgenerated <> '' OR a.attidentity = 'a'
+       a.attgenerated <> '' OR a.attidentity = 'a',
+       (SELECT quote_ident(home.nspname) || '.' || quote_ident(rule.collname)
+          FROM pg_collation rule JOIN pg_namespace home ON home.oid = rule.collnamespace
+         WHERE rule.oid = a.attcollation AND rule.collname <> 'default')
   FROM pg_attribute a
   JOIN pg_type own ON own.oid = a.atttypid
   JOIN pg_type base ON base.oid = CASE WHEN own.typtype = 'd' THEN own.typbasetype ELSE own.oid END
@@ -28,20 +31,25 @@ SELECT a.attname::text, base.typname::text, space.nspname::text, format_type(a.a
 
 _KEYS = """
 SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS c(n)
-               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = c.n)
+               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = c.n),
+       coalesce((to_jsonb(i)->>'indnullsnotdistinct')::bool, false)
   FROM pg_index i
  WHERE i.indrelid = {table}::regclass AND i.indisunique AND i.indisvalid AND i.indimmediate
    AND i.indpred IS NULL AND i.indexprs IS NULL
 """
+"""The columns of unique indexes, and whether NULLs are the same to them, which servers know from 15 on."""
 
 _INTERCEPTED = """
 SELECT c.relkind <> 'r' OR row_security_active(c.oid) OR EXISTS (
          SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
             AND t.tgtype & 7 = 7)
+       OR EXISTS (
+         SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '3' AND r.ev_enabled <> 'D')
   FROM pg_class c WHERE c.oid = {table}::regclass
 """
 """Whether something may keep single rows out of a table without a word: a trigger that runs for each row
-before it is inserted (bits 1, 2 and 4), policies, or what is behind a partitioned or foreign table."""
+before it is inserted (bits 1, 2 and 4), policies, or what is behind a partitioned or foreign table; or do
+more than that: a rule, which COPY passes by."""
 
 _KINDS = {"r": "table", "p": "partitioned table", "f": "foreign table"}
 
@@ -73,12 +81,13 @@ def describe(connection: Connection, table: TableName) -> Target:
     """The columns of an existing table."""
     query = _COLUMNS.format(table=literal(table.sql))
     columns = []
-    for name, base, space, shown, modifier, element, never, given, fixed in connection.rows(
+    for name, base, space, shown, modifier, element, never, given, fixed, collation in connection.rows(
         query, f"looking up {table}"
     ):
-        scale = _scale(modifier) if base == "numeric" else None
+        scale = _scale(modifier) if "numeric" in (base, element) else None
         full = f"{identifier(space)}.{identifier(base)}"
-        kind = ServerType(base, full, shown, scale, element)
+        limit = modifier if modifier >= 0 else None
+        kind = ServerType(base, full, shown, scale, element, limit, collation)
         columns.append(TargetColumn(name, kind, required=never and not given and not fixed, fixed=fixed))
     doubtful = connection.value(_INTERCEPTED.format(table=literal(table.sql)), f"looking up {table}")
     return Target(table, tuple(columns), bool(doubtful))
@@ -98,13 +107,17 @@ def define(name: str, kind: DataType, nullable: bool) -> str:
     return f"{identifier(name)} {made_type(kind)}" + ("" if nullable else " NOT NULL")
 
 
-def check_keys(connection: Connection, target: Target, keys: Sequence[str]) -> list[str]:
-    """The keys as the table spells them. Raises `LoadError` if no unique index is on just these columns."""
+def check_keys(connection: Connection, target: Target, keys: Sequence[str]) -> tuple[list[str], bool]:
+    """The keys as the table spells them, and whether NULLs are the same in them. Raises `LoadError` if no
+    unique index is on just these columns."""
     if not keys:
-        return []
+        return [], False
     spelled = target.spelled(keys)
     query = _KEYS.format(table=literal(target.name.sql))
-    found = [tuple(names) for (names,) in connection.rows(query, f"looking up the keys of {target.name}")]
-    if not any(set(names) == set(spelled) for names in found):
-        raise tables.no_unique_key(target.name, spelled, found)
-    return spelled
+    there = [
+        (tuple(names), same)
+        for names, same in connection.rows(query, f"looking up the keys of {target.name}")
+    ]
+    if not any(set(names) == set(spelled) for names, _ in there):
+        raise tables.no_unique_key(target.name, spelled, [names for names, _ in there])
+    return spelled, any(same for names, same in there if set(names) == set(spelled))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rayetl.connectors.databases.changes import refuse_changes
 from rayetl.connectors.postgres.naming import identifier
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -57,19 +58,31 @@ _WIDER: dict[DataType, frozenset[str]] = {
 }
 """Types beside that which hold every value, or are refused row by row (a text that is too long)."""
 
+_SIZED = frozenset(("varchar", "bpchar"))
+"""Texts of which the server cuts off blanks that are too many, and refuses all other letters."""
+
+_ROUNDED = frozenset(("interval", "time", "timetz"))
+"""Types of which the server keeps so many digits of a second, or some fields of an interval only."""
+
+_LENGTH_BESIDE = 4
+"""What the server adds to the length of a text where it notes it."""
+
 _DIGITS: dict[DataType, int] = {BYTE: 3, SHORT: 5, INT: 10, LONG: 19}
 
 
 @dataclass(frozen=True, slots=True)
 class ServerType:
     """A type of the server: `base` without its length or digits, `cast` its full name, `shown` as people
-    write it; `scale` of a numeric that has one; `is_array` and then `element` is the base of its elements."""
+    write it; `scale` of a numeric that has one; `element` is the base of an array's elements. `limit` is what
+    the server notes of a length or of digits, also those of elements, and `collation` the one of a text."""
 
     base: str
     cast: str
     shown: str
     scale: int | None = None
     element: str | None = None
+    limit: int | None = None
+    collation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +98,40 @@ class Way:
     kind: DataType
     sent: str
     cast: str | None = None
+    server: ServerType | None = None
+
+    @property
+    def shown(self) -> str:
+        """The type of the target, as people write it."""
+        return self.sent if self.server is None else self.server.shown
 
     @property
     def selected(self) -> str:
         """The column of a stage as it goes into the target."""
         quoted = identifier(self.target)
         return quoted if self.cast is None else f"{quoted}::{self.cast}"
+
+    @property
+    def compared(self) -> str:
+        """The column of a stage, such that values are equal where they are to the target: blanks at the end
+        of a text may count there or not, and so may letter case."""
+        made = f"{self.selected}::{self.shown}" if self.sent in _SIZED else self.selected
+        collation = None if self.server is None else self.server.collation
+        return f"{made} COLLATE {collation}" if collation and self.kind == STRING else made
+
+    @property
+    def cut(self) -> str | None:
+        """What holds for a text of a stage of which the target keeps a part only; `None` where it keeps all
+        or refuses the text."""
+        if self.cast is None or self.server is None:
+            return None
+        column, base = identifier(self.target), self.server.element or self.server.base
+        if base == "char":
+            each = f"unnest({column})" if self.server.element else f"(SELECT {column})"
+            return f"EXISTS (SELECT FROM {each} AS t(letter) WHERE octet_length(letter) > 1)"
+        if base in _ROUNDED and self.server.limit is not None:
+            return f"{self.selected} <> {column}::{self.shown}"
+        return None
 
 
 def made_type(kind: DataType) -> str | None:
@@ -109,9 +150,9 @@ def way(name: str, kind: DataType, target: str, server: ServerType) -> Way | Non
         return _array_way(name, kind, target, server)
     sent = _sent(kind, server.base, server.scale)
     if sent is not None:
-        return Way(name, target, kind, sent)
+        return Way(name, target, kind, sent, server=server)
     if kind == STRING and server.element is None and server.base not in _PLAIN_TARGETS:
-        return Way(name, target, kind, "text", server.cast)
+        return Way(name, target, kind, "text", server.cast, server)
     return None
 
 
@@ -123,11 +164,12 @@ def _array_way(name: str, kind: ArrayType, target: str, server: ServerType) -> W
     if server.element is None:
         return None
     element = kind.element
-    sent = _sent(element, server.element, None)
-    if sent is not None and sent != "json":
-        return Way(name, target, kind, f"{sent}[]")
+    sent = _sent(element, server.element, server.scale)
+    # The driver has no way to send documents in an array.
+    if sent is not None and sent not in ("json", "jsonb"):
+        return Way(name, target, kind, f"{sent}[]", server=server)
     if element == STRING and server.element not in _PLAIN_TARGETS:
-        return Way(name, target, kind, "text[]", server.cast)
+        return Way(name, target, kind, "text[]", server.cast, server)
     return None
 
 
@@ -146,14 +188,43 @@ def stage_type(way: Way) -> str:
     """The type of a stage's column: a text is cut to no length there, and judged in the target only."""
     if way.sent == "numeric":
         return made_type(way.kind) or way.sent
-    return "text" if way.sent in ("varchar", "bpchar") else way.sent
+    return "text" if way.sent in _SIZED else way.sent
 
 
 def encode(rows: pl.DataFrame, ways: Sequence[Way]) -> pa.Table:
-    """The columns of `rows` as the driver sends them, named as on the server."""
+    """The columns of `rows` as the driver sends them, named as on the server. Raises `LoadError` for a value
+    that the server would change without a word."""
+    for way in ways:
+        _refuse_changes(rows, way)
     table = rows.select(way.name for way in ways).to_arrow()
     columns = [_encoded(table.column(at), way.sent) for at, way in enumerate(ways)]
     return pa.table(columns, names=[way.target for way in ways])
+
+
+def _refuse_changes(rows: pl.DataFrame, way: Way) -> None:
+    server = way.server
+    if server is None or server.limit is None:
+        return
+    base = server.element or server.base
+    if base in ("timestamp", "timestamptz") and server.limit < 6:
+        unit = 10 ** (6 - server.limit)
+        _refuse(rows, way, lambda value: value.dt.microsecond() % unit != 0, "date_trunc('second', {})")
+    elif base == "varchar":
+        longest = server.limit - _LENGTH_BESIDE
+        _refuse(
+            rows,
+            way,
+            lambda text: (
+                (text.str.len_chars() > longest) & (text.str.strip_chars_end(" ").str.len_chars() <= longest)
+            ),
+            "rtrim({})",
+        )
+
+
+def _refuse(rows: pl.DataFrame, way: Way, changed: Callable[[pl.Expr], pl.Expr], instead: str) -> None:
+    column, is_list = pl.col(way.name), isinstance(way.kind, ArrayType)
+    found = column.list.eval(changed(pl.element())).list.any() if is_list else changed(column)
+    refuse_changes(rows, way.name, way.shown, found, instead)
 
 
 def _encoded(column: Any, sent: str) -> Any:
