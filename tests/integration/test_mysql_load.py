@@ -12,7 +12,7 @@ import pytest
 from services.mariadb import MariaDatabase, Mariadb
 
 from rayetl import Pipeline
-from rayetl.connectors.mysql import connection
+from rayetl.connectors.mysql import connection, tables
 from rayetl.connectors.mysql.load import MysqlLoad
 from rayetl.errors import LoadError, RayetlError
 from tests.integration.database_runs import ids, into
@@ -197,6 +197,15 @@ def test_names_may_be_anything_else(mysql: MariaDatabase) -> None:
         ("time", "101500", "holds 101500, which time would change"),
         ("enum('a','b')", "1", "holds 1, which enum"),
         ("set('a','b')", "2", "holds 2, which set"),
+        ("enum('a','b')", "A", "holds A, which enum"),
+        ("enum('a','b') collate utf8mb4_bin", "a ", "holds a , which enum"),
+        ("set('a','b')", "b,A", "holds b,A, which set"),
+        ("varchar(3)", "abc ", r"holds abc , which varchar\(3\)"),
+        ("double(7,2)", 1.239, r"holds 1.239, which double\(7,2\)"),
+        ("float(7,2)", pl.Series([1.239], dtype=pl.Float32), r"holds 1.23\d*, which float\(7,2\)"),
+        ("binary(4)", b"abc", r"which binary\(4\) would change"),
+        ("bit(64)", -1, r"holds -1, which bit\(64\)"),
+        ("bit(8)", -1, r"holds -1, which bit\(8\)"),
     ],
 )
 @pytest.mark.parametrize("mode", ["append", "upsert"])
@@ -205,8 +214,69 @@ def test_a_value_that_would_be_changed_stops_the_load(
 ) -> None:
     mysql.execute(f"CREATE TABLE t (id bigint PRIMARY KEY, v {column})")
     keys = {"keys": "id"} if mode == "upsert" else {}
+    values = value if isinstance(value, pl.Series) else [value]
     with pytest.raises(LoadError, match=said):
-        into(mysql, pl.DataFrame({"id": [1], "v": [value]}), mode=mode, **keys).run()
+        into(mysql, pl.DataFrame({"id": [1], "v": values}), mode=mode, **keys).run()
+    assert mysql.value("SELECT count(*) FROM t") == 0
+
+
+def test_values_that_stay_as_they_are_do_not_stop_a_load(mysql: MariaDatabase) -> None:
+    mysql.execute(
+        "CREATE TABLE t (e enum('a','B,c'), s set('a','b'), v varchar(3), d double(7,2), f float(7,2), "
+        "b binary(4), n bit(63))"
+    )
+    rows = pl.DataFrame(
+        {
+            "e": ["B,c", None],
+            "s": ["a,b", ""],
+            "v": ["ab ", "\U0001f600\U0001f600\U0001f600"],
+            "d": [1.24, -0.1],
+            "f": pl.Series([1.24, 1e5 / 3], dtype=pl.Float32).round(2),
+            "b": [b"abcd", None],
+            "n": [2**63 - 1, 0],
+        }
+    )
+    assert into(mysql, rows).run().rows_loaded == 2
+    assert mysql.rows("SELECT e, s, v, d, n + 0 FROM t") == [
+        ("B,c", "a,b", "ab ", 1.24, 2**63 - 1),
+        (None, "", "\U0001f600\U0001f600\U0001f600", -0.1, 0),
+    ]
+
+
+@pytest.mark.parametrize("when", ["BEFORE", "AFTER"])
+def test_rows_that_are_left_out_start_no_trigger(mysql: MariaDatabase, when: str) -> None:
+    does = "SET NEW.v = 'changed'" if when == "BEFORE" else "INSERT INTO seen VALUES (NEW.id)"
+    mysql.execute(
+        "CREATE TABLE seen (id bigint)",
+        "CREATE TABLE t (id bigint PRIMARY KEY, v varchar(9))",
+        "INSERT INTO t VALUES (1, 'old'), (2, 'changed')",
+        f"CREATE TRIGGER g {when} UPDATE ON t FOR EACH ROW {does}",
+    )
+    with pytest.raises(LoadError, match="has a trigger for UPDATE"):
+        into(mysql, ids(1, 2, 3), mode="insert_ignore").run()
+    assert mysql.rows("SELECT id, v FROM t ORDER BY id") == [(1, "old"), (2, "changed")]
+    assert mysql.value("SELECT count(*) FROM seen") == 0
+
+
+def test_a_trigger_that_nobody_may_see_changes_no_row_that_is_left_out(
+    mysql: MariaDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "has_update_triggers", lambda *_: False)
+    mysql.execute(
+        "CREATE TABLE t (id bigint PRIMARY KEY, v varchar(9))",
+        "INSERT INTO t VALUES (1, 'old'), (2, 'changed')",
+        "CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW SET NEW.v = 'changed'",
+    )
+    with pytest.raises(LoadError, match="has a trigger for UPDATE"):
+        into(mysql, ids(1, 2, 3), mode="insert_ignore").run()
+    assert mysql.rows("SELECT id, v FROM t ORDER BY id") == [(1, "old"), (2, "changed")]
+
+
+def test_times_that_are_the_same_are_one_key(mysql: MariaDatabase) -> None:
+    mysql.execute("CREATE TABLE t (k time PRIMARY KEY, v bigint)")
+    rows = pl.DataFrame({"k": ["1:00:00", "01:00:00"], "v": [1, 2]})
+    with pytest.raises(LoadError, match=r"1 keys .* come more than once"):
+        into(mysql, rows, mode="upsert", keys="k").run()
     assert mysql.value("SELECT count(*) FROM t") == 0
 
 

@@ -257,3 +257,23 @@ def test_a_decimal_of_more_digits_than_ours_is_read_where_its_value_has_few(mari
 def test_a_query_with_a_parameter_is_refused(mysql: MariaDatabase) -> None:
     with pytest.raises(SourceError, match="the query has 1 `\\?` outside of quotes"):
         read(mysql, query="SELECT ? AS x")
+
+
+@pytest.mark.parametrize("charset", ["latin1", "ascii", "utf8mb3", "ucs2"])
+@pytest.mark.parametrize("where", ["v = '\u65e5\U0001f600'", "v IN ('a', '\U0001f600')", "v = '\\\\\u65e5'"])
+def test_texts_that_a_column_has_no_letters_for_are_asked_for(
+    mysql: MariaDatabase, charset: str, where: str
+) -> None:
+    mysql.execute(
+        f"CREATE TABLE t (v varchar(9)) CHARACTER SET {charset}", "INSERT INTO t VALUES ('a'), ('b')"
+    )
+    out_of(mysql, {"type": "filter", "where": where}, table="t").run()
+    assert pl.read_parquet("out/*.parquet")["v"].to_list() == (["a"] if "IN" in where else [])
+
+
+def test_a_text_is_found_whatever_its_column_is_written_in(mysql: MariaDatabase) -> None:
+    mysql.execute(
+        "CREATE TABLE t (v varchar(9)) CHARACTER SET latin1", "INSERT INTO t VALUES ('\u00e9'), ('e')"
+    )
+    out_of(mysql, {"type": "filter", "where": "v = '\u00e9'"}, table="t").run()
+    assert pl.read_parquet("out/*.parquet")["v"].to_list() == ["\u00e9"]

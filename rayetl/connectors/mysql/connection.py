@@ -34,6 +34,7 @@ _ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_T
 """A server that vanished without a word is noticed after about a minute, not after two hours."""
 
 _RECORDS = re.compile(rb"Records: (\d+)")
+_DUPLICATES = re.compile(rb"Duplicates: (\d+)")
 
 
 class UsesMysql(DatabaseConnection):
@@ -180,6 +181,11 @@ class MysqlConnection(Connection):
         """How many rows the last INSERT ... SELECT went through."""
         found = _RECORDS.search(bytes(cursor._result.message or b""))
         return int(found[1]) if found else int(cursor.rowcount)
+
+    def changed(self, cursor: Any) -> int:
+        """How many rows that were there the last INSERT ... SELECT changed."""
+        found = _DUPLICATES.search(bytes(cursor._result.message or b""))
+        return int(found[1]) if found else 0
 
     def refuse_warnings(self, cursor: Any) -> None:
         """Raise, as the driver would, what the last statement was warned of, but for mere notes."""

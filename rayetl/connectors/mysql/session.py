@@ -20,7 +20,7 @@ from rayetl.connectors.mysql.load import MysqlLoad
 from rayetl.connectors.mysql.naming import TableName
 from rayetl.connectors.mysql.tracker import MysqlTracker
 from rayetl.connectors.mysql.ways import way
-from rayetl.connectors.mysql.writing import MysqlMerger, Stage, Staged, Straight
+from rayetl.connectors.mysql.writing import MysqlMerger, Stage, Staged, Straight, touched
 from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.records import dataclass
@@ -85,6 +85,8 @@ class MysqlSession(DatabaseSession):
         """See that the rows fit, and settle how they get there: straight, or over a stage."""
         ways = target.ways(self.schema, way)
         keys = tables.check_keys(connection, target, self.load.keys, [each.target for each in ways])
+        if self.load.mode == "insert_ignore" and tables.has_update_triggers(connection, target):
+            raise touched(target.name)
         stage = Stage(connection, target.name, ways)
         merger = MysqlMerger(self.load.mode, keys, Refusals(target.name), stage=stage)
         return Staged(merger) if self.load.mode in KEYED else Straight(merger)

@@ -28,6 +28,12 @@ SELECT index_name, column_name, sub_part IS NULL AND column_name IS NOT NULL
  ORDER BY index_name, seq_in_index
 """
 
+_UPDATE_TRIGGERS = """
+SELECT COUNT(*) FROM information_schema.triggers
+ WHERE event_object_schema = {schema} AND event_object_table = {name} AND event_manipulation = 'UPDATE'
+"""
+"""Those that the user may see."""
+
 _MEMBER = re.compile(r"'((?:[^']|'')*)'")
 _GENERATED = re.compile(r"\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b", re.IGNORECASE)
 
@@ -87,6 +93,13 @@ def define(name: str, kind: DataType, nullable: bool, keys: Sequence[str]) -> st
     # The server would give a moment that is never NULL a default, and change it with the row.
     null = "NULL" if nullable or (kind == TIMESTAMP and name not in keys) else "NOT NULL"
     return f"{identifier(name)} {made_type(kind, key=name in keys)} {null}"
+
+
+def has_update_triggers(connection: Connection, target: Target) -> bool:
+    """Whether something runs when a row of the table is changed, as far as the user may know."""
+    assert isinstance(target.name, TableName)
+    query = _UPDATE_TRIGGERS.format(**_words(target.name))
+    return bool(connection.value(query, f"looking up the triggers of {target.name}"))
 
 
 def check_keys(

@@ -61,6 +61,9 @@ _AS_TEXT = frozenset(("json", "uuid", "inet4", "inet6", "time"))
 
 _BLOBS = frozenset(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"))
 _LENGTH = re.compile(r"(?:var)?char\((\d+)\)")
+_VARYING = re.compile(r"varchar\((\d+)\)")
+_FIXED = re.compile(r"binary\((\d+)\)")
+_ROUNDING = re.compile(r"(?:float|double)\(\d+,(\d+)\)")
 _FIELD = "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY X'0A'"
 
 
@@ -109,6 +112,8 @@ class Way:
             return f"{self._recoded(column)} COLLATE {self.server.collation}"
         if self.kind == STRING and self.server.base in ("uuid", "inet4", "inet6"):
             return f"CAST({column} AS {self.server.base})"
+        if self.kind == STRING and self.server.base == "time":
+            return f"CAST({column} AS TIME(6))"
         if self.kind in (DATE, TIMESTAMP, TIMESTAMP_NTZ):
             return f"CAST({column} AS {'DATE' if self.kind == DATE else 'DATETIME(6)'})"
         return f"{column} + 0e0" if self.kind in (FLOAT, DOUBLE) else column
@@ -220,3 +225,38 @@ def _refuse_changes(rows: pl.DataFrame, each: Way) -> None:
         # A number that is no member counts as the place of one.
         number = column.str.contains(r"^\s*\d+\s*$") & ~column.is_in(server.members)
         refuse_changes(rows, each.name, server.shown, number, "nullif({}, '...')")
+        refuse_changes(rows, each.name, server.shown, _spelled_otherwise(column, server), "lower({})")
+    elif kind == STRING and (length := _VARYING.match(server.shown)):
+        # The server cuts off blanks that are too many, and refuses all other letters.
+        longest, short = int(length[1]), column.str.strip_chars_end(" ").str.len_chars()
+        cut = (column.str.len_chars() > longest) & (short <= longest)
+        refuse_changes(rows, each.name, server.shown, cut, "rtrim({})")
+    elif kind in (FLOAT, DOUBLE) and (scale := _ROUNDING.match(server.shown)):
+        number = column.cast(pl.Float32 if server.base == "float" else pl.Float64)
+        refuse_changes(
+            rows, each.name, server.shown, number.round(int(scale[1])) != number, f"round({{}}, {scale[1]})"
+        )
+    elif kind == BINARY and (size := _FIXED.match(server.shown)):
+        short = column.bin.size() < int(size[1])
+        refuse_changes(rows, each.name, server.shown, short, f"rpad({{}}, {size[1]}, X'00')")
+    elif kind in _NEEDED and kind != BOOLEAN and server.base == "bit":
+        # As bits it would be a number beyond those of its type.
+        refuse_changes(rows, each.name, server.shown, column < 0, "greatest({}, 0)")
+
+
+def _spelled_otherwise(column: pl.Expr, server: ServerType) -> pl.Expr:
+    """Whether a text is no member of an enum or set, but one to the server, which keeps its own spelling."""
+
+    def same(text: pl.Expr) -> pl.Expr:
+        bare = text.str.strip_chars_end(" ")
+        return bare if (server.collation or "").endswith("_bin") else bare.str.to_lowercase()
+
+    def otherwise(text: pl.Expr) -> pl.Expr:
+        members = pl.Series(server.members, dtype=pl.String)
+        return ~text.is_in(server.members) & same(text).is_in(
+            pl.select(same(pl.lit(members))).to_series().to_list()
+        )
+
+    if server.base == "enum":
+        return otherwise(column)
+    return column.str.split(",").list.eval(otherwise(pl.element())).list.any()

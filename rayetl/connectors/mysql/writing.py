@@ -107,6 +107,15 @@ def _as(sent: pl.Series, kind: DataType) -> pl.Series:
     return sent.cast(polars_type(kind))
 
 
+def touched(target: QualifiedName) -> LoadError:
+    """The error for an `insert_ignore` that would have triggers change rows, or write of them."""
+    return LoadError(
+        f"the table {target} has a trigger for UPDATE, which the server runs for rows that are there already "
+        "and are left out",
+        hint="load with the mode upsert, or drop the trigger; nothing was committed",
+    )
+
+
 @dataclass()
 class MysqlMerger(Merger):
     """See `Merger`."""
@@ -124,7 +133,12 @@ class MysqlMerger(Merger):
         def insert(cursor: Any) -> int:
             cursor.execute(statement)
             # An upsert touches a row it replaces twice, so the server's count of rows that it went through.
-            moved = cursor.rowcount if self.mode == "insert_ignore" else connection.moved(cursor)
+            if self.mode == "insert_ignore":
+                moved = cursor.rowcount
+                if connection.changed(cursor):
+                    raise touched(self.stage.target)
+            else:
+                moved = connection.moved(cursor)
             connection.refuse_warnings(cursor)
             return int(moved)
 
