@@ -57,6 +57,18 @@ def test_partitions_of_a_table_are_kept_and_read() -> None:
     assert Pipeline.from_dict({**config, "load": {"type": "files", "path": "x"}}).run().rows_loaded == 1
 
 
+@pytest.mark.parametrize("text", ["", "__HIVE_DEFAULT_PARTITION__"])
+@pytest.mark.parametrize("mode", ["upsert", "insert_ignore"])
+def test_a_key_that_the_log_takes_for_null_is_one(text: str, mode: str) -> None:
+    rows = pl.DataFrame({"p": ["a", text], "id": [1, 2]})
+    write_deltalake("lake", rows.head(0), partition_by=["p"])
+    with pytest.raises(LoadError, match=r"1 rows have NULL in a key \(p, id\)"):
+        load(rows, mode=mode, keys=["p", "id"])
+    load(rows.head(1), mode=mode, keys=["p", "id"])
+    load(rows, mode=mode, keys="id")
+    assert sorted(seen()["id"]) == [1, 2]
+
+
 def test_a_column_that_may_not_be_null() -> None:
     from deltalake import Field, Schema
 

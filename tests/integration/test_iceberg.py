@@ -68,6 +68,15 @@ def test_rows_are_cut_as_the_library_itself_cuts_them(cut: str) -> None:
     assert seen().sort("id", nulls_last=True).equals(DAYS)
 
 
+def test_a_text_that_reads_like_the_directory_of_null_is_another_partition() -> None:
+    null = "__HIVE_DEFAULT_PARTITION__"
+    rows = pl.DataFrame({"id": [1, 2, 3, 4, 5], "t": [None, "", null, f"{null}_", "null"]})
+    load(rows, mode="append", partition_by="t")
+    assert seen().sort("id").equals(rows)
+    load(rows.with_columns(pl.col("id") * 10), mode="upsert", keys="id", key="b")
+    assert seen()["id"].n_unique() == 10
+
+
 def test_a_condition_leaves_out_files_by_our_figures() -> None:
     load(DAYS, mode="append", partition_by=["id"])
     table = LAKE.table()

@@ -68,6 +68,11 @@ class DeltaSession(LakeSession[DeltaVersion, Sequence[StagedFile]]):
     def _merges(self, found: DeltaVersion | None) -> bool:
         return found is not None and self.load.mode in KEYED
 
+    def _blank(self) -> Sequence[str]:
+        # Delta's protocol: in the log, an empty partition value is NULL.
+        found = self._now()
+        return self.load.partition_by if found is None else found.partition_by
+
     def _target(self, attempt: Attempt) -> FilesTarget:
         if is_on_s3(self.load.path) and attempt.number == 0:
             self.load.bucket.assert_conditional()

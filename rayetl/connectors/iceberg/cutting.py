@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.lake.load import is_nested
 from rayetl.connectors.lake.staging import DERIVED
+from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
 from rayetl.sql.types import (
@@ -119,11 +120,17 @@ def derived(spec: PartitionSpec, schema: IcebergSchema, stored: pl.Schema) -> It
         name = schema.find_column_name(field.source_id) or ""
         column = pl.col(name).cast(stored[name])
         if str(field.transform) == "identity":
-            yield f"{DERIVED}{field.name}", column.cast(pl.String)
+            yield f"{DERIVED}{field.name}", _apart(column.cast(pl.String))
         else:
             cut = _Transformed(field.transform, schema.find_type(field.source_id))
             made = column.map_batches(cut, return_dtype=pl.String, is_elementwise=True)
-            yield f"{DERIVED}{field.name}", made
+            yield f"{DERIVED}{field.name}", _apart(made)
+
+
+def _apart(texts: pl.Expr) -> pl.Expr:
+    """Texts by which directories are named, none of them as NULL's is: two writers would have one directory,
+    and write one file. What begins so gets a letter more, so that different texts stay different."""
+    return pl.when(texts.str.starts_with(NULL_PARTITION)).then(texts + "_").otherwise(texts)
 
 
 def partition_values(spec: PartitionSpec, schema: IcebergSchema, row: dict[str, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.staging import StagedFile
+from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
 from rayetl.lazy import lazily
 
@@ -16,11 +17,12 @@ else:
     pl = lazily("polars")
 
 
-def assert_keys(load: LakeLoad, files: Sequence[StagedFile]) -> None:
-    """Raises `LoadError` for staged rows whose keys are NULL or come twice."""
+def assert_keys(load: LakeLoad, files: Sequence[StagedFile], blank: Sequence[str] = ()) -> None:
+    """Raises `LoadError` for staged rows whose keys are NULL or come twice. In the columns `blank` the table
+    takes an empty text for NULL: such a row would meet itself in no later load."""
     if not files:
         return
-    rows = pl.concat([_keys(load, file) for file in files])
+    rows = pl.concat([_keys(load, file, blank) for file in files])
     empty = rows.filter(pl.any_horizontal(pl.all().is_null())).select(pl.len()).collect().item()
     if empty:
         raise LoadError(
@@ -36,8 +38,13 @@ def assert_keys(load: LakeLoad, files: Sequence[StagedFile]) -> None:
         )
 
 
-def _keys(load: LakeLoad, file: StagedFile) -> pl.LazyFrame:
+def _keys(load: LakeLoad, file: StagedFile, blank: Sequence[str]) -> pl.LazyFrame:
     """The key columns of a file; those that partition the table may be in the name of its directory only."""
     spelled_out = [pl.lit(value, dtype=pl.String).alias(name) for name, value in file.partition.items()]
     rows = pl.scan_parquet(file.source, glob=False, hive_partitioning=False)
-    return rows.with_columns(spelled_out).select(load.keys)
+    keys = rows.with_columns(spelled_out).select(load.keys)
+    texts = [name for name, kind in keys.collect_schema().items() if kind == pl.String and name in blank]
+    empty = [
+        pl.when(~pl.col(name).is_in(["", NULL_PARTITION])).then(pl.col(name)).alias(name) for name in texts
+    ]
+    return keys.with_columns(empty)

@@ -212,7 +212,7 @@ class LakeSession(LoadSession, Generic[V, C]):
                 hint="this is a fault of rayetl; nothing was committed",
             )
         if self.load.mode in KEYED:
-            assert_keys(self.load, files)
+            assert_keys(self.load, files, self._blank())
         for _ in range(TRIES):
             found = self._now()
             entry = self._next(found, attempt, files, rows)
@@ -221,6 +221,10 @@ class LakeSession(LoadSession, Generic[V, C]):
         raise Retryable(
             f"other writers into the {self.load.kind} table {self.load.name} were faster {TRIES} times"
         )
+
+    def _blank(self) -> Sequence[str]:
+        """The columns in which an empty text is NULL to the table."""
+        return ()
 
     def _next(self, found: V | None, attempt: Attempt, files: Sequence[StagedFile], rows: int) -> Entry:
         """The entry to be committed on top of this version. Raises what keeps it from being committed."""
