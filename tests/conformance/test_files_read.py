@@ -108,7 +108,6 @@ JSON = [
     ),
     Case("utf16WithBOM.json", "json", {"multiLine": True}),
     Case("utf32BEWithBOM.json", "json", {"multiLine": True}),
-    Case("malformed_utf8.json", "json", {"multiLine": True}),
     Case("malformed_utf8.json", "json", {}, "a STRING, b STRING"),
     Case("with-array-fields.json", "json"),
     Case("with-map-fields.json", "json"),

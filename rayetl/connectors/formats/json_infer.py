@@ -59,7 +59,11 @@ def _refuse_records(scan: FilesScan, options: JsonOptions) -> None:
                 if len(reader.records(chunk)):
                     raise SourceError(
                         f"no record of the file {file.path} is a JSON object with a field",
-                        hint="give a `schema` to have such records among the rejects",
+                        hint="give a `schema` to have such records among the rejects"
+                        + (
+                            "; lines that are documents of their own need no `multi_line`"
+                            * options.multi_line
+                        ),
                     )
 
 

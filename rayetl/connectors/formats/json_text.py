@@ -36,10 +36,15 @@ _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)
 MAX_DEPTH = 300
+BLANK = "".join(map(chr, range(33)))
+"""What may stand around a document."""
+_NOTHING = BLANK + ","
+"""What may stand behind one: a line that was cut out of an array ends with a comma."""
 
 
 def read_json(text: str, options: JsonOptions) -> Any:
-    """The first value of `text`; what follows it is not looked at, as Spark does. Raises JsonFault."""
+    """The value of `text`. Raises JsonFault, also where something stands behind the value: Spark leaves that
+    out without a word, and with it all lines but the first where lines are read as one document."""
     value = _read(text, options)
     return _whole_characters(value) if "\\ud" in text or "\\uD" in text else value
 
@@ -56,11 +61,11 @@ def _whole_characters(value: Any) -> Any:
 def _read(text: str, options: JsonOptions) -> Any:
     start = len(text) - len(text.lstrip())
     try:
-        value, _ = _DECODER.raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        return _Lenient(text, options).value(0, 0)[0]
-    if "NaN" in text or "Infinity" in text:
-        return _Lenient(text, options).value(0, 0)[0]
+        return _Lenient(text, options).only_value()
+    if "NaN" in text or "Infinity" in text or text[end:].strip(_NOTHING):
+        return _Lenient(text, options).only_value()
     return value
 
 
@@ -91,6 +96,16 @@ class _Lenient:
             else:
                 return at
         return at
+
+    def only_value(self) -> Any:
+        found, at = self.value(0, 0)
+        at = self._skip(at)
+        if self._text[at:].strip(_NOTHING):
+            raise JsonFault(
+                f"{self._text[at]!r} at character {at + 1} stands behind the JSON document: only one may be "
+                f"{'in a file that is read with multi_line' if self._options.multi_line else 'on a line'}"
+            )
+        return found
 
     def value(self, at: int, depth: int) -> tuple[Any, int]:
         at = self._skip(at)

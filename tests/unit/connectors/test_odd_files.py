@@ -50,6 +50,34 @@ def test_json_without_any_field_is_refused(tmp_path: Path, text: str, multi_line
         read(path, options={"multi_line": multi_line})
 
 
+@pytest.mark.parametrize(
+    ("text", "multi_line", "said"),
+    [
+        ('{"a": 1} {"a": 2}\n', False, "'{' at character 10 stands behind the JSON document: only one may be on a line"),
+        ('{"a": 1}\n{"a": 2}\n', True, "'{' at character 10 stands .*: only one may be in a file that is read with multi_line"),
+        ("[1, 2]]", True, "']' at character 7 stands behind"),
+    ],
+)  # fmt: skip
+def test_what_stands_behind_a_json_document_is_not_left_out(
+    tmp_path: Path, text: str, multi_line: bool, said: str
+) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    options = {"multi_line": multi_line}
+    with pytest.raises(SourceError, match=said):
+        read(path, options=options, schema="a INT", mode="fail")
+    assert read(path, options=options, schema="a INT", mode="drop") == []
+    with pytest.raises(SourceError, match="no record of the file") as told:
+        read(path, options=options)
+    assert ("need no `multi_line`" in str(told.value.hint)) == multi_line
+
+
+def test_lines_cut_out_of_a_json_array_end_with_a_comma(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": 1},\n{"a": 2} , \n{"a": 3}\n')
+    assert read(path) == [(1,), (2,), (3,)]
+
+
 @pytest.mark.parametrize("text", ["", "\n", "[]"])
 def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.json"
