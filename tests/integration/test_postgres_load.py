@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -157,6 +158,21 @@ def test_a_trigger_that_swallows_rows_does_not_pass_unseen(database: Database) -
     )
     with pytest.raises(Exception, match=r"2 rows went to .* the server counted 0"):
         into(database, ids(1, 2)).run()
+
+
+@pytest.mark.parametrize(
+    "mode", [{"mode": "append"}, {"mode": "upsert", "keys": "id"}], ids=["append", "upsert"]
+)
+def test_rows_against_a_policy_of_the_table_are_set_aside(database: Database, mode: dict[str, Any]) -> None:
+    database.execute(
+        "CREATE TABLE t (id bigint PRIMARY KEY, v text)",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY p ON t USING (true) WITH CHECK (id < 10)",
+    )
+    report = into(database, ids(1, 20, 3), **mode).run()
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (3,)]
+    said = 'new row violates row-level security policy for table "t"'
+    assert [(each.rule, each.reason) for each in report.rejects] == [("sqlstate 42501", said)]
 
 
 def test_what_a_rule_does_beside_an_insert_is_done(database: Database) -> None:

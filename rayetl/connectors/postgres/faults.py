@@ -38,6 +38,10 @@ _OF_A_ROW = ("22", "23", "44", "54", "P0", "21000")
 """SQLSTATEs, by their beginnings, of faults that lie in a row: data, constraints, views, limits, raised by
 triggers, and a row that an upsert would touch twice."""
 
+_OF_A_POLICY = re.compile(r"row violates row-level security policy")
+"""A row against a policy has the SQLSTATE of rights that are lacking, so only the server's words tell it.
+From a server that speaks another language than English it stops the load."""
+
 _LINE = re.compile(r"^COPY .*?, line (\d+)(?:, column ([^:\n]+))?", re.MULTILINE)
 
 
@@ -50,11 +54,13 @@ def psql(server: Server) -> str:
 def row_fault(raised: Exception, error: RunError) -> Fault | None:
     """What was refused in a row; `None` where the fault lies in no row."""
     state, said = sqlstate(raised), details(raised)
-    if state is None or not state.startswith(_OF_A_ROW):
+    if state is None:
+        return None
+    message = said.get("MESSAGE_PRIMARY", error.message)
+    if not state.startswith(_OF_A_ROW) and not _OF_A_POLICY.search(message):
         return None
     found = _LINE.search(said.get("CONTEXT", ""))
     line, column = found.groups() if found else (None, None)
-    message = said.get("MESSAGE_PRIMARY", error.message)
     return Fault(error, state, message, int(line) if line else None, said.get("COLUMN_NAME", column))
 
 
