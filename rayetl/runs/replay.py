@@ -51,6 +51,11 @@ def replay(
 ) -> RunReport:
     """Replay the pending letters, or those of `ids`. Raises what a run raises, and `RayetlError` where a
     replay could not append once: no source record, a step that mixes rows, a load that is no append."""
+    if ids and (unknown := sorted(set(ids).difference(_records(letters, ids)["id"]))):
+        raise RayetlError(
+            f"the store of dead letters has none with the id {unknown[0]!r}",
+            hint="`rayetl dlq list` shows what is stored and replayed",
+        )
     intents = Path(config.state) / "replays" / config.name
     completed = None
     for intent in sorted(intents.glob("*.json")):

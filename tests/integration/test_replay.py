@@ -233,3 +233,15 @@ def test_completing_a_replay_is_something_to_do(monkeypatch: pytest.MonkeyPatch)
     assert loaded() == [(1, "good"), (2, "bad"), (3, "bad")]
     with pytest.raises(RayetlError, match="there is nothing to replay"):
         pipeline(source, "true").replay()
+
+
+def test_an_id_that_no_letter_has_replays_nothing() -> None:
+    Path("a.csv").write_text("id,v\n1,bad\n2,good\n")
+    source = {"path": "a.csv", "options": {"header": True}, "schema": "id INT, v STRING"}
+    pipeline(source).run()
+    known = pipeline(source).dead_letters.read().collect()["id"].to_list()
+    with pytest.raises(RayetlError, match="has none with the id 'nowhere'"):
+        pipeline(source, "true").replay([*known, "nowhere"])
+    assert loaded() == [(2, "good")]
+    pipeline(source, "true").replay(known)
+    assert loaded() == [(1, "bad"), (2, "good")]
