@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from rayetl.connectors.base import Load, Scan, Source
 from rayetl.contracts import ContractConfig
 from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError, at_step
 from rayetl.names import PREFIX, ROW
+from rayetl.plan.apart import kept_in_loads
 from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.fingerprint import fingerprint
-from rayetl.plan.graph import DEAD_LETTER, Graph, LoadDraft, SourceDraft, StepDraft, build_graph
+from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
 from rayetl.plan.warnings import warnings_of
@@ -53,8 +53,7 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
     graph = _graph(config)
     compiler = _Compiler(graph, config.time_zone, found)
     compiler.run()
-    apart = [*_letters_in_loads(config, graph.loads), *_state_in_loads(config, graph.loads)]
-    problems = [*graph.problems, *compiler.problems, *apart]
+    problems = [*graph.problems, *compiler.problems, *kept_in_loads(config, graph.loads)]
     if problems:
         raise ConfigError(sorted(_distinct(problems), key=_place))
     plan = Plan(
@@ -387,26 +386,3 @@ def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
                 Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
             )
             break
-
-
-def _letters_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
-    """Dead letters in the place of a load would be among its rows, and wait for its commit for ever; below it
-    they would be gone with what it overwrites."""
-    store = config.resilience.dead_letter
-    for draft in loads:
-        if store.is_place_of(draft.load, config.name):
-            message = f"the dead letters would go where `{draft.id}` puts its rows, {draft.load.location()}"
-            place = next(name for name in ("table", "path") if hasattr(store, name))
-            yield Problem("plan", message, (*DEAD_LETTER, place), f"give them a {place} of their own")
-
-
-def _state_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
-    """Reports, and what is written down of replays, would be gone with what a load overwrites."""
-    state = os.path.realpath(config.state)
-    for draft in loads:
-        load, target = draft.load, draft.load.location()
-        if target is None or not f"{state}/".startswith(f"{target.rstrip('/')}/"):
-            continue
-        if load.type == "files" and load.mode == "overwrite":
-            message = f"the reports of runs in {state} would be gone with what `{draft.id}` overwrites"
-            yield Problem("plan", message, ("state",), "let `state` name a directory outside of it")

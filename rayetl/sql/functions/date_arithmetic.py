@@ -20,7 +20,7 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.functions.constants import constant, folded, is_null, value_of
 from rayetl.sql.functions.datetimes import instant, local
-from rayetl.sql.functions.operators import shift_months
+from rayetl.sql.functions.shifts import shift_months
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,

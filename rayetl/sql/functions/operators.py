@@ -25,6 +25,7 @@ from rayetl.sql.functions.base import (
     of,
     takes,
 )
+from rayetl.sql.functions.shifts import shifted
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
@@ -226,50 +227,9 @@ def _add(sign: int) -> Callable[[Context, Call], pl.Expr]:
         if not (coerce.is_datetime(left.type) or coerce.is_interval(left.type)):
             one, two = ctx.expr(left), ctx.expr(right)
             return one + two if sign > 0 else one - two
-        return _move(ctx, call, sign)
+        return shifted(ctx, call, sign)
 
     return lower
-
-
-def _move(ctx: Context, call: Call, sign: int) -> pl.Expr:
-    left, right = call.args
-    if coerce.is_datetime(right.type):
-        # Between two timestamps Spark counts what the clocks of the session's zone show, not what passes.
-        from rayetl.sql.functions.datetimes import local
-
-        return local(ctx, left) - local(ctx, right)
-    value = ctx.expr(left)
-    if coerce.is_year_month(right.type) and coerce.is_datetime(left.type):
-        months = ctx.expr(right)
-        return _local(ctx, value, left, lambda v: shift_months(v, months if sign > 0 else -months))
-    other = ctx.expr(right)
-    if left.type == TIMESTAMP and coerce.is_day_time(right.type) and ctx.time_zone != "UTC":
-        return _move_wall_clock(ctx, value, left, other.to_physical() * sign)
-    return value + other if sign > 0 else value - other
-
-
-def _move_wall_clock(ctx: Context, value: pl.Expr, node: Expr, micros: pl.Expr) -> pl.Expr:
-    """Whole days are those of the wall clock, 23 or 25 hours long at times; what is left is exact."""
-    day = pl.lit(86_400_000_000, dtype=pl.Int64)
-    days = micros.truncdiv(day) * day
-    moved = _local(ctx, value, node, lambda wall: wall + days.cast(pl.Duration("us")))
-    return moved + (micros - days).cast(pl.Duration("us"))
-
-
-def _local(ctx: Context, value: pl.Expr, node: Expr, function: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """Apply to the local date-time of the session zone and come back."""
-    if node.type != TIMESTAMP:
-        return function(value)
-    from rayetl.sql.lower.casts import to_instant
-
-    return to_instant(
-        function(value.dt.convert_time_zone(ctx.time_zone).dt.replace_time_zone(None)), ctx.time_zone, value
-    )
-
-
-def shift_months(value: pl.Expr, months: pl.Expr) -> pl.Expr:
-    """Move by months; a day past the new month's end becomes its last."""
-    return value.dt.offset_by(months.cast(pl.String) + pl.lit("mo"))
 
 
 def _divide(ctx: Context, call: Call) -> pl.Expr:

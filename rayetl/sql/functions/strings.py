@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
-from rayetl.sql.expr import Call, Column, Expr, Literal
+from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
     Table,
@@ -18,7 +18,7 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.functions.constants import constant, value_of
 from rayetl.sql.lazy import LazyModule
-from rayetl.sql.types import BINARY, BOOLEAN, INT, LONG, STRING, ArrayType
+from rayetl.sql.types import BINARY, BOOLEAN, INT, STRING, ArrayType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -181,16 +181,6 @@ def _locate(ctx: Context, call: Call) -> pl.Expr:
     return pl.when(start.is_null()).then(pl.lit(0, dtype=pl.Int32)).when(known).then(found.cast(pl.Int32))
 
 
-def _initcap(value: pl.Expr) -> pl.Expr:
-    """Upper case after a blank and at the start, lower case elsewhere. Java's title case is one character
-    for one, so the sharp s, whose upper case is two, stays."""
-    first = pl.element().str.slice(0, 1)
-    upper = first.str.to_uppercase()
-    title = pl.when(upper.str.len_chars() == 1).then(upper).otherwise(first)
-    words = value.str.to_lowercase().str.split(" ")
-    return words.list.eval(title + pl.element().str.slice(1)).list.join(" ")
-
-
 def _reverse_rule(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, 1)
     if isinstance(args[0].type, ArrayType):
@@ -278,40 +268,6 @@ def _substring_index(ctx: Context, call: Call) -> pl.Expr:
     return kept.list.join(mark)
 
 
-def _ascii(value: pl.Expr) -> pl.Expr:
-    from rayetl.sql.lower.texts import elementwise
-
-    first = value.str.slice(0, 1)
-    return elementwise(
-        first,
-        lambda s: pl.Series([None if v is None else ord(v) if v else 0 for v in s], dtype=pl.Int32),
-        pl.Int32,
-    )
-
-
-def _chr(value: pl.Expr) -> pl.Expr:
-    from rayetl.sql.lower.texts import elementwise
-
-    def run(s: Any) -> Any:
-        return pl.Series([None if v is None else "" if v < 0 else chr(v & 255) for v in s], dtype=pl.String)
-
-    return elementwise(value, run, pl.String)
-
-
-def _length(ctx: Context, call: Call) -> pl.Expr:
-    value = ctx.expr(call.args[0])
-    return (value.bin.size() if call.args[0].type == BINARY else value.str.len_chars()).cast(pl.Int32)
-
-
-def _bytes(factor: int) -> Any:
-    def lower(ctx: Context, call: Call) -> pl.Expr:
-        value = ctx.expr(call.args[0])
-        size = value.bin.size() if call.args[0].type == BINARY else value.str.len_bytes()
-        return (size.cast(pl.Int32) * factor).cast(pl.Int32)
-
-    return lower
-
-
 def _btrim_rule(args: tuple[Expr, ...]) -> Typed:
     """Without characters it trims blanks."""
     check_count(args, 1, 2)
@@ -333,35 +289,7 @@ def _text_only(name: str, rule: Any) -> Any:
 _two_texts = takes(_string, _string, returns=STRING)
 
 
-def _in_case(method: str) -> Any:
-    """Spark drops the inner of two changes of case, which a sharp s does not survive; of constants, which it
-    works out before, it drops none."""
-
-    def lower(ctx: Context, call: Call) -> pl.Expr:
-        (arg,) = call.args
-        while isinstance(arg, Call) and arg.function in ("upper", "lower"):
-            if not any(isinstance(part, Column) for part in arg.walk()):
-                break
-            arg = arg.args[0]
-        found: pl.Expr = getattr(ctx.expr(arg).str, method)()
-        return found
-
-    return lower
-
-
-_text = takes(_string, returns=STRING)
 _test = takes(_string, _string, returns=BOOLEAN)
-TABLE.add("upper", _text, _in_case("to_uppercase"), raw=True, aliases="ucase")
-TABLE.add("lower", _text, _in_case("to_lowercase"), raw=True, aliases="lcase")
-TABLE.add(
-    "length",
-    takes(of(STRING, BINARY), returns=INT),
-    _length,
-    raw=True,
-    aliases="char_length character_length len",
-)
-TABLE.add("octet_length", takes(of(STRING, BINARY), returns=INT), _bytes(1), raw=True)
-TABLE.add("bit_length", takes(of(STRING, BINARY), returns=INT), _bytes(8), raw=True)
 TABLE.add("concat", _concat, _lower_concat, raw=True)
 TABLE.add("concat_ws", _concat_ws, _lower_concat_ws, raw=True)
 TABLE.add("substring", _substring, _lower_substring, raw=True, aliases="substr")
@@ -374,7 +302,6 @@ TABLE.add("instr", takes(_string, _string, returns=INT), _position)
 TABLE.add(
     "locate", takes(_string, _string, _int, returns=INT, required=2), _locate, raw=True, aliases="position"
 )
-TABLE.add("initcap", _text, _initcap)
 TABLE.add(
     "translate",
     takes(_string, constant(_string), constant(_string), returns=STRING),
@@ -401,8 +328,6 @@ TABLE.add(
 TABLE.add("startswith", _test, _ends("starts_with"))
 TABLE.add("endswith", _test, _ends("ends_with"))
 TABLE.add("contains", _test, lambda s, p: s.str.contains(p, literal=True))
-TABLE.add("ascii", takes(_string, returns=INT), _ascii)
-TABLE.add("chr", takes(of(LONG), returns=STRING), _chr, aliases="char")
 TABLE.add("space", takes(_int, returns=STRING), lambda n: _repeat(pl.lit(" "), n))
 TABLE.add("split_part", _split_part_number, _split_part, raw=True, strict=True)
 TABLE.add(
