@@ -45,6 +45,10 @@ _PASSING = (
 _STAMPS = re.compile(r"^\w+://\S+: | \(after \d+ms in state \w+\)$")
 """What the driver puts around its words: the address, which is told anyway, and how long it took."""
 
+_HUNG_UP = re.compile(r"Disconnected.*in state SSL_HANDSHAKE")
+"""A port without TLS hangs up on the first bytes; whether the driver says what that means is a matter of
+which of the two ends noticed first."""
+
 
 def fault(error: Any, endpoint: str, doing: str, who: str, authority: str | None) -> RunError:
     """Why something failed, from the driver's `KafkaError`. `doing` says in a few words what it was for,
@@ -53,6 +57,8 @@ def fault(error: Any, endpoint: str, doing: str, who: str, authority: str | None
     if name == "_SSL":
         return untrusted(whole, endpoint, authority)
     said = _STAMPS.sub("", whole).rstrip(".")
+    if _HUNG_UP.search(whole):
+        said = "it closed the connection in the middle of the TLS handshake, as a port without TLS does"
     if name in _AUTHENTICATION:
         return Refused(
             f"{endpoint} refuses {who}: {said}",
