@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import ParityReport, RunReport, StageTime, TestReport
-from rayetl.plan.build import build_plan
+from rayetl.plan.build import Typed, build_plan
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.plan.splits import SPLIT_BYTES
@@ -138,7 +138,8 @@ class Pipeline:
         """
         from rayetl.runs.cases import run_cases
 
-        return run_cases(self._loaded, names, self._engine())
+        with self._typing() as typed:
+            return run_cases(self._loaded, names, self._engine(), typed)
 
     def run(
         self,
@@ -297,9 +298,18 @@ class Pipeline:
         settings = chosen if chosen.type == "spark" else SparkSettings(type="spark")
         return SparkEngine(SparkOnRay(settings, address))
 
+    def _typing(self) -> AbstractContextManager[Typed | None]:
+        """What types queries that Spark alone can run, where Spark is to run them."""
+        if self.config.engine.type != "spark":
+            return nullcontext()
+        from rayetl.cluster.spark_types import asking
+
+        return asking()
+
     def _build(self, found: Any) -> Plan:
         try:
-            return build_plan(self.config, found=found)
+            with self._typing() as typed:
+                return build_plan(self.config, found=found, typed=typed)
         except ConfigError as error:
             raise ConfigError(self._placed(error.problems)) from None
 

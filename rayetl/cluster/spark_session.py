@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -51,7 +52,7 @@ class SparkOnRay:
     def __init__(self, settings: SparkSettings, address: str | None = None) -> None:
         self._settings = settings
         self._address = address
-        self.log: str | None = str(_log_path())
+        self.log: str | None = str(log_path())
         """The file that takes what the JVMs of this process say."""
 
     @contextmanager
@@ -167,7 +168,8 @@ def stop_spark(*, at_once: bool = False) -> None:
 
 def _start(settings: SparkSettings, address: str | None) -> _Live:
     raydp, ray = _imported()
-    _check_machine()
+    assert_installed()
+    _assert_no_session()
     needed = settings.executors * settings.cores
     withdraw()
     logging.getLogger().addFilter(_not_by_py4j)
@@ -176,7 +178,7 @@ def _start(settings: SparkSettings, address: str | None) -> _Live:
     mark = secrets.token_hex(8)
     conf = session_conf(settings, mark, one_machine=len(ray.nodes()) == 1)
     _LOG.info("starting Spark on Ray", executors=settings.executors, cores=settings.cores)
-    with _own_interpreter(), own_signal_handlers(), _noise_into(_log_path()):
+    with _own_interpreter(), own_signal_handlers(), _noise_into(log_path()):
         try:
             session = raydp.init_spark(
                 f"rayetl-{mark}", settings.executors, settings.cores, settings.memory, configs=conf
@@ -187,7 +189,7 @@ def _start(settings: SparkSettings, address: str | None) -> _Live:
             if not isinstance(error, Exception):
                 raise
             raise Terminal(
-                f"Spark on Ray did not start: {_first_line(error)}", hint=f"see {_log_path()}"
+                f"Spark on Ray did not start: {_first_line(error)}", hint=f"see {log_path()}"
             ) from error
     session.sparkContext.setLogLevel("WARN")
     return _watched(settings, session, mark)
@@ -342,11 +344,17 @@ def _imported() -> tuple[Any, Any]:
     return raydp, ray
 
 
-def _check_machine() -> None:
+def assert_installed() -> None:
+    """Raises `Terminal` where there is no Java or no pyspark."""
     if shutil.which("java") is None:
         raise Terminal(
             "the engine `spark` needs Java, and there is no `java` on the PATH", hint="install a Java 17"
         )
+    if find_spec("pyspark") is None:
+        raise Terminal("the engine `spark` needs pyspark, which is not installed", hint=_EXTRA)
+
+
+def _assert_no_session() -> None:
     from pyspark import SparkContext
 
     if SparkContext._active_spark_context is not None:
@@ -388,7 +396,8 @@ def _noise_into(path: Path) -> Iterator[None]:
             context.launch_gateway = launch
 
 
-def _log_path() -> Path:
+def log_path() -> Path:
+    """The file that takes what the JVMs of this process say. Raises `Terminal` if somebody else owns it."""
     folder = Path(tempfile.gettempdir()) / f"rayetl-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():

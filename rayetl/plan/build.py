@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,15 @@ from sqlglot import exp
 from rayetl import sql
 from rayetl.connectors.base import Load, Scan, Source
 from rayetl.contracts import ContractConfig
-from rayetl.errors import ConfigError, ConfigPath, Problem, SourceError, SqlError, at_step
+from rayetl.errors import (
+    ConfigError,
+    ConfigPath,
+    Problem,
+    SourceError,
+    SqlError,
+    UnsupportedSqlError,
+    at_step,
+)
 from rayetl.names import PREFIX, ROW
 from rayetl.plan.apart import kept_in_loads
 from rayetl.plan.checks import contract_of, visible
@@ -25,6 +34,7 @@ from rayetl.quality.contract import check_contract, promised_schema
 from rayetl.quality.validate import ValidateStep
 from rayetl.records import dataclass
 from rayetl.sql.analyzed import AnalyzedQuery
+from rayetl.sql.faults import UNSUPPORTED
 from rayetl.sql.types import Schema
 from rayetl.stepping import Input, RowEffect, StepContext
 
@@ -34,6 +44,9 @@ if TYPE_CHECKING:
 Found = Callable[[StepNode, exp.Query], Sequence[Any] | None]
 """Runs a one-column query over the bindings of a node; `None` when that cannot be done yet."""
 
+Typed = Callable[[exp.Query, Mapping[str, Schema], str], Schema]
+"""What Spark makes of a query over tables with these schemas, in a time zone. Raises `SqlError`."""
+
 TEXT_FORMATS = frozenset({"csv", "json"})
 """Formats whose single records may be malformed."""
 
@@ -42,16 +55,18 @@ class _WaitsError(Exception):
     """A step needs values that cannot be looked up yet."""
 
 
-def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
+def build_plan(config: PipelineConfig, *, found: Found | None = None, typed: Typed | None = None) -> Plan:
     """The plan of a config.
 
     `found` looks up the values a `pivot` without `values` turns into columns; without it such steps wait
     and `Plan.deferred` is true. Nothing else of the data is read than what `Source.describe` reads.
+    `typed` is asked for queries that Spark alone can run; without it they are refused.
 
     Raises `ConfigError` with every problem of the whole config.
     """
     graph = _graph(config)
-    compiler = _Compiler(graph, config.time_zone, found)
+    now = time.time_ns() // 1000
+    compiler = _Compiler(graph, config.time_zone, now, found, typed)
     compiler.run()
     problems = [*graph.problems, *compiler.problems, *kept_in_loads(config, graph.loads)]
     if problems:
@@ -62,6 +77,7 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None) -> Plan:
         steps=tuple(compiler.steps.values()),
         loads=tuple(compiler.loads),
         time_zone=config.time_zone,
+        now=now,
         fingerprint="",
     )
     mark = fingerprint(plan, {draft.id: draft.step for draft in graph.steps})
@@ -95,7 +111,9 @@ class _Compiler:
 
     graph: Graph
     time_zone: str
+    now: int
     found: Found | None
+    typed: Typed | None
     problems: list[Problem] = field(default_factory=list)
     sources: dict[str, SourceNode] = field(default_factory=dict)
     steps: dict[str, StepNode] = field(default_factory=dict)
@@ -250,12 +268,25 @@ class _Compiler:
         for given in context.inputs:
             assert given.schema is not None
             schemas.setdefault(given.name, given.schema)
-        return sql.analyze(query, schemas, time_zone=self.time_zone)
+        return self._typed_query(query, schemas)
+
+    def _typed_query(self, query: exp.Query, schemas: Mapping[str, Schema]) -> AnalyzedQuery:
+        try:
+            return sql.analyze(query, schemas, time_zone=self.time_zone, now=self.now)
+        except UnsupportedSqlError as error:
+            if self.typed is None:
+                raise
+            found = self.typed(query, schemas, self.time_zone)
+            return sql.known_by_spark(schemas, found, error.problems[0].message)
+        except SqlError as error:
+            if self.typed is None:
+                raise
+            raise SqlError([each for each in error.problems if each.code != UNSUPPORTED]) from None
 
     def _finder(self, node: StepNode) -> Callable[[exp.Query], Sequence[Any] | None]:
         def look_up(query: exp.Query) -> Sequence[Any]:
             schemas = {binding.name: schema for binding, schema in node.visible() if schema is not None}
-            sql.analyze(query, schemas, time_zone=self.time_zone)
+            self._typed_query(query, schemas)
             values = self.found(node, query) if self.found else None
             if values is None:
                 raise _WaitsError

@@ -123,8 +123,8 @@ Node = SourceNode | StepNode | LoadNode
 class Plan:
     """A pipeline that has passed every check that can be made before rows are read.
 
-    `fingerprint` changes when the config would give other rows from the same input. `warnings` are
-    findings that do not stop a run.
+    `now` is the time that its queries see, in microseconds since 1970. `fingerprint` changes when the config
+    would give other rows from the same input. `warnings` are findings that do not stop a run.
     """
 
     name: str
@@ -132,6 +132,7 @@ class Plan:
     steps: tuple[StepNode, ...]
     loads: tuple[LoadNode, ...]
     time_zone: str
+    now: int
     fingerprint: str
     warnings: tuple[Problem, ...] = ()
 

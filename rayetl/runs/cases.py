@@ -20,7 +20,7 @@ from rayetl.engines.base import Engine, Job
 from rayetl.errors import RayetlError
 from rayetl.observability.diff import diff_rows
 from rayetl.observability.report import CaseResult, TableDiff, TestReport
-from rayetl.plan.build import build_plan
+from rayetl.plan.build import Typed, build_plan
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.runs import books, verdict
 from rayetl.sql.types import Schema
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
-def run_cases(loaded: LoadedConfig, names: Sequence[str], engine: Engine) -> TestReport:
-    """Run the config's tests, or those of `names`, in their order."""
+def run_cases(
+    loaded: LoadedConfig, names: Sequence[str], engine: Engine, typed: Typed | None = None
+) -> TestReport:
+    """Run the config's tests, or those of `names`, in their order; `typed` is for `build_plan`."""
     tests = loaded.config.tests
     unknown = [name for name in names if name not in {test.name for test in tests}]
     if unknown:
@@ -41,16 +43,16 @@ def run_cases(loaded: LoadedConfig, names: Sequence[str], engine: Engine) -> Tes
             hint=f"there are {', '.join(test.name for test in tests) or 'none'}",
         )
     chosen = [test for test in tests if not names or test.name in names]
-    return TestReport(tuple(_run_case(loaded.config, test, engine) for test in chosen))
+    return TestReport(tuple(_run_case(loaded.config, test, engine, typed) for test in chosen))
 
 
-def _run_case(config: PipelineConfig, test: PipelineTest, engine: Engine) -> CaseResult:
+def _run_case(config: PipelineConfig, test: PipelineTest, engine: Engine, typed: Typed | None) -> CaseResult:
     started = time.perf_counter()
     error: str | None = None
     diffs: tuple[TableDiff, ...] = ()
     with tempfile.TemporaryDirectory(prefix="rayetl-test-") as directory:
         try:
-            diffs = _Case(config, test, engine, Path(directory)).diffs()
+            diffs = _Case(config, test, engine, typed, Path(directory)).diffs()
             if test.expect_error is not None:
                 error = f"expected a failure that says {test.expect_error!r}, but the run succeeded"
         except RayetlError as failure:
@@ -61,9 +63,17 @@ def _run_case(config: PipelineConfig, test: PipelineTest, engine: Engine) -> Cas
 
 
 class _Case:
-    def __init__(self, config: PipelineConfig, test: PipelineTest, engine: Engine, directory: Path) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        test: PipelineTest,
+        engine: Engine,
+        typed: Typed | None,
+        directory: Path,
+    ) -> None:
         self._test = test
         self._engine = engine
+        self._typing = typed
         self._directory = directory
         extract = {name: self._given(name, source) for name, source in config.extract.items()}
         self._config = config.model_copy(update={"extract": extract})
@@ -90,9 +100,9 @@ class _Case:
         return tuple(diff for diff in found if diff is not None)
 
     def _plan(self) -> Plan:
-        plan = build_plan(self._config)
+        plan = build_plan(self._config, typed=self._typing)
         while plan.deferred:
-            plan = build_plan(self._config, found=self._engine.finder(plan))
+            plan = build_plan(self._config, found=self._engine.finder(plan), typed=self._typing)
         return plan
 
     def _run(self, plan: Plan) -> None:

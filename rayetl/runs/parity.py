@@ -22,6 +22,7 @@ from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats import row_json
 from rayetl.connectors.formats.options import ParquetOptions
 from rayetl.engines.base import Engine, Job, Measured
+from rayetl.errors import RayetlError
 from rayetl.observability.diff import SHOWN, diff_rows
 from rayetl.observability.report import ParityReport, TableDiff
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode
@@ -29,6 +30,7 @@ from rayetl.records import dataclass
 from rayetl.runs import books
 from rayetl.runs.rejects import reasons_of
 from rayetl.sql.interop import from_polars
+from rayetl.sql.relations import SparkOnly
 
 DIGITS = 12
 
@@ -46,8 +48,15 @@ class _Outcome:
 def compare(plan: Plan, engines: tuple[Engine, Engine], sample: int | None = None) -> ParityReport:
     """Run `plan` on both engines and compare; with `sample` over the first rows of every source only.
 
-    Raises what stops a run.
+    Raises `RayetlError` for a step that Spark alone can run, and what stops a run.
     """
+    for step in plan.steps:
+        for analyzed in filter(None, (step.analyzed, *step.tables)):
+            if isinstance(analyzed.plan, SparkOnly):
+                raise RayetlError(
+                    f"{step.id} has nothing to be compared with: {analyzed.plan.why}",
+                    hint="parity is for pipelines that both engines run",
+                )
     with tempfile.TemporaryDirectory(prefix="rayetl-parity-") as directory:
         root = Path(directory)
         chosen = plan if sample is None else _sampled(plan, engines[0], sample, root)

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from rayetl.sql.analyzed import AnalyzedQuery
 
-__all__ = ["analyze", "lower", "parse_expression", "parse_projection", "parse_query", "render"]
+__all__ = [
+    "analyze",
+    "known_by_spark",
+    "lower",
+    "parse_expression",
+    "parse_projection",
+    "parse_query",
+    "render",
+]
 
 
 def parse_query(text: str, origin: ConfigPath = ()) -> exp.Query:
@@ -56,16 +64,25 @@ def render(tree: exp.Expression, *, spent: bool = False) -> str:
 
 
 def analyze(
-    query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC"
+    query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC", now: int = 0
 ) -> AnalyzedQuery:
-    """The query typed by Spark's rules over tables with these schemas.
+    """The query typed by Spark's rules over tables with these schemas. `now` is what `current_timestamp` and
+    its like give, in microseconds since 1970.
 
     Raises `SqlError` with every problem found, `UnsupportedSqlError` when Spark would run the query but
     the embedded engine cannot.
     """
     from rayetl.sql import analyzed
 
-    return analyzed.analyze(query, schemas, time_zone=time_zone)
+    return analyzed.analyze(query, schemas, time_zone=time_zone, now=now)
+
+
+def known_by_spark(schemas: Mapping[str, Schema], schema: Schema, why: str) -> AnalyzedQuery:
+    """A query over tables with these schemas that Spark alone can run, and to which it gives `schema`. `why`
+    says what keeps the embedded engine from it."""
+    from rayetl.sql import analyzed
+
+    return analyzed.known_by_spark(schemas, schema, why)
 
 
 def lower(analyzed: AnalyzedQuery, frames: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
@@ -74,4 +91,4 @@ def lower(analyzed: AnalyzedQuery, frames: Mapping[str, pl.LazyFrame]) -> pl.Laz
     from rayetl.sql.analyzed import unique_names
     from rayetl.sql.lower.relations import lower_relation
 
-    return lower_relation(analyzed.plan, frames, unique_names(analyzed), analyzed.time_zone)
+    return lower_relation(analyzed, frames, unique_names(analyzed))

@@ -11,26 +11,32 @@ from rayetl.errors import Problem, SqlError
 from rayetl.records import dataclass
 from rayetl.sql.analyze.query import analyze as analyze_query
 from rayetl.sql.analyze.scope import Context, Names
+from rayetl.sql.expr import Column
+from rayetl.sql.faults import collect, fault
+from rayetl.sql.functions.known import UNREPEATABLE
 from rayetl.sql.parse import as_expression, parse_query
-from rayetl.sql.relations import Input, Relation
+from rayetl.sql.relations import Input, Relation, SparkOnly
 from rayetl.sql.types import Field, Schema
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzedQuery:
-    """A query that is known to make sense: `schema` of its result, names of the `inputs` it reads."""
+    """A query that is known to make sense: `schema` of its result, names of the `inputs` it reads. Its clock
+    stands still at `now`, in microseconds since 1970."""
 
     plan: Relation
     schema: Schema
     inputs: frozenset[str]
     time_zone: str = "UTC"
+    now: int = 0
 
 
 def analyze(
-    query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC"
+    query: exp.Query | str, schemas: Mapping[str, Schema], *, time_zone: str = "UTC", now: int = 0
 ) -> AnalyzedQuery:
     """See `rayetl.sql.analyze`."""
     tree = as_expression(parse_query(query) if isinstance(query, str) else query)
+    collect(_assert_repeatable, tree.find_all(exp.Anonymous))
     tables = {name.lower(): (name, schema) for name, schema in schemas.items()}
     try:
         plan = analyze_query(tree, Context(tables, Names(), time_zone), None)
@@ -38,7 +44,23 @@ def analyze(
         raise SqlError([Problem("sql.syntax", "the query is nested too deeply")]) from None
     schema = Schema(tuple(Field(column.name, column.type, column.nullable) for column in plan.columns))
     inputs = frozenset(part.table for part in plan.walk() if isinstance(part, Input))
-    return AnalyzedQuery(plan, schema, inputs, time_zone)
+    return AnalyzedQuery(plan, schema, inputs, time_zone, now)
+
+
+def known_by_spark(schemas: Mapping[str, Schema], schema: Schema, why: str) -> AnalyzedQuery:
+    """See `rayetl.sql.known_by_spark`."""
+    tables = tuple(Input(_columns(known), name, known.names) for name, known in schemas.items())
+    return AnalyzedQuery(SparkOnly(_columns(schema), tables, why), schema, frozenset(schemas))
+
+
+def _columns(schema: Schema) -> tuple[Column, ...]:
+    return tuple(Column(field.type, field.nullable, field.name, field.name) for field in schema)
+
+
+def _assert_repeatable(call: exp.Anonymous) -> None:
+    reason = UNREPEATABLE.get(call.name.lower())
+    if reason is not None:
+        raise fault(call, f"{call.name} {reason}", code="sql.function")
 
 
 def unique_names(analyzed: AnalyzedQuery) -> tuple[str, ...]:

@@ -67,11 +67,7 @@ class RaySqlParser(SparkParser):
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
         "CASE": BaseParser.NO_PAREN_FUNCTION_PARSERS["CASE"],
     }
-    NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {
-        TokenType.CURRENT_DATE: lambda: exp.Anonymous(this="current_date"),
-        TokenType.CURRENT_TIMESTAMP: lambda: exp.Anonymous(this="current_timestamp"),
-        TokenType.CURRENT_USER: lambda: exp.Anonymous(this="current_user"),
-    }
+    NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
     FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
         "CAST": lambda self: self._parse_cast(True),
         "TRY_CAST": lambda self: self._parse_cast(False, safe=True),

@@ -10,6 +10,9 @@ from sqlglot import exp
 
 from rayetl.errors import ConfigPath, Problem, SqlError, UnsupportedSqlError
 
+UNSUPPORTED = "sql.unsupported"
+"""The code of what Spark runs and the embedded engine does not."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -31,7 +34,7 @@ def fault(node: exp.Expression, message: str, *, hint: str | None = None, code: 
 def unsupported(node: exp.Expression, message: str, *, hint: str | None = None) -> UnsupportedSqlError:
     """Something that Spark runs and the embedded engine does not."""
     origin, offset = place(node)
-    return UnsupportedSqlError([Problem("sql.unsupported", message, path=origin, hint=hint, offset=offset)])
+    return UnsupportedSqlError([Problem(UNSUPPORTED, message, path=origin, hint=hint, offset=offset)])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
@@ -42,9 +43,9 @@ def query(
         if not isinstance(table, pa.Table | pl.DataFrame | pl.LazyFrame):
             raise TypeError(f"the table {name!r} is neither of Arrow nor of Polars: {type(table).__name__}")
         schemas[name], frames[name] = _frame(table)
-    analyzed = analyze(sql, schemas, time_zone=time_zone)
+    analyzed = analyze(sql, schemas, time_zone=time_zone, now=time.time_ns() // 1000)
     ids = [f"column_{index}" for index in range(len(analyzed.schema))]
-    frame = lower_relation(analyzed.plan, frames, ids, time_zone)
+    frame = lower_relation(analyzed, frames, ids)
     try:
         result = frame.collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

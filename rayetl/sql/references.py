@@ -14,7 +14,9 @@ from rayetl.sql.types import STRING, ArrayType, MapType, StructType
 if TYPE_CHECKING:
     from rayetl.sql.resolve import Resolver
 
-_BARE_FUNCTIONS = {"current_date", "current_timestamp", "localtimestamp"}
+BARE_FUNCTIONS = ("current_date", "current_timestamp", "current_user", "user")
+"""What is a function without parentheses too, where no column is called so (Spark's
+`LiteralFunctionResolution`)."""
 
 
 def name(resolver: Resolver, node: exp.Expression) -> Expr:
@@ -36,7 +38,7 @@ def _column(resolver: Resolver, names: list[str], node: exp.Expression) -> tuple
     try:
         return resolver.scope.column(names, node)
     except SqlError:
-        if len(names) == 1 and names[0].lower() in _BARE_FUNCTIONS:
+        if len(names) == 1 and names[0].lower() in BARE_FUNCTIONS:
             return resolver.call(node, names[0], ()), 1
         raise
 

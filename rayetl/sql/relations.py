@@ -46,6 +46,17 @@ class Input(Relation):
 
 
 @dataclass(frozen=True, slots=True)
+class SparkOnly(Relation):
+    """A query over `tables` that Spark alone can run. `why` says what keeps the embedded engine from it."""
+
+    tables: tuple[Input, ...]
+    why: str
+
+    def children(self) -> Iterator[Relation]:
+        yield from self.tables
+
+
+@dataclass(frozen=True, slots=True)
 class Values(Relation):
     """Rows of constant expressions. One row without columns is the FROM of a query that has none."""
 

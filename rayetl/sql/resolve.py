@@ -28,7 +28,7 @@ from rayetl.sql.expr import (
 )
 from rayetl.sql.faults import collect, did_you_mean, fault, label, take, unsupported
 from rayetl.sql.functions.base import Function, TypeFault
-from rayetl.sql.functions.known import KNOWN_TO_SPARK
+from rayetl.sql.functions.known import SPARK_ONLY
 from rayetl.sql.functions.table import functions
 from rayetl.sql.lambdas import lambda_args
 from rayetl.sql.types import (
@@ -192,7 +192,7 @@ class Resolver:
     def entry(self, name: str, node: exp.Expression) -> Function:
         entry = functions().get(name.lower())
         if entry is None or (not name[0].isalpha() and name[0] != "_"):
-            if name.lower() in KNOWN_TO_SPARK:
+            if name.lower() in SPARK_ONLY:
                 raise unsupported(
                     node,
                     f"function {name} is not supported by the embedded engine",

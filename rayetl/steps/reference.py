@@ -27,6 +27,10 @@ embedded engine compiles to Polars. A step reads the step before it, the first o
 names another. The SQL shown is what `rayetl explain --sql` prints for the example. Names inside SQL texts
 that are no plain words stand in backticks. The step `validate` is described with the
 [config](reference/config.md).
+
+`current_timestamp`, `current_date` and their like give the time at which the plan of the run was made, the
+same in every row, step and rule, and do not make a run new. What would give other values each time it is
+asked (`rand`, `uuid`) is refused.
 """
 
 FLIGHTS = t.Schema(

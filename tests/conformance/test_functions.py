@@ -11,7 +11,10 @@ import pytest
 
 from rayetl.sql import interop
 from rayetl.sql.analyzed import analyze
+from rayetl.sql.functions.known import SPARK_ONLY, UNREPEATABLE
+from rayetl.sql.functions.table import functions
 from rayetl.sql.lower.relations import lower_relation
+from rayetl.steps import fragments
 from tests.conformance.cases.functions_scalar import (
     AGGREGATES,
     EXPRESSIONS,
@@ -85,7 +88,7 @@ def outcome(spark: Any, table: pl.LazyFrame, query: str) -> tuple[Any, Any]:
     schema = interop.parse_ddl(spark.table("function_rows").schema.simpleString())
     analyzed = analyze(query, {"t": schema})
     ids = [f"c{i}" for i in range(len(analyzed.schema))]
-    found = lower_relation(analyzed.plan, {"t": table}, ids, "UTC").collect()
+    found = lower_relation(analyzed, {"t": table}, ids).collect()
     assert found.schema == pl.Schema(dict(zip(ids, interop.to_polars(analyzed.schema).values(), strict=True)))
     values = _listed(found.to_arrow(compat_level=pl.CompatLevel.oldest()).column(0))
     field = analyzed.schema.fields[0]
@@ -97,3 +100,24 @@ def test_same_as_spark(spark: Any, table: pl.LazyFrame, query: str) -> None:
     expected, found = outcome(spark, table, query)
     assert found[1:] == expected[1:]
     assert (found[0] == expected[0]) is (query not in OTHER_NAMES), "an entry of OTHER_NAMES is out of date"
+
+
+def test_every_function_of_spark_is_known_by_name(spark: Any) -> None:
+    listed = {row[0] for row in spark.sql("SHOW SYSTEM FUNCTIONS").collect()}
+    words = {name for name in listed if not name[0].isalpha()}
+    words |= {"between", "case", "cast", "range", "sql_keywords", "when"}
+    table = {name for name in functions() if name[0].isalpha()}
+    assert listed - words == listed & (table | SPARK_ONLY | UNREPEATABLE.keys())
+    assert not SPARK_ONLY & table
+    assert SPARK_ONLY | UNREPEATABLE.keys() <= listed
+
+
+def test_which_functions_make_one_row_of_many_and_many_of_one(spark: Any) -> None:
+    catalog = spark._jsparkSession.sessionState().catalog()
+    identifier = spark._jvm.org.apache.spark.sql.catalyst.FunctionIdentifier
+    kinds: dict[str, set[str]] = {}
+    for (name,) in spark.sql("SHOW SYSTEM FUNCTIONS").collect():
+        kinds.setdefault(catalog.lookupFunctionInfo(identifier(name)).getGroup(), set()).add(name)
+    # Two are grammar, and two are listed by Spark among others.
+    assert fragments.AGGREGATES - {"percentile_cont", "percentile_disc"} == kinds["agg_funcs"]
+    assert kinds["generator_funcs"] - {"sql_keywords"} | {"json_tuple"} == fragments.GENERATORS

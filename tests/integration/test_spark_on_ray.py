@@ -203,6 +203,20 @@ def test_verbs_rules_and_contracts_give_the_same(here: Path, spark_host: SparkHo
     assert report["rejects"] > 0
 
 
+def test_what_spark_alone_can_run(here: Path, spark_host: SparkHost) -> None:
+    both = (
+        "SELECT *, bin(n) AS b, current_timestamp() AS t FROM checked WHERE current_date > DATE'2020-01-01'"
+    )
+    made = config({"type": "sql", "query": both})
+    assert spark_host.run(made)["status"] == "done"
+    found = pl.read_parquet("out/*.parquet")
+    assert sorted(found["n"]) == GOOD
+    assert found.filter(pl.col("b") != pl.col("n").map_elements("{:b}".format, pl.String)).is_empty()
+    assert found["t"].n_unique() == 1
+    assert spark_host.run(made)["status"] == "skipped"
+    assert "has nothing to be compared with" in spark_host.run(made, parity=True)["error"]
+
+
 def test_one_session_serves_all_runs(here: Path, spark_host: SparkHost) -> None:
     spark_host.run(config())
     before = {each.pid for each in spark_host.processes() if "java" in each.name()}

@@ -118,7 +118,7 @@ class PolarsEngine:
             if any(plan.schema(name) is None for name in step.inputs):
                 return None
             schemas = {binding.name: schema for binding, schema in step.visible() if schema is not None}
-            analyzed = sql.analyze(query, schemas, time_zone=plan.time_zone)
+            analyzed = sql.analyze(query, schemas, time_zone=plan.time_zone, now=plan.now)
             with told_plainly(plan, lambda: behind(plan, step.inputs)):
                 frame = sql.lower(analyzed, frames.inputs(step)).collect()
             return frame.to_series(0).to_list()

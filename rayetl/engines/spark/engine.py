@@ -19,6 +19,7 @@ from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.engine import no_failure
 from rayetl.engines.polars.failing import behind
 from rayetl.engines.polars.proof import proved
+from rayetl.engines.spark.described import schema_of
 from rayetl.engines.spark.exchange import R, Spread, T, hand_back
 from rayetl.engines.spark.failing import told_plainly
 from rayetl.engines.spark.keeping import kept
@@ -105,15 +106,10 @@ class SparkEngine:
         def found(step: StepNode, query: exp.Query) -> Sequence[Any] | None:
             if any(plan.schema(name) is None for name in step.inputs):
                 return None
-            schemas = {binding.name: schema for binding, schema in step.visible() if schema is not None}
-            schema = sql.analyze(query, schemas, time_zone=plan.time_zone).schema
             with self._tables(plan, step.inputs) as (tables, work), told_plainly(plan, step.id):
-                return (
-                    hand_back(tables.ask(step, query), schema, work / "found")
-                    .collect()
-                    .to_series(0)
-                    .to_list()
-                )
+                frame = tables.ask(step, query)
+                rows = hand_back(frame, schema_of(frame.schema.jsonValue()), work / "found")
+                return rows.collect().to_series(0).to_list()
 
         return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rayetl import sql
 from rayetl.engines.polars.frames import handed_on, refusing
+from rayetl.engines.spark.clock import stopped
 from rayetl.engines.spark.exchange import check_types, named
 from rayetl.engines.spark.failing import told_plainly
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode, with_row
@@ -81,12 +82,14 @@ class Tables:
         """A query over the table names of a step."""
         from sqlglot import exp
 
+        columns: set[str] = set()
         for binding, schema in node.visible():
             assert schema is not None, f"{binding.node} is not known before the run"
             rows = self.add(binding.node).select(*named(schema.names))
             rows.createOrReplaceTempView(quoted(binding.name))
+            columns.update(map(str.lower, schema.names))
         assert isinstance(query, exp.Expression)
-        return self._spark.sql(sql.render(query))
+        return self._spark.sql(sql.render(stopped(query, self._plan.now, columns), spent=True))
 
     def refused(self, node: StepNode) -> DataFrame:
         """The rows of a checking step that it does not hand on, with their flags."""

@@ -28,6 +28,7 @@ from rayetl.sql.analyze.scope import Context, Scope
 from rayetl.sql.analyze.source import from_clause, generated
 from rayetl.sql.analyze.subquery import assert_grouped, attached, filtered, on_subquery, predicate
 from rayetl.sql.expr import (
+    Call,
     Cast,
     Column,
     Expr,
@@ -164,7 +165,7 @@ def _named(expr: Expr, names: list[str], item: exp.Expression, scope: Scope) -> 
 
 def _own_name(item: exp.Expression, expr: Expr) -> str:
     """Spark's name for an item without AS: the last part of a dotted name, else the text of it."""
-    if isinstance(item, exp.Column):
+    if isinstance(item, exp.Column) and not (isinstance(expr, Call) and expr.function == item.name.lower()):
         return item.name
     if isinstance(item, exp.Dot) and item.find(exp.Bracket, exp.Func) is None:
         return str(item.expression.name)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 else:
     pl = LazyModule("polars")
 
+_CLOCKS = ("current_date", "localtimestamp")
 _FOLDED = (*INTEGRAL, FLOAT, DOUBLE, BOOLEAN, STRING, BINARY)
 
 
@@ -74,9 +75,13 @@ def folded(expr: Expr) -> Expr:
 
 def _is_foldable(expr: Expr) -> bool:
     """No part reads a row, nor the clock of the session, and the value has a form as a literal."""
-    return _has_literal(expr.type) and all(
-        isinstance(node, Literal | Cast | Call | Case | GetField) and node.type != TIMESTAMP
-        for node in expr.walk()
+    return (
+        _has_literal(expr.type)
+        and all(
+            isinstance(node, Literal | Cast | Call | Case | GetField) and node.type != TIMESTAMP
+            for node in expr.walk()
+        )
+        and not any(isinstance(node, Call) and node.function in _CLOCKS for node in expr.walk())
     )
 
 

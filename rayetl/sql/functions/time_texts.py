@@ -9,6 +9,7 @@ from rayetl.sql import coerce
 from rayetl.sql.expr import Call, Expr, Literal
 from rayetl.sql.functions.base import (
     Context,
+    Rule,
     Table,
     Typed,
     TypeFault,
@@ -163,17 +164,24 @@ def _date_format_rule(args: tuple[Expr, ...]) -> Typed:
     return Typed((value, pattern), STRING, value.nullable)
 
 
-def _now(args: tuple[Expr, ...]) -> Typed:
-    check_count(args, 0, 0)
-    raise TypeFault(
-        "it changes from run to run, so the engines could not agree; pass the time in as a constant",
-        refused=True,
-    )
+def _clock(kind: DataType) -> Rule:
+    def rule(args: tuple[Expr, ...]) -> Typed:
+        check_count(args, 0, 0)
+        return Typed(args, kind, False)
+
+    return rule
+
+
+def _now(ctx: Context, call: Call) -> pl.Expr:
+    """The time of the session, the same for every row of every query of a run."""
+    from rayetl.sql.lower.casts import convert
+
+    return convert(ctx, pl.lit(ctx.now, dtype=pl.Int64).cast(pl.Datetime("us", "UTC")), TIMESTAMP, call.type)
 
 
 def _unix_rule(args: tuple[Expr, ...]) -> Typed:
     if not args:
-        return _now(args)
+        args = (Call(TIMESTAMP, False, "current_timestamp", (), "current_timestamp"),)
     if len(args) == 1 and args[0].type == STRING:
         args = (*args, Literal(STRING, False, "yyyy-MM-dd HH:mm:ss"))
     return _formatted(args, LONG, exactly(STRING))
@@ -195,5 +203,6 @@ TABLE.add("unix_date", takes(exactly(DATE), returns=INT), lambda d: d.to_physica
 TABLE.add("date_from_unix_date", takes(_int, returns=DATE), lambda n: n.cast(pl.Date))
 TABLE.add("from_utc_timestamp", _zone_rule, _other_zone, raw=True, strict=True)
 TABLE.add("to_utc_timestamp", _zone_rule, _other_zone, raw=True, strict=True)
-TABLE.add("current_date", _now, None, aliases="curdate")
-TABLE.add("current_timestamp", _now, None, aliases="now localtimestamp")
+TABLE.add("current_date", _clock(DATE), _now, raw=True, aliases="curdate", keeps_alias=False)
+TABLE.add("current_timestamp", _clock(TIMESTAMP), _now, raw=True, aliases="now")
+TABLE.add("localtimestamp", _clock(TIMESTAMP_NTZ), _now, raw=True)

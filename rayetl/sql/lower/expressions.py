@@ -7,7 +7,7 @@ scaled Int128 (`scaled`) and take their column form (`expr`) only where they lea
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 import polars as pl
@@ -35,9 +35,11 @@ from rayetl.sql.types import DATE, TIMESTAMP, TIMESTAMP_NTZ, ArrayType, DecimalT
 
 @dataclass(frozen=True)
 class Lowering:
-    """What expressions need to know beyond themselves. `variables` are lambda parameters in force."""
+    """What expressions need to know beyond themselves: the time zone and the time of the session (in
+    microseconds since 1970). `variables` are lambda parameters in force."""
 
     time_zone: str = "UTC"
+    now: int = 0
     variables: dict[str, pl.Expr] = field(default_factory=dict)
 
     def expr(self, node: Expr) -> pl.Expr:
@@ -52,7 +54,7 @@ class Lowering:
         return decimals.scaled(self, coerce.folded(node))
 
     def bind(self, values: dict[str, pl.Expr]) -> Lowering:
-        return Lowering(self.time_zone, {**self.variables, **values})
+        return replace(self, variables={**self.variables, **values})
 
 
 def literal(value: Any, kind: Any) -> pl.Expr:

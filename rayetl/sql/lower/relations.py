@@ -9,6 +9,7 @@ import polars as pl
 
 from rayetl.names import PREFIX
 from rayetl.sql.analyze.exprs import columns_of
+from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.expr import Column, Expr, SortKey
 from rayetl.sql.functions.base import is_constant
 from rayetl.sql.lower import joins
@@ -39,10 +40,10 @@ _ONE = PREFIX + "one"
 
 
 def lower_relation(
-    relation: Relation, frames: Mapping[str, pl.LazyFrame], names: Sequence[str], time_zone: str
+    analyzed: AnalyzedQuery, frames: Mapping[str, pl.LazyFrame], names: Sequence[str]
 ) -> pl.LazyFrame:
-    """The relation over `frames`, its columns called `names` (which must differ). Nothing is read."""
-    return _Lowerer(frames, Lowering(time_zone)).root(relation, names)
+    """The query over `frames`, its columns called `names` (which must differ). Nothing is read."""
+    return _Lowerer(frames, Lowering(analyzed.time_zone, analyzed.now)).root(analyzed.plan, names)
 
 
 class _Lowerer:

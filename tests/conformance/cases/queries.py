@@ -34,6 +34,17 @@ SELECT * FROM blanks
 SELECT CASE WHEN n > 10 THEN 'big' WHEN n IS NULL THEN 'none' ELSE grp END AS size FROM people
 """)
 
+_CLOCK = cases("""
+SELECT current_date, current_timestamp, now(), curdate(), localtimestamp(), unix_timestamp() FROM people WHERE false
+SELECT id, current_timestamp > TIMESTAMP'2020-01-01' AS a, now() = current_timestamp() AS b FROM people
+SELECT date(now()) = current_date AS a, localtimestamp() = CAST(now() AS TIMESTAMP_NTZ) AS b FROM people
+SELECT unix_timestamp() = unix_seconds(now()) AS a, current_date() = curdate() AS b
+SELECT count(*), current_date > DATE'2020-01-01' AS a FROM people GROUP BY current_date
+SELECT max(current_date) > min(born) AS a, count(*) FROM people WHERE seen < current_timestamp
+SELECT current_date, current_date() > DATE'2020-01-01' AS a FROM (SELECT 7 AS current_date)
+SELECT id, CASE WHEN n > 10 THEN current_date END > DATE'2020-01-01' AS a FROM people ORDER BY now(), id
+""")
+
 _ORDER = cases(
     """
 SELECT id, x FROM people ORDER BY x, id
@@ -353,6 +364,7 @@ SELECT grp, explode(array(1, 2)) AS x FROM people GROUP BY grp ORDER BY x, grp
 CASES = (
     *_ASKED_IN_JOINS,
     *_SELECT,
+    *_CLOCK,
     *_ORDER,
     *_JOINS,
     *_GROUPS,
