@@ -171,6 +171,10 @@ class SourceError(Terminal):
         self.path = path
 
 
+class NoFilesError(SourceError):
+    """There is no file where a source looks for some."""
+
+
 class LoadError(Terminal):
     """A target cannot take the rows."""
 

@@ -23,8 +23,9 @@ from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import ParityReport, RunReport, StageTime, TestReport
-from rayetl.plan.build import Typed, build_plan
+from rayetl.plan.build import NO_FILES, Typed, build_plan
 from rayetl.plan.fingerprint import run_key as key_of
+from rayetl.plan.growing import NO_KEY
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.plan.splits import SPLIT_BYTES
 from rayetl.resilience.breaker import LocalCircuits
@@ -41,9 +42,21 @@ if TYPE_CHECKING:
     from rayetl.connectors.lake.upkeep import Upkeep
     from rayetl.engines.base import Engine
     from rayetl.runs.execute import Run
+    from rayetl.runs.taken import Taken
 
 Runtime = Literal["local", "ray"]
 """Where a run lives: in this process, or on a Ray cluster."""
+
+
+class _NothingNewError(Exception):
+    """Every file was taken before. It is no fault, but there is no run."""
+
+    def __init__(self, made: Callable[..., Run]) -> None:
+        super().__init__("no new files")
+        self.made = made
+
+    def report(self, **more: Any) -> RunReport:
+        return self.made(**more).nothing_new()
 
 
 class Pipeline:
@@ -165,26 +178,49 @@ class Pipeline:
         failed run is saved and is the error's `report`.
         """
         from rayetl.runs.execute import new_id
+        from rayetl.runs.taken import taking
 
-        listener, size = progress or Silent(), self._cut_by(split_size)
+        listener, size, run = progress or Silent(), self._cut_by(split_size), new_id()
+        if not any(source.is_incremental() for source in self.config.extract.values()):
+            prepare = partial(self._prepared, run, run_key, force, listener)
+            return self._done_by(runtime, address, run, prepare, listener, size)
+        if run_key is not None:
+            raise RayetlError(NO_KEY, hint="leave it out: each batch of new files is a run")
+        with taking(Path(self.config.state), self.config.name, run) as taken:
+            prepare = partial(self._prepared, run, None, force, listener, taken)
+            try:
+                report = self._done_by(runtime, address, run, prepare, listener, size)
+            except _NothingNewError as nothing:
+                return nothing.report(engine=self._engine(), progress=listener, runtime=runtime)
+            taken.loaded()
+            return report
+
+    def _done_by(
+        self,
+        runtime: Runtime,
+        address: str | None,
+        run: str,
+        prepare: Callable[[], Callable[..., Run]],
+        listener: ProgressListener,
+        size: int,
+    ) -> RunReport:
+        """The report of the run that `prepare` makes, done where it is to live."""
         if runtime == "local" or self.config.engine.type == "spark":
             # Spark is on Ray of its own accord.
             with self._ending_spark():
-                make = self._prepared(new_id(), run_key, force, listener)
-                return make(
+                return prepare()(
                     engine=self._engine(address), progress=listener, circuits=_CIRCUITS, runtime=runtime
                 ).execute()
         from rayetl.cluster.handover import offered
         from rayetl.cluster.session import connected
 
-        run = new_id()
         with connected(address), offered() as secrets:
             from rayetl.cluster.supervisor import assert_lasting, supervise
             from rayetl.cluster.tasks import Site
 
             assert_lasting(self._places())
             site = Site(run, self.config.name, os.getcwd(), secrets)
-            return supervise(site, lambda: self._prepared(run, run_key, force, listener), listener, size)
+            return supervise(site, prepare, listener, size)
 
     def _cut_by(self, split_size: int | None) -> int:
         """The size of splits. Raises `ConfigError` for one that is asked of Spark."""
@@ -219,22 +255,31 @@ class Pipeline:
         return {purpose: path for purpose, path in (paths | others).items() if path is not None}
 
     def _prepared(
-        self, run: str, run_key: str | None, force: bool, listener: ProgressListener
+        self,
+        run: str,
+        run_key: str | None,
+        force: bool,
+        listener: ProgressListener,
+        taken: Taken | None = None,
     ) -> Callable[..., Run]:
-        """A run that waits for the engine, listener and circuits of the process it will live in."""
+        """A run that waits for the engine, listener and circuits of the process it will live in; of the files
+        that `taken` says, where it is given."""
         from rayetl.runs.execute import Run
 
         started, begun = datetime.now(UTC), perf_counter()
         listener.stage_started("plan")
-        plan = self.plan()
+        plan, batch = self._plan_of(taken), None
+        if taken is not None and (batch := taken.next(plan, again=force)) is not None:
+            plan = batch.of(plan)
         seconds = perf_counter() - begun
         listener.stage_finished("plan", seconds)
         named = run_key or self.config.run_key or key_of(plan)
-        return partial(
+        key = named if named and not force else f"{named or 'run'}#{run}"
+        made = partial(
             Run,
             plan=plan,
             dead_letters=self.dead_letters,
-            key=named if named and not force else f"{named or 'run'}#{run}",
+            key=key if batch is None else batch.key,
             id=run,
             state=Path(self.config.state),
             max_reject_share=self.config.max_reject_share,
@@ -242,7 +287,20 @@ class Pipeline:
             stages=[StageTime("plan", seconds)],
             retrier=Retrier(self.config.resilience.retry),
             breaker=self.config.resilience.circuit_breaker,
+            batch=batch,
         )
+        if taken is not None and batch is None:
+            raise _NothingNewError(made)
+        return made
+
+    def _plan_of(self, taken: Taken | None) -> Plan:
+        """The plan of a run. Where files were taken before and none is left, it reads nothing."""
+        try:
+            return self.plan()
+        except ConfigError as error:
+            if taken is None or not taken.is_idle() or any(each.code != NO_FILES for each in error.problems):
+                raise
+            return Plan(self.config.name, (), (), (), self.config.time_zone, 0, "")
 
     def replay(self, ids: Sequence[str] = (), *, progress: ProgressListener | None = None) -> RunReport:
         """Put stored source records through the present config, each once however often it is called.

@@ -157,6 +157,10 @@ class Source(Model):
     def identity(self, scan: Scan) -> str | None:
         """A fingerprint of the exact input (files: path, size, modification time); `None` if it has none."""
 
+    def is_incremental(self) -> bool:
+        """Whether a run takes the files that no run before it has taken. By default it reads them all."""
+        return False
+
     def endpoint(self) -> str | None:
         """The service that is read from, as errors and circuit breakers name it; `None` for files here."""
         return None
@@ -230,7 +234,8 @@ Target = FilesTarget | BatchesTarget | SpoolTarget
 @dataclass(frozen=True, slots=True)
 class LoadResult:
     """What a load did. `status`: committed now, skipped (the epoch was committed before), or ignored
-    (mode `ignore` found data). `bytes` on disk; `seconds` from begin to commit."""
+    (mode `ignore` found data). `bytes` on disk; `seconds` from begin to commit. `run` is the one that
+    committed the epoch."""
 
     load: str
     type: str
@@ -242,6 +247,7 @@ class LoadResult:
     bytes: int
     seconds: float
     epoch: str
+    run: str
 
 
 class LoadSession(ABC):

@@ -66,6 +66,11 @@ class FilesSource(UsesS3, Source):
         description="What a malformed record does: `permissive` sends its source bytes to the rejects, "
         "`drop` leaves it out and counts it, `fail` stops the run.",
     )
+    incremental: bool = Field(
+        default=False,
+        description="Whether each file is taken once: a run reads the files that no run before it has "
+        "loaded. For folders that grow; [how](../files.md#folders-that-grow).",
+    )
     options: ReadOptions | None = Field(
         default=None,
         description="How the format is read, with the names of Spark's options.",
@@ -94,6 +99,9 @@ class FilesSource(UsesS3, Source):
     def _one_kind_of_place(self) -> Self:
         self.assert_places(self.path)
         return self
+
+    def is_incremental(self) -> bool:
+        return self.incremental
 
     def endpoint(self) -> str | None:
         return self.account.service if is_on_s3(self.path[0]) else None

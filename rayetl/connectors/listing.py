@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from rayetl.connectors.base import FileStore, InputFile
 from rayetl.connectors.formats.options import ListingOptions
-from rayetl.errors import SourceError
+from rayetl.errors import NoFilesError, SourceError
 from rayetl.records import dataclass
 from rayetl.sql.types import DATE, DOUBLE, INT, LONG, STRING, TIMESTAMP, DataType, DecimalType, Field
 
@@ -94,7 +94,7 @@ def _roots(path: str) -> list[str]:
             if glob.has_magic(expanded) or "{" in expanded
             else "there is no file or directory"
         )
-        raise SourceError(f"{what} {path}", hint=f"paths are relative to {os.getcwd()}")
+        raise NoFilesError(f"{what} {path}", hint=f"paths are relative to {os.getcwd()}")
     return found
 
 
@@ -174,9 +174,13 @@ def fingerprint(files: Iterable[InputFile]) -> str:
     """What names exactly these files: path, size and modification time of each, or the store's tag."""
     digest = hashlib.sha256()
     for file in files:
-        version = file.modified_ns if file.store is None else file.tag
-        digest.update(f"{file.path}\0{file.size}\0{version}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{file.path}\0{file.size}\0{version_of(file)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def version_of(file: InputFile) -> str:
+    """What tells a file from others of its path and size: its modification time, or the store's tag."""
+    return str(file.modified_ns) if file.store is None else file.tag
 
 
 def assert_unchanged(files: Iterable[InputFile]) -> None:

@@ -14,6 +14,7 @@ from rayetl.observability.text import Table, count, duration, rate, size, splits
 PILLS = {
     "done": ("good", "done"),
     "skipped": ("note", "skipped, committed before"),
+    "nothing_new": ("note", "no new files"),
     "failed": ("bad", "failed"),
     "aborted": ("bad", "stopped by a quality rule"),
     "rejects_over_share": ("note", "done, too many rejects"),

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from rayetl.observability.codec import from_json, to_json
 from rayetl.records import dataclass
 
-Status = Literal["done", "skipped", "failed", "aborted", "rejects_over_share", "stopped"]
+Status = Literal["done", "skipped", "nothing_new", "failed", "aborted", "rejects_over_share", "stopped"]
 LoadStatus = Literal["committed", "skipped", "ignored", "not_committed"]
 
 

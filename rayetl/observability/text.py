@@ -89,6 +89,7 @@ def headline(report: RunReport) -> str:
     said = {
         "done": "done",
         "skipped": "skipped: this run key was committed before, nothing was written",
+        "nothing_new": "nothing new: every file was taken before, nothing was written",
         "failed": f"failed, {_visible(report)}",
         "aborted": f"stopped by a quality rule, {_visible(report)}",
         "rejects_over_share": "done, but more rows were rejected than allowed",

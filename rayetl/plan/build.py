@@ -15,6 +15,7 @@ from rayetl.contracts import ContractConfig
 from rayetl.errors import (
     ConfigError,
     ConfigPath,
+    NoFilesError,
     Problem,
     SourceError,
     SqlError,
@@ -26,6 +27,7 @@ from rayetl.plan.apart import kept_in_loads
 from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.fingerprint import fingerprint
 from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
+from rayetl.plan.growing import growing_problems
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
 from rayetl.plan.warnings import warnings_of
@@ -46,6 +48,9 @@ Found = Callable[[StepNode, exp.Query], Sequence[Any] | None]
 
 Typed = Callable[[exp.Query, Mapping[str, Schema], str], Schema]
 """What Spark makes of a query over tables with these schemas, in a time zone. Raises `SqlError`."""
+
+NO_FILES = "plan.no_files"
+"""The code of a source behind whose path there is no file."""
 
 TEXT_FORMATS = frozenset({"csv", "json"})
 """Formats whose single records may be malformed."""
@@ -80,6 +85,8 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None, typed: Typ
         now=now,
         fingerprint="",
     )
+    if not plan.deferred and (impossible := list(growing_problems(plan, config.run_key))):
+        raise ConfigError(impossible)
     mark = fingerprint(plan, {draft.id: draft.step for draft in graph.steps})
     return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph, config.resilience.dead_letter))
 
@@ -144,7 +151,8 @@ class _Compiler:
             self._extend(error.problems, (*draft.path, "contract") if promised is None else draft.path)
             return
         except SourceError as error:
-            self._fault(error.message, (*draft.path, *(error.path or (place,))), error.hint)
+            code = NO_FILES if isinstance(error, NoFilesError) else "plan"
+            self._fault(error.message, (*draft.path, *(error.path or (place,))), error.hint, code)
             return
         schema = visible(scan.schema)
         if not self._check_columns(scan.schema, draft.path, hidden=False):
@@ -345,8 +353,8 @@ class _Compiler:
             good = False
         return good
 
-    def _fault(self, message: str, path: ConfigPath, hint: str | None = None) -> None:
-        self.problems.append(Problem("plan", message, path=path, hint=hint))
+    def _fault(self, message: str, path: ConfigPath, hint: str | None = None, code: str = "plan") -> None:
+        self.problems.append(Problem(code, message, path=path, hint=hint))
 
     def _extend(self, problems: Iterable[Problem], path: ConfigPath) -> None:
         self.problems.extend(_below(problem, path) for problem in problems)

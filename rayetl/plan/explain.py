@@ -106,6 +106,8 @@ def _about(source: SourceNode) -> Iterator[str]:
     if source.reads_reasons:
         becomes = "rejected" if source.scan.mode == "permissive" else "dropped"
         yield f"malformed records are {becomes}"
+    if source.source.is_incremental():
+        yield "each file is taken once"
     if source.carries_row:
         yield "rows carry their position"
 

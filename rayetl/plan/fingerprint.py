@@ -16,7 +16,7 @@ from rayetl.plan.nodes import Plan, StepNode
 from rayetl.quality.base import Checked
 
 _NAMES: Mapping[str, set[str] | bool] = {
-    **dict.fromkeys(("id", "from_", "contract", "cache", "broadcast"), True),
+    **dict.fromkeys(("id", "from_", "contract", "cache", "broadcast", "incremental"), True),
     "s3": {"staging", "allow_http"},
 }
 """Fields that say how a step is called, or how an engine or a machine goes about it, and change no row."""

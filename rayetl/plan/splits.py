@@ -113,22 +113,30 @@ def _bytes(node: SourceNode) -> int:
 
 def _streaming(plan: Plan, source: str) -> frozenset[str] | str:
     """The nodes whose rows come of `source`, or what makes one of them need all of its rows at once."""
-    found = {source}
+    found = rows_of(plan, source)
     for step in plan.steps:
-        if not found.intersection(step.inputs):
+        if step.id not in found:
             continue
-        if why := _obstacle(step, found):
+        if why := "checks all rows together" if step.tables else obstacle(step, found):
             return f"{step.id} ({step.kind}) {why}"
-        found.add(step.id)
     for load in plan.loads:
         if load.input not in found:
             return f"{load.id} takes no rows of {source}"
+    return found
+
+
+def rows_of(plan: Plan, source: str) -> frozenset[str]:
+    """A source and the steps that read rows of it, from it or from one another."""
+    found = {source}
+    for step in plan.steps:
+        if found.intersection(step.inputs):
+            found.add(step.id)
     return frozenset(found)
 
 
-def _obstacle(step: StepNode, streaming: set[str]) -> str | None:
-    if step.tables:
-        return "checks all rows together"
+def obstacle(step: StepNode, streaming: frozenset[str]) -> str | None:
+    """Why the query of a step needs more than a row at a time of the nodes in `streaming`; `None` if it does
+    not."""
     if step.analyzed is None:
         return "waits for values found in the data"
     tables = {binding.name.lower() for binding in step.bindings if binding.node in streaming}
@@ -152,6 +160,8 @@ def _needs(relation: relations.Relation, streaming: set[str]) -> str | None:
             if not (_reads(left, streaming) and _reads(right, streaming)):
                 return "adds rows of another source"
             return _needs(left, streaming) or _needs(right, streaming)
+        case relations.SparkOnly():
+            return "is a query of which Spark alone knows what it needs"
     return f"needs all rows at once ({type(relation).__name__.lower()})"
 
 

@@ -39,6 +39,7 @@ from rayetl.records import dataclass
 from rayetl.resilience.breaker import BreakerPolicy, Circuits, LocalCircuits, guarded
 from rayetl.resilience.retry import Retrier, RetryPolicy
 from rayetl.runs import books, rejects, verdict
+from rayetl.runs.taken import Batch, assert_known
 
 _LOG = get_logger(__name__)
 
@@ -53,7 +54,8 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class Run:
-    """A run under way. `state` is the directory that takes its report and, meanwhile, refused rows."""
+    """A run under way. `state` is the directory that takes its report and, meanwhile, refused rows; `batch`
+    what it loads of folders that grow."""
 
     plan: Plan
     engine: Engine
@@ -75,6 +77,7 @@ class Run:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     circuits: Circuits = field(default_factory=LocalCircuits)
     runtime: str = "local"
+    batch: Batch | None = None
     retries: int = 0
 
     @contextmanager
@@ -107,6 +110,13 @@ class Run:
                 shutil.rmtree(self._refused_rows, ignore_errors=True)
             self._save(report)
             return report
+
+    def nothing_new(self) -> RunReport:
+        """Save and give the report of a run that found no file to load."""
+        self.plan = replace(self.plan, loads=())
+        report = self._report("nothing_new", 0)
+        self._save(report)
+        return report
 
     def _save(self, report: RunReport) -> None:
         """A run is what its loads hold: one whose report cannot be written is no other for that."""
@@ -152,6 +162,8 @@ class Run:
         session = load.load.open(self._epoch(load.id), load.schema)
         result = session.committed()
         if result is not None:
+            if self.batch is not None:
+                assert_known(result.run, self.batch.runs, load.id, self.key)
             self.results[load.id] = result
             return
         self.sessions[load.id] = session
@@ -312,6 +324,7 @@ def _ignored(load: LoadNode, epoch: Epoch, session: LoadSession) -> LoadResult:
         0,
         0.0,
         epoch.key,
+        epoch.run,
     )
 
 

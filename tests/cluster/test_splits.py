@@ -486,3 +486,17 @@ def test_a_supervisor_that_is_killed_at_every_commit_stores_letters_and_rows_onc
     assert [book["balanced"] for book in report["books"]] == [True]
     assert report["rejected_rows"] == 42
     assert len(list(Path("rejects/split/rejects/_rayetl/epochs").glob("*.json"))) == 1
+
+
+@pytest.mark.usefixtures("cluster")
+def test_files_that_come_are_taken_once(inputs: Path) -> None:
+    made = Pipeline.from_dict(config({**CSV, "incremental": True}))
+    first = made.run(runtime="ray", split_size=1000)
+    assert first.splits is not None
+    assert first.splits.total > 1
+    shutil.copy("csv/1.csv", "csv/more.csv")
+    second = made.run(runtime="ray")
+    assert (second.run_key, second.sources[0].rows_read) == ("incremental-2", 200)
+    assert made.run(runtime="ray").status == "nothing_new"
+    assert made.run().status == "nothing_new"
+    assert ds.dataset("out").count_rows() == first.rows_loaded + second.rows_loaded

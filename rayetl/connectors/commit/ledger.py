@@ -97,19 +97,20 @@ class Manifest:
             _assert_inside(name)
         return manifest
 
-    def result(self, location: object, *, skipped: bool) -> LoadResult:
-        """What a run reports of this epoch."""
+    def result(self, location: object, run: str) -> LoadResult:
+        """What `run` reports of this epoch."""
         return LoadResult(
             load=self.load,
             type="files",
             location=str(location),
             mode=self.mode,
-            status="skipped" if skipped else "committed",
+            status="committed" if run == self.run else "skipped",
             rows=self.rows,
             files=len(self.files),
             bytes=sum(file.bytes for file in self.files),
             seconds=self.seconds,
             epoch=self.key,
+            run=self.run,
         )
 
 

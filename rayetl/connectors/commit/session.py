@@ -71,7 +71,7 @@ class DirectorySession(LedgerSession):
                 finally:
                     self._release()
             # A commit whose answer was lost is this run's own all the same.
-            return manifest.result(self._layout.root, skipped=manifest.run != self.epoch.run)
+            return manifest.result(self._layout.root, self.epoch.run)
 
     def begin(self) -> FilesTarget | None:
         self._started = time.monotonic()
@@ -112,7 +112,7 @@ class DirectorySession(LedgerSession):
             except BaseException:
                 self.abort()
                 raise
-        return manifest.result(self._layout.root, skipped=False)
+        return manifest.result(self._layout.root, self.epoch.run)
 
     def abort(self) -> None:
         self._stop_writeback()

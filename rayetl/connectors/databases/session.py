@@ -64,7 +64,7 @@ class DatabaseSession(LoadSession, BatchesTarget):
             return None
         self.abort()
         # A commit whose answer was lost is this run's own all the same.
-        return self._result(entry, skipped=entry.run != self.epoch.run)
+        return self._result(entry)
 
     def begin(self) -> BatchesTarget | None:
         self._started = time.monotonic()
@@ -162,7 +162,7 @@ class DatabaseSession(LoadSession, BatchesTarget):
             failpoint("database.committed")
         finally:
             self.abort()
-        return self._result(entry, skipped=False)
+        return self._result(entry)
 
     def _written(self, rows: int) -> int:
         """How many rows came to be or were changed in the table. Raises `BooksError`."""
@@ -217,16 +217,17 @@ class DatabaseSession(LoadSession, BatchesTarget):
             raise RuntimeError("the load was not begun")
         return self._connection
 
-    def _result(self, entry: Entry, *, skipped: bool) -> LoadResult:
+    def _result(self, entry: Entry) -> LoadResult:
         return LoadResult(
             load=self.epoch.load,
             type=self.load.type,
             location=self.load.location(),
             mode=self.load.mode,
-            status="skipped" if skipped else "committed",
+            status="committed" if entry.run == self.epoch.run else "skipped",
             rows=entry.rows,
             files=0,
             bytes=entry.bytes,
             seconds=entry.seconds,
             epoch=self.epoch.key,
+            run=entry.run,
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions, ParquetOptions
-from rayetl.errors import SourceError
+from rayetl.errors import NoFilesError, SourceError
 from rayetl.names import PREFIX
 from rayetl.sql.types import STRING, ArrayType, DataType, Field, MapType, Schema, StructType
 
@@ -67,7 +67,7 @@ def _own(scan: FilesScan, promised: Schema | None, extras: bool) -> Schema:
     if not scan.files:
         if promised is not None:
             return promised
-        raise SourceError("there are no files to take the columns from", hint="give a `schema`")
+        raise NoFilesError("there are no files to take the columns from", hint="give a `schema`")
     if scan.format == "parquet":
         return _parquet(scan)
     if scan.format == "avro":

@@ -69,8 +69,7 @@ class KafkaSession(LoadSession, BatchesTarget):
             for key, value in batch:
                 if key == wanted:
                     mark = json.loads(value)
-                    own = mark["run"] == self.epoch.run
-                    return self._result(mark["rows"], mark["bytes"], mark["seconds"], skipped=not own)
+                    return self._result(mark["rows"], mark["bytes"], mark["seconds"], mark["run"])
         return None
 
     def begin(self) -> BatchesTarget | None:
@@ -118,7 +117,7 @@ class KafkaSession(LoadSession, BatchesTarget):
             failpoint("kafka.committed")
         finally:
             self.abort()
-        return self._result(rows, self._bytes, seconds, skipped=False)
+        return self._result(rows, self._bytes, seconds, self.epoch.run)
 
     def _settle(self, error: RunError) -> None:
         """Find out what became of a commit without an answer. Raises `error` if it was not decided."""
@@ -152,16 +151,17 @@ class KafkaSession(LoadSession, BatchesTarget):
             raise RuntimeError("`committed` was not asked, or the session has ended")
         return self._cluster
 
-    def _result(self, rows: int, size: int, seconds: float, *, skipped: bool) -> LoadResult:
+    def _result(self, rows: int, size: int, seconds: float, run: str) -> LoadResult:
         return LoadResult(
             load=self.epoch.load,
             type="kafka",
             location=f"{self.store.endpoint()} {self.topic}",
             mode="append",
-            status="skipped" if skipped else "committed",
+            status="committed" if run == self.epoch.run else "skipped",
             rows=rows,
             files=0,
             bytes=size,
             seconds=seconds,
             epoch=self.epoch.key,
+            run=run,
         )

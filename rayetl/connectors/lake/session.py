@@ -118,7 +118,7 @@ class LakeSession(LoadSession, Generic[V, C]):
         with self._told():
             entry = self._entry(self._now())
         # A commit whose answer was lost is this run's own all the same.
-        return None if entry is None else self._result(entry, skipped=entry.run != self.epoch.run)
+        return None if entry is None else self._result(entry)
 
     def begin(self) -> FilesTarget | None:
         self._started = time.monotonic()
@@ -190,7 +190,7 @@ class LakeSession(LoadSession, Generic[V, C]):
         finally:
             self.abort()
         failpoint("lake.finished")
-        return self._result(entry, skipped=False)
+        return self._result(entry)
 
     def _decided(self, attempt: Attempt, rows: int) -> Entry:
         try:
@@ -284,16 +284,17 @@ class LakeSession(LoadSession, Generic[V, C]):
             self._lock.release()
             self._lock = None
 
-    def _result(self, entry: Entry, *, skipped: bool) -> LoadResult:
+    def _result(self, entry: Entry) -> LoadResult:
         return LoadResult(
             load=self.epoch.load,
             type=self.load.type,
             location=self.load.name,
             mode=self.load.mode,
-            status="skipped" if skipped else "committed",
+            status="committed" if entry.run == self.epoch.run else "skipped",
             rows=entry.rows,
             files=entry.files,
             bytes=entry.bytes,
             seconds=entry.seconds,
             epoch=self.epoch.key,
+            run=entry.run,
         )

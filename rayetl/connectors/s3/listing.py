@@ -13,7 +13,7 @@ from rayetl.connectors.base import InputFile
 from rayetl.connectors.listing import ambiguous, braces, is_hidden, is_wanted, partition_of
 from rayetl.connectors.places import S3, split_key
 from rayetl.connectors.s3.whole import whole
-from rayetl.errors import SourceError, Terminal
+from rayetl.errors import NoFilesError, SourceError, Terminal
 
 if TYPE_CHECKING:
     from rayetl.connectors.formats.options import ListingOptions
@@ -42,7 +42,7 @@ def files_behind(account: S3Account, path: str, options: ListingOptions) -> list
                     raise ambiguous(path, others)
             return files
     what = "no object fits the pattern" if _WILD.search(key) else "there is no object or prefix"
-    raise SourceError(f"{what} {path}", hint=f"is it spelled so, and at {account.service}?")
+    raise NoFilesError(f"{what} {path}", hint=f"is it spelled so, and at {account.service}?")
 
 
 def parts_of(account: S3Account, path: str) -> list[InputFile]:

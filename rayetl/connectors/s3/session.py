@@ -48,7 +48,7 @@ class S3Session(LedgerSession):
         if manifest in ledger.unpublished:
             self.place.publish(manifest)
         # A commit whose answer was lost is this run's own all the same.
-        return manifest.result(self.place, skipped=manifest.run != self.epoch.run)
+        return manifest.result(self.place, self.epoch.run)
 
     def begin(self) -> FilesTarget | None:
         self._started = time.monotonic()
@@ -101,7 +101,7 @@ class S3Session(LedgerSession):
         finally:
             self.abort()
         failpoint("s3.finished")
-        return manifest.result(self.place, skipped=False)
+        return manifest.result(self.place, self.epoch.run)
 
     def _decided(self, attempt: Attempt, rows: int) -> Manifest:
         failpoint("s3.staged")

@@ -66,6 +66,7 @@ class FakeConfig:
     name: str = "p"
     time_zone: str = "UTC"
     state: str = ".rayetl"
+    run_key: str | None = None
     resilience: Resilience = field(default_factory=Resilience)
 
 
