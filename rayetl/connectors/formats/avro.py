@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
@@ -12,8 +14,15 @@ import polars as pl
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.ahead import Stalled, ahead
 from rayetl.connectors.formats.arrow import WIDER, MisfitError, conform
-from rayetl.connectors.formats.avro_blocks import framed_rows, unpacked
-from rayetl.connectors.formats.avro_types import columnar, plain_row, spark_schema
+from rayetl.connectors.formats.avro_blocks import Header, framed_rows, header_of, retold
+from rayetl.connectors.formats.avro_types import (
+    UnreadableError,
+    branched,
+    columnar,
+    is_record,
+    plain_rows,
+    spark_schema,
+)
 from rayetl.connectors.formats.schemas import nullable
 from rayetl.errors import RayetlError, SourceError
 from rayetl.lazy import lazily
@@ -32,7 +41,6 @@ else:
 BATCH = 20_000
 STALLED = 20.0
 """Seconds without a batch after which a file counts as damaged."""
-_MAGIC = b"Obj\x01"
 
 
 @contextmanager
@@ -44,6 +52,8 @@ def guarded(path: str) -> Iterator[None]:
         raise
     except MisfitError as error:
         raise SourceError(f"the file {path} does not fit: {error}", hint=WIDER) from error
+    except UnreadableError as error:
+        raise SourceError(f"the file {path} cannot be read: {error}") from error
     except FileNotFoundError as error:
         raise SourceError(f"the file {path} is not there any more") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, Exception) as error:
@@ -55,26 +65,24 @@ def guarded(path: str) -> Iterator[None]:
 def file_schema(file: InputFile) -> Schema:
     """The columns of one file, from its header. Raises SourceError."""
     with guarded(file.path), io.BufferedReader(file.open()) as stream:
-        return spark_schema(_header(stream, file.path).writer_schema)
+        return spark_schema(_shape(header_of(stream, file)))
 
 
-def _header(stream: Any, path: str) -> Any:
-    if stream.read(4) != _MAGIC:
-        raise SourceError(f"the file {path} is not an Avro file: it does not begin as one")
-    stream.seek(0)
-    return fastavro.block_reader(stream)
+def _shape(header: Header) -> Any:
+    return fastavro.block_reader(io.BytesIO(header.encoded())).writer_schema
 
 
 def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
     """The rows of one file in order, converted to `schema`; missing columns are NULL."""
     with guarded(file.path), io.BufferedReader(file.open()) as stream:
-        header = _header(stream, file.path)
-        promised = framed_rows(stream, header._header["sync"], file)
-        stream.seek(0)
-        shape = header.writer_schema
-        fast = isinstance(shape, dict) and shape["type"] == "record" and columnar(shape)
+        header = header_of(stream, file)
+        start = stream.tell()
+        promised = framed_rows(stream, header.marker, file)
+        stream.seek(start)
+        shape = _shape(header)
+        fast = is_record(shape) and columnar(shape)
         own = spark_schema(shape)
-        source = _columnar(file, own, schema) if fast else _slow(stream, own, schema)
+        source = _columnar(file, own, schema) if fast else _slow(stream, header, shape, schema)
         rows = 0
         for frame in source:
             rows += frame.height
@@ -113,16 +121,11 @@ def _columnar(file: InputFile, own: Schema, schema: Schema) -> Iterator[pl.DataF
         )
 
 
-def _slow(stream: BinaryIO, own: Schema, schema: Schema) -> Iterator[pl.DataFrame]:
-    rows: list[dict[str, Any]] = []
-    reader = fastavro.reader(unpacked(stream))
-    shape = reader.writer_schema
-    for record in reader:
-        rows.append(plain_row(record, shape))
-        if len(rows) == BATCH:
-            yield _made(rows, own, schema)
-            rows = []
-    if rows:
+def _slow(stream: BinaryIO, header: Header, shape: Any, schema: Schema) -> Iterator[pl.DataFrame]:
+    told, own = branched(shape), spark_schema(shape)
+    reader = fastavro.reader(retold(stream, header, json.dumps(told).encode()))
+    records = plain_rows(reader, reader.writer_schema)
+    while rows := list(islice(records, BATCH)):
         yield _made(rows, own, schema)
 
 

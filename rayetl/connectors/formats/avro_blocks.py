@@ -6,13 +6,14 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.streams import Pieces, snappy_size
 from rayetl.errors import SourceError
 from rayetl.lazy import lazily
+from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,40 +68,68 @@ def _bytes(value: bytes) -> bytes:
     return _long(len(value)) + value
 
 
-def unpacked(stream: BinaryIO) -> Any:
-    """The same file without compression if its codec is snappy or zstandard, else `stream` itself.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What stands before the blocks of a file."""
 
-    Both stand at the beginning. Raises EOFError for a block that does not unpack.
-    """
-    stream.seek(len(_MAGIC))
+    schema: bytes
+    codec: str
+    marker: bytes
+
+    def encoded(self) -> bytes:
+        """A header that says this and nothing else."""
+        pairs = {b"avro.schema": self.schema, b"avro.codec": self.codec.encode()}
+        told = b"".join(_bytes(key) + _bytes(value) for key, value in pairs.items())
+        return _MAGIC + _long(len(pairs)) + told + _long(0) + self.marker
+
+
+def header_of(stream: BinaryIO, file: InputFile) -> Header:
+    """The header of a file of which `stream` stands at the beginning, and then at the first block. Values
+    that a reader has no use for may be any bytes. Raises SourceError."""
+    if stream.read(len(_MAGIC)) != _MAGIC:
+        raise SourceError(f"the file {file.path} is not an Avro file: it does not begin as one")
     metadata = _metadata(stream)
-    codec = metadata.get("avro.codec", b"null").decode()
-    if codec not in ("snappy", "zstandard"):
-        stream.seek(0)
-        return stream
     marker = stream.read(16)
-    return io.BufferedReader(Pieces(_rewritten(stream, metadata["avro.schema"], codec, marker)))
+    if b"avro.schema" not in metadata or len(marker) < 16:
+        raise SourceError(f"the file {file.path} is cut off or damaged: its header is not whole")
+    return Header(metadata[b"avro.schema"], metadata.get(b"avro.codec", b"null").decode(), marker)
 
 
-def _metadata(stream: BinaryIO) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+def _metadata(stream: BinaryIO) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
     while count := _read_long(stream):
         if count < 0:
             count = -count
             _read_long(stream)
         for _ in range(count):
-            key = stream.read(_read_long(stream)).decode()
-            found[key] = stream.read(_read_long(stream))
+            key = _read_bytes(stream)
+            found[key] = _read_bytes(stream)
     return found
 
 
-def _rewritten(stream: BinaryIO, schema: bytes, codec: str, marker: bytes) -> Iterator[bytes]:
-    pairs = _bytes(b"avro.schema") + _bytes(schema) + _bytes(b"avro.codec") + _bytes(b"null")
-    yield _MAGIC + _long(2) + pairs + _long(0) + marker
+def _read_bytes(stream: BinaryIO) -> bytes:
+    size = _read_long(stream)
+    found = stream.read(size) if size >= 0 else b""
+    if len(found) != size:
+        raise EOFError("its header is cut off")
+    return found
+
+
+def retold(stream: BinaryIO, header: Header, schema: bytes) -> Any:
+    """The file of which `stream` stands at the first block, with another schema for the same bytes and
+    without compression if its codec is snappy or zstandard. Raises EOFError for a block that does not
+    unpack."""
+    unpack = {"snappy": _snappy, "zstandard": _zstd}.get(header.codec)
+    told = Header(schema, "null" if unpack else header.codec, header.marker)
+    return io.BufferedReader(Pieces(_rewritten(stream, told, unpack or bytes)))
+
+
+def _rewritten(stream: BinaryIO, header: Header, unpack: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    yield header.encoded()
     while (count := _read_long(stream)) >= 0:
         data = stream.read(_read_long(stream))
         stream.seek(16, os.SEEK_CUR)
-        yield _long(count) + _bytes(_snappy(data) if codec == "snappy" else _zstd(data)) + marker
+        yield _long(count) + _bytes(unpack(data)) + header.marker
 
 
 def _snappy(data: bytes) -> bytes:
