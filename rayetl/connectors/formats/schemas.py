@@ -52,8 +52,8 @@ def nullable(kind: DataType) -> DataType:
 
 def _check_names(scan: FilesScan, schema: Schema) -> None:
     seen: set[str] = set()
+    where = scan.files[0].path if scan.files else "the source"
     for name in schema.names:
-        where = scan.files[0].path if scan.files else "the source"
         if name.lower() in seen:
             raise SourceError(f"{where}: there are two columns named {name}", hint="give a `schema`")
         if name.startswith(PREFIX):
@@ -68,12 +68,11 @@ def _own(scan: FilesScan, promised: Schema | None, extras: bool) -> Schema:
         if promised is not None:
             return promised
         raise NoFilesError("there are no files to take the columns from", hint="give a `schema`")
-    if scan.format == "parquet":
-        return _parquet(scan)
-    if scan.format == "avro":
-        from rayetl.connectors.formats.avro import file_schema
-
-        return file_schema(scan.files[0])
+    if scan.format in ("parquet", "avro"):
+        found = _parquet(scan) if scan.format == "parquet" else _avro(scan)
+        if not len(found):
+            raise SourceError(f"the file {scan.files[0].path} has no columns, so its rows hold nothing")
+        return found
     if isinstance(scan.options, CsvOptions):
         from rayetl.connectors.formats.csv_infer import csv_schema
 
@@ -84,6 +83,12 @@ def _own(scan: FilesScan, promised: Schema | None, extras: bool) -> Schema:
     from rayetl.connectors.formats.json_infer import json_schema
 
     return json_schema(scan, scan.options, promised)
+
+
+def _avro(scan: FilesScan) -> Schema:
+    from rayetl.connectors.formats.avro import file_schema
+
+    return file_schema(scan.files[0])
 
 
 def _parquet(scan: FilesScan) -> Schema:

@@ -112,8 +112,9 @@ WITHIN = {"type": "record", "name": "r", "fields": [{"name": "c0", "type": ["nul
     [
         (record(WIDE), "cannot be read: it has a decimal of 39 digits, and 38 are the most"),
         (WITHIN, "cannot be read: its schema refers to r within itself, which no table can hold"),
+        (record(), "has no columns, so its rows hold nothing"),
     ],
-    ids=["decimal", "within itself"],
+    ids=["decimal", "within itself", "no columns"],
 )
 def test_schemas_that_no_table_has_are_refused_by_the_name_of_the_file(
     tmp_path: Path, shape: Any, said: str
