@@ -112,7 +112,21 @@ def _footer(file: InputFile) -> _Footer:
                 f"the file {file.path} is damaged: its footer counts {metadata.num_rows} rows in all, but "
                 f"{groups} in its row groups"
             )
+        if _reaches_beyond(metadata, file.size):
+            # Decoders ask for as much memory as what lies there says, and one of them ends the process then.
+            raise SourceError(f"the file {file.path} is cut off or damaged: a column reaches beyond its end")
         return _Footer(metadata.num_rows, str(metadata.created_by), calendar, arrow, _spark_schema(opened))
+
+
+def _reaches_beyond(metadata: Any, size: int) -> bool:
+    for place in range(metadata.num_row_groups):
+        group = metadata.row_group(place)
+        for number in range(group.num_columns):
+            chunk = group.column(number)
+            first = chunk.dictionary_page_offset or chunk.data_page_offset
+            if not 0 <= first <= first + chunk.total_compressed_size <= size:
+                return True
+    return False
 
 
 def file_schema(file: InputFile) -> Schema:
