@@ -204,6 +204,8 @@ def _field_from_arrow(field: Any) -> Field:
 def from_arrow_type(type: Any, name: str = "") -> DataType:  # noqa: A002
     """The Spark type that an Arrow column is read as. `name` is for the error message."""
     types = pa.types
+    if isinstance(type, pa.BaseExtensionType):
+        return from_arrow_type(type.storage_type, name)
     if types.is_decimal(type) and type.precision <= 38 and type.scale >= 0:
         return DecimalType(type.precision, type.scale)
     if types.is_map(type):

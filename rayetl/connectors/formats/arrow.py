@@ -74,6 +74,8 @@ def cast(array: Any, kind: DataType) -> Any:
     """An Arrow array as the Arrow form of `kind`. Raises ArrowInvalid where values do not fit."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks() if array.num_chunks else pa.array([], type=array.type)
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     target = arrow_type(kind)

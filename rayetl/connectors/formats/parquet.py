@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,7 +21,13 @@ from rayetl.names import ROW, ROW_BITS
 from rayetl.records import dataclass
 from rayetl.sql.interop import from_arrow, polars_type, to_polars
 from rayetl.sql.types import (
+    BINARY,
+    BOOLEAN,
     DATE,
+    DOUBLE,
+    FLOAT,
+    INT,
+    LONG,
     NULL,
     STRING,
     TIMESTAMP,
@@ -42,6 +49,13 @@ else:
 BATCH = 65_536
 _MOST_SCANS = 1_000
 _TEXTS = ("ENUM", "JSON")
+_STORED: dict[str, DataType] = {
+    "BOOLEAN": BOOLEAN,
+    "INT32": INT,
+    "INT64": LONG,
+    "FLOAT": FLOAT,
+    "DOUBLE": DOUBLE,
+}
 _SURE_WRITERS = ("parquet-cpp-arrow", "Polars", "DuckDB")
 
 
@@ -95,6 +109,7 @@ class _Footer:
     writer: str
     calendar: Calendar
     arrow: Any
+    told: Any
     schema: Schema
 
 
@@ -115,7 +130,17 @@ def _footer(file: InputFile) -> _Footer:
         if _reaches_beyond(metadata, file.size):
             # Decoders ask for as much memory as what lies there says, and one of them ends the process then.
             raise SourceError(f"the file {file.path} is cut off or damaged: a column reaches beyond its end")
-        return _Footer(metadata.num_rows, str(metadata.created_by), calendar, arrow, _spark_schema(opened))
+        told = _told(metadata, arrow)
+        return _Footer(
+            metadata.num_rows, str(metadata.created_by), calendar, arrow, told, _spark_schema(opened)
+        )
+
+
+def _told(metadata: Any, arrow: Any) -> Any:
+    """The types that the columns had in Arrow: Polars goes by them even where those of Parquet are others."""
+    text = (metadata.metadata or {}).get(b"ARROW:schema")
+    found = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))) if text else arrow
+    return found if found.names == arrow.names else arrow
 
 
 def _reaches_beyond(metadata: Any, size: int) -> bool:
@@ -135,7 +160,8 @@ def file_schema(file: InputFile) -> Schema:
 
 
 def _spark_schema(opened: Any) -> Schema:
-    """Spark's view of a footer: INT96 is an instant, enums and JSON are text."""
+    """Spark's view of a footer: INT96 is an instant, enums and JSON are text, and a column that says it
+    has no type has the one it is stored with."""
     leaves = iter([opened.schema.column(place) for place in range(len(opened.schema))])
     found = from_arrow(opened.schema_arrow)
     return Schema(tuple(Field(field.name, _by_leaves(field.type, leaves)) for field in found))
@@ -154,6 +180,8 @@ def _by_leaves(kind: DataType, leaves: Iterator[Any]) -> DataType:
     leaf = next(leaves)
     if leaf.physical_type == "INT96":
         return TIMESTAMP
+    if kind == NULL:
+        return _STORED.get(leaf.physical_type, BINARY)
     return STRING if leaf.logical_type.type in _TEXTS or leaf.converted_type in _TEXTS else kind
 
 
@@ -264,13 +292,13 @@ def _fits(footer: _Footer, schema: Schema) -> bool:
         kind = footer.arrow.field(places[0]).type
         if not sure and (pa.types.is_nested(kind) or column.type in (DATE, TIMESTAMP)):
             return False
-        if not _same(kind, column.type):
+        if not all(_same(told.field(column.name).type, column.type) for told in (footer.arrow, footer.told)):
             return False
     return True
 
 
 def _same(arrow: Any, kind: DataType) -> bool:
-    if pa.types.is_dictionary(arrow):
+    if pa.types.is_dictionary(arrow) or "decimal256" in str(arrow):
         return False
     return bool(_dtype(arrow) == polars_type(kind))
 

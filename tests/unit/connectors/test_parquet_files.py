@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from rayetl.errors import SourceError
-from tests.unit.connectors.test_files_source import read
+from tests.unit.connectors.test_files_source import described, read
+
+JSON = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a":1}', None]))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "values"),
+    [
+        (pa.nulls(2), "int", [None, None]),
+        (pa.array([[None], []], pa.list_(pa.null())), "array<int>", [[None], []]),
+        (JSON, "string", ['{"a":1}', None]),
+        (pa.ListArray.from_arrays([0, 1, 2], JSON), "array<string>", [['{"a":1}'], [None]]),
+        (pa.array([86_400_000, None], pa.date64()), "date", [date(1970, 1, 2), None]),
+        (pa.array([1, None], pa.decimal256(20, 2)), "decimal(20,2)", [Decimal("1.00"), None]),
+    ],
+    ids=["null", "list of null", "json", "list of json", "date64", "decimal256"],
+)
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_columns_have_the_type_they_are_stored_with(
+    tmp_path: Path, column: Any, kind: str, values: list[Any], store_schema: bool
+) -> None:
+    pq.write_table(pa.table({"v": column}), tmp_path / "in.parquet", store_schema=store_schema)
+    assert str(described(tmp_path / "in.parquet").schema) == f"struct<v:{kind}>"
+    found = read(tmp_path / "in.parquet")
+    assert found["v"].to_list() == values
+    assert found.schema["v"] not in (pl.Null, pl.Datetime)
 
 
 def test_a_file_without_columns_is_refused(tmp_path: Path) -> None:
