@@ -345,8 +345,16 @@ def batches(file: InputFile, schema: Schema, names: Sequence[str]) -> Iterator[p
 def _batches(opened: Any, file: InputFile, groups: list[int], columns: Sequence[str]) -> Iterator[Any]:
     """Batches of the columns, of which no more than those of a row group are in memory. From a store they
     come in few large requests, a row group at a time."""
-    for asked in [groups] if file.store is None else [[group] for group in groups]:
+    kinds = [field.type for field in opened.schema_arrow if field.name in columns]
+    alone = file.store is not None or any(map(_holds_dictionary, kinds))
+    for asked in [[group] for group in groups] if alone else [groups]:
         yield from opened.iter_batches(BATCH, asked, columns=columns, use_threads=True)
+
+
+def _holds_dictionary(kind: Any) -> bool:
+    """Whether there is a dictionary inside of lists, maps or structs, of which Arrow makes no batch over the
+    end of a row group."""
+    return bool(pa.types.is_nested(kind)) and "dictionary<" in str(kind)
 
 
 def _wanted_groups(metadata: Any, file: InputFile) -> list[int]:

@@ -41,6 +41,13 @@ def test_columns_have_the_type_they_are_stored_with(
     assert found.schema["v"] not in (pl.Null, pl.Datetime)
 
 
+def test_categories_inside_of_lists_are_read_over_row_groups(tmp_path: Path) -> None:
+    values = [["a", None], None, ["b"], [], ["a"]]
+    table = pa.table({"v": pa.array(values, pa.list_(pa.dictionary(pa.int8(), pa.string())))})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=2)
+    assert read(tmp_path / "in.parquet")["v"].to_list() == values
+
+
 def test_a_file_without_columns_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"v": [1, 2]}).select([]), tmp_path / "in.parquet")
     with pytest.raises(SourceError, match=r"in\.parquet has no columns, so its rows hold nothing"):
