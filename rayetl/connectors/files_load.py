@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -29,6 +30,7 @@ from rayetl.sql.types import (
     Schema,
     StructType,
 )
+from rayetl.sql.types import Field as Column
 
 FileFormat = Literal["parquet", "csv", "json", "avro"]
 
@@ -41,6 +43,7 @@ CODECS: dict[str, tuple[str, ...]] = {
 """The codecs of each format; the first is the default."""
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
+_AVRO_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _INTERVALS = (DAY_TIME_INTERVAL, YEAR_MONTH_INTERVAL, CALENDAR_INTERVAL)
 
 
@@ -148,6 +151,10 @@ class FilesLoad(LoadsHereOrToS3):
 
     def check(self, schema: Schema) -> Sequence[Problem]:
         problems = [problem for field in schema for problem in self._unfit(field.name, field.type)]
+        if self.format == "avro":
+            directories = {name.lower() for name in self.partition_by}
+            inside = [field for field in schema if field.name.lower() not in directories]
+            problems += [_misnamed(name) for name in _names(inside) if not _AVRO_NAME.fullmatch(name)]
         for index, name in enumerate(self.partition_by):
             field = schema.get(name)
             if field is None:
@@ -207,6 +214,28 @@ class FilesLoad(LoadsHereOrToS3):
             max_bytes=self.max_file_size,
             schema=schema,
         )
+
+
+def _names(fields: Sequence[Column]) -> Iterator[str]:
+    """The names of columns and of all fields inside them."""
+    for field in fields:
+        yield field.name
+        yield from _inner_names(field.type)
+
+
+def _inner_names(kind: DataType) -> Iterator[str]:
+    match kind:
+        case StructType(fields):
+            yield from _names(fields)
+        case ArrayType(element):
+            yield from _inner_names(element)
+        case MapType(_, value):
+            yield from _inner_names(value)
+
+
+def _misnamed(name: str) -> Problem:
+    message = f"avro cannot hold {name!r}: its names are ASCII letters, digits and underscores"
+    return Problem("load.name", message, (), "rename it in a select step, or take another format")
 
 
 def count_rows(file_format: str) -> CountRows:
