@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -48,6 +49,7 @@ else:
 
 BATCH = 65_536
 _MOST_SCANS = 1_000
+_SIGNATURE = 28
 _TEXTS = ("ENUM", "JSON")
 _STORED: dict[str, DataType] = {
     "BOOLEAN": BOOLEAN,
@@ -127,9 +129,12 @@ def _footer(file: InputFile) -> _Footer:
                 f"the file {file.path} is damaged: its footer counts {metadata.num_rows} rows in all, but "
                 f"{groups} in its row groups"
             )
-        if _reaches_beyond(metadata, file.size):
+        if _is_signed(file, metadata):
+            # Asking Arrow for what its columns are like would end the process.
+            raise SourceError(f"the file {file.path} has encrypted columns, which cannot be read")
+        if fault := _fault(metadata, file.size):
             # Decoders ask for as much memory as what lies there says, and one of them ends the process then.
-            raise SourceError(f"the file {file.path} is cut off or damaged: a column reaches beyond its end")
+            raise SourceError(f"the file {file.path} is cut off or damaged: {fault}")
         told = _told(metadata, arrow)
         return _Footer(
             metadata.num_rows, str(metadata.created_by), calendar, arrow, told, _spark_schema(opened)
@@ -143,15 +148,23 @@ def _told(metadata: Any, arrow: Any) -> Any:
     return found if found.names == arrow.names else arrow
 
 
-def _reaches_beyond(metadata: Any, size: int) -> bool:
+def _is_signed(file: InputFile, metadata: Any) -> bool:
+    """Whether a signature follows on a footer, as where columns are encrypted and the footer is not."""
+    with file.open() as stream:
+        stream.seek(-8, os.SEEK_END)
+        length = int.from_bytes(stream.read(4), "little")
+    return length - int(metadata.serialized_size) == _SIGNATURE
+
+
+def _fault(metadata: Any, size: int) -> str | None:
     for place in range(metadata.num_row_groups):
         group = metadata.row_group(place)
         for number in range(group.num_columns):
             chunk = group.column(number)
             first = chunk.dictionary_page_offset or chunk.data_page_offset
             if not 0 <= first <= first + chunk.total_compressed_size <= size:
-                return True
-    return False
+                return "a column reaches beyond its end"
+    return None
 
 
 def file_schema(file: InputFile) -> Schema:
@@ -201,6 +214,7 @@ def row_groups(file: InputFile) -> list[tuple[int, int]]:
 @lru_cache(maxsize=1024)
 def never_null(file: InputFile) -> frozenset[str]:
     """The columns of one file of which its footer says that no value is NULL. Raises SourceError."""
+    _footer(file)
     with guarded(file.path):
         metadata = _open(file).metadata
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]

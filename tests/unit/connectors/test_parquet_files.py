@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as encryption
 import pytest
 
 from rayetl.errors import SourceError
@@ -64,3 +66,29 @@ def test_a_column_that_lies_behind_the_end_does_not_end_the_process(tmp_path: Pa
         SourceError, match=r"in\.parquet is cut off or damaged: a column reaches beyond its end"
     ):
         read(path)
+
+
+class Keys(encryption.KmsClient):  # type: ignore[misc]
+    """Keys that are their own names."""
+
+    def __init__(self, _: Any) -> None:
+        super().__init__()
+
+    def wrap_key(self, key: bytes, name: str) -> bytes:
+        return base64.b64encode(key)
+
+    def unwrap_key(self, key: bytes, name: str) -> bytes:
+        return base64.b64decode(key)
+
+
+def test_a_file_with_encrypted_columns_is_refused(tmp_path: Path) -> None:
+    wanted = encryption.EncryptionConfiguration(
+        footer_key="k", column_keys={"k": ["v"]}, plaintext_footer=True, double_wrapping=False
+    )
+    properties = encryption.CryptoFactory(Keys).file_encryption_properties(
+        encryption.KmsConnectionConfig(), wanted
+    )
+    table = pa.table({"v": [1, 2], "w": [1, 2]})
+    pq.write_table(table, tmp_path / "in.parquet", encryption_properties=properties)
+    with pytest.raises(SourceError, match=r"in\.parquet has encrypted columns, which cannot be read"):
+        read(tmp_path / "in.parquet")
