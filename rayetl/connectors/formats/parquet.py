@@ -157,13 +157,16 @@ def _is_signed(file: InputFile, metadata: Any) -> bool:
 
 
 def _fault(metadata: Any, size: int) -> str | None:
+    leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)]
     for place in range(metadata.num_row_groups):
         group = metadata.row_group(place)
-        for number in range(group.num_columns):
+        for number, leaf in enumerate(leaves):
             chunk = group.column(number)
             first = chunk.dictionary_page_offset or chunk.data_page_offset
             if not 0 <= first <= first + chunk.total_compressed_size <= size:
                 return "a column reaches beyond its end"
+            if not leaf.max_repetition_level and chunk.num_values != group.num_rows:
+                return f"its footer counts {chunk.num_values} values of {leaf.path} in {group.num_rows} rows"
     return None
 
 

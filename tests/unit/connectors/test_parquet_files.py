@@ -68,6 +68,17 @@ def test_a_column_that_lies_behind_the_end_does_not_end_the_process(tmp_path: Pa
         read(path)
 
 
+def test_a_footer_that_counts_other_values_than_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"v": list(range(77)), "w": list(range(77))}), path, compression="none")
+    data = path.read_bytes()
+    # The field 5 of a column's metadata, as a zigzag number behind its codec.
+    counted = data.rindex(b"\x15\x00\x16\x9a\x01")
+    path.write_bytes(data[: counted + 3] + b"\x98\x01" + data[counted + 5 :])
+    with pytest.raises(SourceError, match=r"in\.parquet is .*: its footer counts 76 values of w in 77 rows"):
+        read(path)
+
+
 class Keys(encryption.KmsClient):  # type: ignore[misc]
     """Keys that are their own names."""
 
