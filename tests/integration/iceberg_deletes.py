@@ -1,4 +1,5 @@
-"""Deletes by position, as Spark's merge-on-read writes them; the library reads such files and writes none."""
+"""Deletes as others write them: by position, as Spark's merge-on-read does, which the library reads, and by
+equality, as Flink does, which it does not. It writes neither."""
 
 from __future__ import annotations
 
@@ -41,19 +42,39 @@ def delete_rows(table: Any, positions: Mapping[int, Sequence[int]]) -> None:
     another: keys are the places of files, the largest first being 1."""
     tasks = sorted(table.scan().plan_files(), key=lambda task: -task.file.record_count)
     pairs = [(tasks[place - 1].file.file_path, row) for place, rows in positions.items() for row in rows]
-    path = f"{table.location()}/data/deletes.parquet"
     columns = {"file_path": [name for name, _ in pairs], "pos": [row for _, row in pairs]}
+    _commit(table, pa.table(columns, schema=_COLUMNS), content=DataFileContent.POSITION_DELETES)
+
+
+def delete_equal(table: Any, column: str, value: int) -> None:
+    """Commit a snapshot that deletes the rows that have a value in a column of whole numbers."""
+    field = table.schema().find_field(column)
+    fields = table.schema().as_arrow()
+    bound = {field.field_id: value.to_bytes(8, "little", signed=True)}
+    _commit(
+        table,
+        pa.table({column: [value]}, schema=pa.schema([fields.field(column)])),
+        content=DataFileContent.EQUALITY_DELETES,
+        equality_ids=[field.field_id],
+        value_counts={field.field_id: 1},
+        lower_bounds=bound,
+        upper_bounds=bound,
+    )
+
+
+def _commit(table: Any, rows: pa.Table, **said: Any) -> None:
+    """Commit a file of deletes, of which its manifest says so much."""
+    path = f"{table.location()}/data/deletes.parquet"
     with table.io.new_output(path).create() as stream:
-        pq.write_table(pa.table(columns, schema=_COLUMNS), stream)
-    input_file = table.io.new_input(path)
+        pq.write_table(rows, stream)
     file = DataFile.from_args(
-        content=DataFileContent.POSITION_DELETES,
         file_path=path,
         file_format=FileFormat.PARQUET,
         partition=Record(),
-        record_count=len(pairs),
-        file_size_in_bytes=len(input_file),
+        record_count=rows.num_rows,
+        file_size_in_bytes=len(table.io.new_input(path)),
         spec_id=table.spec().spec_id,
+        **said,
     )
     transaction = table.transaction()
     producer = transaction.update_snapshot().fast_append()

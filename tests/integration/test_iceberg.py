@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from iceberg_deletes import delete_rows
+from iceberg_deletes import delete_equal, delete_rows
 from lakes import IcebergLake, numbers
 from services.iceberg_rest import IcebergRest
 from services.postgres import Database
@@ -189,6 +189,18 @@ def test_rows_deleted_by_position_stay_deleted() -> None:
     assert sorted(seen().rows()) == rows
     load(numbers(7), mode="overwrite", key="c")
     assert read()["id"].to_list() == [7]
+
+
+@pytest.mark.parametrize("mode", ["upsert", "insert_ignore"])
+def test_rows_deleted_by_equality_do_not_come_back(mode: str) -> None:
+    """The figures of the deletes say nothing of the keys that come, but the file is written anew."""
+    load(numbers(1, 2, 3), mode="append")
+    delete_equal(LAKE.table(), "id", 2)
+    with pytest.raises(LoadError, match="equality deletes"):
+        load(numbers(1), mode=mode, keys="id")
+    assert load(numbers(2), mode="append").rows_loaded == 1
+    with pytest.raises(ConfigError, match="equality deletes"):
+        read()
 
 
 CONDITIONS = {

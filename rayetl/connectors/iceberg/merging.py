@@ -130,12 +130,17 @@ class _Merge:
         return self.attempt.staged(Path(inside))
 
     def _tasks(self, keys: pl.DataFrame) -> Iterator[FileScanTask]:
-        """The files that may hold one of the keys, by their least and greatest values."""
+        """The files that may hold one of the keys, by their least and greatest values.
+
+        The library leaves out deletes by such values too, but a file that is written anew needs them all."""
         from pyiceberg.expressions import AlwaysTrue, And
+
+        whole = {task.file.file_path: task for task in self.found.tasks()}
 
         within: BooleanExpression = AlwaysTrue()
         within = reduce(And, [each for key in keys for each in _bounds(key)], within)
-        yield from self.found.table.scan(row_filter=within).plan_files()
+        for task in self.found.table.scan(row_filter=within).plan_files():
+            yield whole[task.file.file_path]
 
 
 def _bounds(keys: pl.Series) -> Iterator[BooleanExpression]:
