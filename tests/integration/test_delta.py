@@ -96,6 +96,16 @@ def test_an_append_only_table_is_not_overwritten() -> None:
         load(numbers(3), mode="overwrite")
 
 
+def test_a_table_that_forgets_its_epochs_is_not_loaded_into() -> None:
+    """Spark leaves the tokens out of its next checkpoint, whatever their age: the library dates none."""
+    keeps = {"delta.setTransactionRetentionDuration": "interval 30 days"}
+    write_deltalake("lake", numbers(1), configuration=keeps)
+    with pytest.raises(LoadError, match=r"forgets which epochs it holds after interval 30 days"):
+        load(numbers(2), mode="append")
+    DeltaTable("lake").optimize.compact()
+    assert read()["id"].to_list() == [1]
+
+
 def test_a_directory_with_other_files_is_no_table() -> None:
     Path("lake").mkdir()
     Path("lake/mine.txt").write_text("mine")

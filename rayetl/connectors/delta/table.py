@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 else:
     pa = lazily("pyarrow")
 
-READABLE = frozenset(("timestampNtz", "deletionVectors", "v2Checkpoint", "vacuumProtocolCheck"))
+VECTORS = "deletionVectors"
+
+READABLE = frozenset(("timestampNtz", VECTORS, "v2Checkpoint", "vacuumProtocolCheck"))
 """The reader features of Delta's protocol that change nothing, or whose use is looked for file by file."""
 
 WRITABLE = READABLE | {"appendOnly", "invariants", "checkConstraints", "generatedColumns", "changeDataFeed"}
@@ -32,6 +34,9 @@ WRITABLE = READABLE | {"appendOnly", "invariants", "checkConstraints", "generate
 where the columns say so."""
 
 MAPPING = "delta.columnMapping.mode"
+
+FORGETTING = "delta.setTransactionRetentionDuration"
+"""The setting by which Spark's checkpoints leave out transaction identifiers, and so the tokens of epochs."""
 
 _RULES = ("delta.invariants", "delta.generationExpression", "delta.identity.start")
 
@@ -119,8 +124,11 @@ class DeltaVersion(LakeVersion):
 
     def objections(self, load: LakeLoad, rows: Schema) -> Iterator[str]:
         del rows
-        if load.mode == "overwrite" and self.table.metadata().configuration.get("delta.appendOnly") == "true":
+        settings = self.table.metadata().configuration
+        if load.mode == "overwrite" and settings.get("delta.appendOnly") == "true":
             yield "it is append-only (delta.appendOnly)"
+        if FORGETTING in settings:
+            yield f"it forgets which epochs it holds after {settings[FORGETTING]} ({FORGETTING})"
 
     def unreadable(self) -> str | None:
         """What of this table rayetl cannot read, in words; `None` if it can."""
