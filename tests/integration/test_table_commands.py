@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, TableFeatures
 from lakes import DeltaOnS3, IcebergLake, Lake, numbers
 
 from rayetl.cli import main
@@ -152,9 +152,39 @@ def test_a_short_retention_must_be_meant(aged: Lake, call: Call) -> None:
     code, _, err = call("vacuum", "p.json", "--retention", "10m", "--shorten")
     assert code == 1
     assert "could remove files that a load has just put" in err
-    DeltaTable("lake").alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 60 days"})
-    assert "no file is older" in call("vacuum", "p.json")[1]
+    for keeps in ("interval 60 days", "INTERVAL 8 weeks 4 days"):
+        DeltaTable("lake").alter.set_table_properties({"delta.deletedFileRetentionDuration": keeps})
+        assert "no file is older" in call("vacuum", "p.json")[1]
     assert "4 files" in call("vacuum", "p.json", "--retention", "20d", "--shorten")[1]
+
+
+def test_what_a_vacuum_does_not_understand_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    """Spark's deletion vectors are files that the library takes for nobody's."""
+    monkeypatch.chdir(tmp_path)
+    lake = Lake()
+    loaded(lake, 1)
+    DeltaTable("lake").alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+    vector = Path("lake/deletion_vector_0.bin")
+    vector.touch()
+    os.utime(vector, (time.time() - OLD,) * 2)
+    code, _, err = call("vacuum", config(lake), "--delete")
+    assert (code, vector.exists()) == (1, True)
+    assert "lake may have deletion vectors" in err
+
+
+def test_a_retention_that_is_not_understood_is_no_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lake = Lake()
+    loaded(lake, 1)
+    log = Path("lake/_delta_log/00000000000000000000.json")
+    keeps = '"configuration":{"delta.deletedFileRetentionDuration":"for a long time"}'
+    log.write_text(log.read_text().replace('"configuration":{}', keeps))
+    code, _, err = call("vacuum", config(lake))
+    assert (code, "keeps files for 'for a long time'" in err) == (1, True)
 
 
 def test_a_compaction_that_loses_a_race_says_so(

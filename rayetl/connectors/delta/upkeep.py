@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,7 +13,7 @@ import orjson
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.delta.ledger import Ledger
 from rayetl.connectors.delta.place import DeltaPlace
-from rayetl.connectors.delta.table import DeltaVersion
+from rayetl.connectors.delta.table import VECTORS, DeltaVersion
 from rayetl.connectors.lake.upkeep import SHORTEST, Change, Clearing, Compaction, Upkeep, told
 from rayetl.errors import CommitConflict, LoadError
 from rayetl.model import format_duration
@@ -23,6 +24,8 @@ _WEEK = timedelta(days=7)
 """Delta's own default of the retention."""
 
 _UNITS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+
+_PART = re.compile(rf"(\d+) +({'|'.join(_UNITS)})s?(?: +|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,12 @@ class DeltaUpkeep(Upkeep):
     def vacuum(self, retention: timedelta | None, *, shorten: bool, delete: bool) -> Clearing:
         with self.place.told(LoadError):
             found = self._now()
+            if VECTORS in (found.table.protocol().reader_features or ()):
+                raise LoadError(
+                    f"the Delta table {self.place.path} may have deletion vectors, whose files the library "
+                    "would take for nobody's",
+                    hint="let a program that knows them do it, as Spark: VACUUM",
+                )
             own = _retention(found)
             wanted = own if retention is None else retention
             if wanted < SHORTEST:
@@ -112,10 +121,15 @@ def _changes(found: DeltaVersion) -> Iterator[Change]:
 
 
 def _retention(found: DeltaVersion) -> timedelta:
-    """As the table says it: `interval 2 weeks`. What is not understood is Delta's default."""
-    said = found.table.metadata().configuration.get(_RETENTION, "").lower().split()
-    if len(said) == 3 and said[0] == "interval" and said[1].isdigit():
-        unit = _UNITS.get(said[2].removesuffix("s"))
-        if unit is not None:
-            return timedelta(seconds=int(said[1]) * unit)
-    return _WEEK
+    """As the table says it: `interval 2 weeks 1 day`. Raises `LoadError` for what is not understood: a
+    shorter one would remove files that are needed."""
+    said = found.table.metadata().configuration.get(_RETENTION)
+    if said is None:
+        return _WEEK
+    parts = said.strip().lower().removeprefix("interval").lstrip()
+    if not parts or _PART.sub("", parts):
+        raise LoadError(
+            f"the Delta table {found.place.path} keeps files for {said!r}, which rayetl does not understand",
+            hint=f"set {_RETENTION} of the table to a form such as `interval 7 days`",
+        )
+    return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(parts)))
