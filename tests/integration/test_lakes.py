@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from lakes import EVERY_TYPE, DeltaOnS3, HadoopLake, IcebergLake, IcebergOnS3, Lake, numbers
 
 from rayetl import Pipeline
@@ -59,6 +62,47 @@ def test_no_row_makes_a_table_with_its_columns(lake: Lake) -> None:
     assert lake.load(numbers().cast({"id": pl.Int64, "v": pl.String})).rows_loaded == 0
     assert lake.seen().height == 0
     assert lake.read().columns == ["id", "v"]
+
+
+NUMBER = pa.field("n", pa.int32(), nullable=False)
+HOLDERS = {
+    "s": (pa.struct([NUMBER]), {"n": 1}, {"n": None}),
+    "l": (pa.list_(pa.struct([NUMBER])), [{"n": 1}], [{"n": 1}, {"n": None}]),
+    "m": (pa.map_(pa.string(), NUMBER), [("k", 1)], [("k", None)]),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("lake", ["delta", "iceberg"], indirect=True)
+def test_a_field_inside_of_a_column_that_may_not_be_null(lake: Lake, holder: str) -> None:
+    """Spark reads 0 where such a field of a Delta table has no value."""
+    kind, whole, broken = HOLDERS[holder]
+    columns = pa.schema([("id", pa.int64()), ("x", kind)])
+    if isinstance(lake, IcebergLake):
+        lake.made(columns)
+    else:
+        write_deltalake("lake", columns.empty_table())
+
+    def loaded(*values: Any) -> None:
+        rows = pl.DataFrame({"id": range(len(values))}).with_columns(x=pl.from_arrow(_loose(kind, values)))
+        lake.load(rows, mode="append", force=True)
+
+    loaded(whole, None)
+    with pytest.raises(
+        LoadError, match=r"the field 'x\..*' of the .* may not be NULL, and rows have no value"
+    ):
+        loaded(whole, broken)
+    assert lake.read().height == 2
+
+
+def _loose(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    """Values whose members all may be NULL."""
+    number = NUMBER.with_nullable(True)
+    if pa.types.is_map(kind):
+        return pa.array(values, pa.map_(pa.string(), number))
+    return pa.array(
+        values, pa.struct([number]) if pa.types.is_struct(kind) else pa.list_(pa.struct([number]))
+    )
 
 
 # Modes

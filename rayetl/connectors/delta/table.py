@@ -91,9 +91,8 @@ class DeltaVersion(LakeVersion):
         return _columns(self.table.schema())
 
     @property
-    def required(self) -> frozenset[str]:
-        """The columns that may not be NULL."""
-        return frozenset(field.name for field in self.table.schema().fields if not field.nullable)
+    def arrow(self) -> pa.Schema:
+        return pa.schema(self.table.schema().to_arrow())
 
     @property
     def partition_by(self) -> tuple[str, ...]:

@@ -71,8 +71,8 @@ class IcebergVersion(LakeVersion):
         return schema_of(self.iceberg)
 
     @property
-    def required(self) -> frozenset[str]:
-        return frozenset(field.name for field in self.iceberg.fields if field.required)
+    def arrow(self) -> pa.Schema:
+        return pa.schema(self.iceberg.as_arrow())
 
     @property
     def cuts(self) -> tuple[Cut, ...]:

@@ -90,10 +90,21 @@ def widening(load: IcebergLoad, found: IcebergVersion, schema: Schema) -> Transa
 
 
 def columns_of(metadata: TableMetadata, names: Sequence[str]) -> pa.Schema:
-    """Columns of a table as its files have them, with their field ids. Whether one may be NULL is looked at
-    before the commit."""
+    """Columns of a table as its files have them, with their field ids. Whether one may be NULL, or a field
+    inside of one, is looked at before the commit."""
     fields = metadata.schema().as_arrow()
-    return pa.schema([fields.field(name).with_nullable(True) for name in names])
+    return pa.schema([_optional(fields.field(name)) for name in names])
+
+
+def _optional(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_optional(each) for each in kind])
+    elif pa.types.is_large_list(kind):
+        kind = pa.large_list(_optional(kind.value_field))
+    elif pa.types.is_map(kind):
+        kind = pa.map_(kind.key_field, _optional(kind.item_field))
+    return field.with_type(kind).with_nullable(True)
 
 
 def write(made: Transaction, change: Change, properties: dict[str, str], summary: dict[str, str]) -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter, methodcaller
+from typing import TYPE_CHECKING
 
 from rayetl.connectors.formats.schemas import nullable
 from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.staging import StagedFile
 from rayetl.connectors.lake.version import LakeVersion
 from rayetl.errors import LoadError
+from rayetl.lazy import lazily
 from rayetl.sql.types import Field, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = lazily("pyarrow"), lazily("pyarrow.parquet")
+
+_LEAVE_OUT = "leave such rows out in a filter step; nothing was committed"
 
 
 def missing(found: LakeVersion, rows: Schema) -> list[Field]:
@@ -58,7 +70,8 @@ def _faults(load: LakeLoad, found: LakeVersion, rows: Schema) -> Iterator[str]:
 
 
 def assert_complete(load: LakeLoad, found: LakeVersion, files: Sequence[StagedFile]) -> None:
-    """Raises `LoadError` where a column that the table does not allow to be NULL has NULLs."""
+    """Raises `LoadError` where a column, or a field inside of one, that the table does not allow to be NULL
+    has NULLs."""
     for name in sorted(found.required):
         for file in files:
             nulls = 0 if file.partition.get(name) else file.stats.nulls.get(name)
@@ -66,5 +79,47 @@ def assert_complete(load: LakeLoad, found: LakeVersion, files: Sequence[StagedFi
                 raise LoadError(
                     f"the column {name!r} of the {load.kind} table {load.name} may not be NULL, and "
                     + (f"{nulls} rows have no value there" if nulls else "its values cannot be proved"),
-                    hint="leave such rows out in a filter step; nothing was committed",
+                    hint=_LEAVE_OUT,
                 )
+    _assert_complete_inside(load, found, files)
+
+
+def _assert_complete_inside(load: LakeLoad, found: LakeVersion, files: Sequence[StagedFile]) -> None:
+    """Footers count the NULLs of a field together with those of what it is inside of: they prove little."""
+    columns = [field for field in found.arrow if _has_required(field.type)]
+    for file, column in itertools.product(files, columns):
+        with pq.ParquetFile(file.source) as opened:
+            if column.name not in opened.schema_arrow.names:
+                continue
+            for batch in opened.iter_batches(columns=[column.name]):
+                for name in _gaps(column.name, column.type, batch.column(0)):
+                    raise LoadError(
+                        f"the field {name!r} of the {load.kind} table {load.name} may not be NULL, and rows "
+                        "have no value there",
+                        hint=_LEAVE_OUT,
+                    )
+
+
+def _has_required(kind: pa.DataType) -> bool:
+    return any(not field.nullable or _has_required(field.type) for field, _ in _inside(kind))
+
+
+def _gaps(name: str, kind: pa.DataType, values: pa.Array) -> Iterator[str]:
+    """The fields inside of a column that may not be NULL and are."""
+    there = values.drop_null()
+    for field, members in _inside(kind):
+        held = members(there)
+        own = f"{name}.{field.name}"
+        if not field.nullable and held.null_count:
+            yield own
+        yield from _gaps(own, field.type, held)
+
+
+def _inside(kind: pa.DataType) -> Iterator[tuple[pa.Field, Callable[[pa.Array], pa.Array]]]:
+    """The fields of a nested type, each with what gives its values; keys of maps are never NULL."""
+    if pa.types.is_struct(kind):
+        yield from ((field, methodcaller("field", place)) for place, field in enumerate(kind))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield kind.value_field, methodcaller("flatten")
+    elif pa.types.is_map(kind):
+        yield kind.item_field, attrgetter("items")

@@ -10,6 +10,8 @@ from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from rayetl.connectors.lake.load import LakeLoad
 
 
@@ -37,8 +39,13 @@ class LakeVersion(ABC):
 
     @property
     @abstractmethod
+    def arrow(self) -> pa.Schema:
+        """The columns in Arrow's types, which say what of them may not be NULL."""
+
+    @property
     def required(self) -> frozenset[str]:
         """The columns that may not be NULL."""
+        return frozenset(field.name for field in self.arrow if not field.nullable)
 
     @property
     @abstractmethod
