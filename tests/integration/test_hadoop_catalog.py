@@ -3,6 +3,7 @@ Modes and types are asked of them beside all other tables in `test_lakes.py`."""
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import json
 import shutil
@@ -90,6 +91,12 @@ def test_spark_goes_on_with_a_table_that_we_made(spark: SparkSql) -> None:
     spark.ask("DROP TABLE lake.a.b.made")
     with pytest.raises(ConfigError, match=r"there is no Iceberg table a\.b\.made in the catalog lake"):
         LAKE.read(table="a.b.made")
+
+
+def test_days_of_long_ago_are_read_as_spark_wrote_them(spark: SparkSql) -> None:
+    """Iceberg's writer does not say in which calendar it counts, because there is one only."""
+    spark.ask("CREATE TABLE lake.shop.old USING iceberg AS SELECT DATE'0001-01-01' AS day")
+    assert read(table="shop.old")["day"].to_list() == [dt.date(1, 1, 1)]
 
 
 # Versions

@@ -28,6 +28,9 @@ class Calendar(Enum):
 def calendar_of(metadata: Mapping[bytes, bytes], created_by: str, *, int96: bool) -> Calendar:
     """The calendar of a Parquet file by what its writer left in the footer."""
     version = metadata.get(b"org.apache.spark.version")
+    if version is None and b"iceberg.schema" in metadata:
+        # Iceberg's own writer, which works inside of Spark and Flink: its format knows no other calendar.
+        return Calendar.PROLEPTIC
     if version is None:
         hadoop = created_by.startswith(("parquet-mr", "impala"))
         return Calendar.UNKNOWN if hadoop else Calendar.PROLEPTIC
