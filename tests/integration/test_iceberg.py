@@ -44,11 +44,12 @@ DAYS = pl.DataFrame(
         "at": [dt.datetime(2020, 1, 1, 5, 59), dt.datetime(2020, 1, 1, 6), dt.datetime(1969, 1, 1), None],
         "text": ["a/b?c#d%", "", "häß", None],
         "price": pl.Series([Decimal("10.65"), Decimal("-0.05"), Decimal("1"), None], dtype=pl.Decimal(9, 2)),
+        "bytes": [b"", b"\xff\x00\xfe", b"/", None],
     }
 )
 CUTS = ["id", "day", "at", "text", "price", "year(day)", "months(day)", "day(at)", "hour(at)", "bucket(3, id)",
         "bucket(3, text)", "bucket(3, price)", "bucket(3, day)", "truncate(2, text)", "truncate(10, id)",
-        "truncate(50, price)"]  # fmt: skip
+        "truncate(50, price)", "truncate(2, bytes)", "bucket(3, bytes)"]  # fmt: skip
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -57,7 +58,10 @@ def test_rows_are_cut_as_the_library_itself_cuts_them(cut: str) -> None:
     load(DAYS, mode="append", partition_by=[cut])
     ours = LAKE.table()
     theirs = LAKE.catalog().create_table("shop.other", ours.schema(), partition_spec=ours.spec())
-    theirs.append(DAYS.to_arrow().cast(ours.schema().as_arrow()))
+    rows = DAYS.to_arrow().cast(ours.schema().as_arrow())
+    # The library does not cut what it calls LargeBinary.
+    place = rows.schema.get_field_index("bytes")
+    theirs.append(rows.set_column(place, "bytes", rows["bytes"].cast(pa.binary())))
 
     def parts(table: Any) -> list[tuple[str, int]]:
         entries = table.inspect.partitions().to_pylist()
@@ -108,6 +112,22 @@ def test_upsert_moves_rows_between_partitions_and_through_a_new_partitioning() -
     )
     with pytest.raises(LoadError, match="cut by an older partitioning"):
         load(moved, mode="overwrite", replace="partitions")
+
+
+@pytest.mark.parametrize("cut", ["year(day)", "month(day)", "day", "year(at)", "hour(at)"])
+def test_the_first_and_the_last_moment_are_keys_too(cut: str) -> None:
+    """The library looks at the day before the one and after the other, which there is not."""
+    days, moments = [dt.date.min, dt.date.max], [dt.datetime.min, dt.datetime.max]
+    rows = pl.DataFrame({"day": days, "at": moments, "v": [1, 2]})
+    load(rows, mode="append", partition_by=cut)
+    load(rows.with_columns(v=pl.lit(3, pl.Int64)), mode="upsert", keys=["day", "at"])
+    assert seen()["v"].to_list() == [3, 3]
+
+
+def test_a_value_for_which_a_transform_has_no_place_is_told_in_one_sentence() -> None:
+    least = pl.DataFrame({"id": pl.Series([-(2**31)], dtype=pl.Int32)})
+    with pytest.raises(LoadError, match=r"the Iceberg table shop\.daily cannot be loaded into"):
+        load(least, mode="append", partition_by="truncate(10, id)")
 
 
 def test_partitions_that_cannot_be_are_refused_when_the_config_is_checked() -> None:

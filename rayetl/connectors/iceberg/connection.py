@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -261,7 +262,9 @@ def _kinds() -> _Kinds:
     own = [
         kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)
     ]
+    # The last two come of values for which its transforms have no place, as the least number cut to tens.
     others = (SQLAlchemyError, requests.RequestException, OSError, ValueError, NotImplementedError)
+    others += (OverflowError, struct.error)
     unavailable = (exceptions.ServiceUnavailableError, exceptions.TooManyRequestsError)
     return _Kinds(
         away=(requests.ConnectionError, requests.Timeout, OperationalError, *unavailable),

@@ -24,12 +24,13 @@ from rayetl.sql.types import (
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
     from pyiceberg.partitioning import PartitionField, PartitionSpec
     from pyiceberg.schema import Schema as IcebergSchema
     from pyiceberg.transforms import Transform
     from pyiceberg.types import IcebergType
 else:
-    pl = lazily("polars")
+    pl, pa = lazily("polars"), lazily("pyarrow")
 
 _CALL = re.compile(
     r"(?i)\s*(?:(year|month|day|hour)s?|(bucket|truncate))\s*\(\s*(?:(\d+)\s*,)?\s*(.+?)\s*\)\s*"
@@ -103,9 +104,13 @@ class _Transformed:
     source: IcebergType
 
     def __call__(self, values: pl.Series) -> pl.Series:
-        made = pl.from_arrow(self.transform.pyarrow_transform(self.source)(values.to_arrow()))
+        given = values.to_arrow()
+        if pa.types.is_large_binary(given.type):
+            given = given.cast(pa.binary())
+        made = pl.from_arrow(self.transform.pyarrow_transform(self.source)(given))
         assert isinstance(made, pl.Series)
-        return made.cast(pl.String)
+        # Bytes need not be a text.
+        return made.bin.encode("hex") if made.dtype == pl.Binary else made.cast(pl.String)
 
 
 def cuts_of(spec: PartitionSpec, schema: IcebergSchema) -> tuple[Cut, ...]:

@@ -16,6 +16,7 @@ from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.formats.writing import sink_files
 from rayetl.connectors.iceberg.cutting import derived
 from rayetl.connectors.iceberg.load import IcebergLoad
+from rayetl.connectors.iceberg.predicates import comparison
 from rayetl.connectors.iceberg.reading import Reader
 from rayetl.connectors.iceberg.table import IcebergVersion
 from rayetl.connectors.iceberg.writing import Change, columns_of, widening
@@ -144,9 +145,8 @@ class _Merge:
 
 
 def _bounds(keys: pl.Series) -> Iterator[BooleanExpression]:
-    from pyiceberg.expressions import GreaterThanOrEqual, LessThanOrEqual
-
-    least, greatest = keys.min(), keys.max()
-    if isinstance(least, int | str | date | datetime) and not isinstance(least, bool):
-        yield GreaterThanOrEqual(term=keys.name, value=least)
-        yield LessThanOrEqual(term=keys.name, value=greatest)
+    for word, value in ((">=", keys.min()), ("<=", keys.max())):
+        if isinstance(value, int | str | date | datetime) and not isinstance(value, bool):
+            within = comparison(keys.name, word, value)
+            if within is not None:
+                yield within
