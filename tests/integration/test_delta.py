@@ -69,6 +69,18 @@ def test_a_key_that_the_log_takes_for_null_is_one(text: str, mode: str) -> None:
     assert sorted(seen()["id"]) == [1, 2]
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_partitions_that_are_no_finite_numbers(ours: bool) -> None:
+    rows = pl.DataFrame({"id": range(5), "p": [float("nan"), float("inf"), -float("inf"), -0.0, None]})
+    feed = {"delta.enableChangeDataFeed": "true"}
+    first = rows.clear() if ours else rows
+    write_deltalake("lake", first, partition_by=["p"], configuration=feed)
+    if ours:
+        load(rows, mode="append")
+    assert read().sort("id").equals(rows)
+    assert read(changes={"from_version": 0}).sort("id").select("id", "p").equals(rows)
+
+
 def test_a_column_that_may_not_be_null() -> None:
     from deltalake import Field, Schema
 

@@ -126,6 +126,11 @@ def spelled(value: Any) -> str | None:
             return "true" if value else "false"
         case datetime():
             return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ") if value.tzinfo else str(value)
-        case date() | Decimal() | int() | float() | str():
+        case float():
+            return _JAVA.get(str(value), str(value))
+        case date() | Decimal() | int() | str():
             return str(value)
     raise SourceError(f"a partition column has a value of the type {type(value).__name__}")
+
+
+_JAVA = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -225,5 +225,8 @@ def partition_value(text: str | None, kind: DataType) -> pl.Expr:
     """The value of a partition directory as a typed literal."""
     if text is None:
         return pl.lit(None, dtype=polars_type(kind))
+    if kind in FRACTIONAL:
+        # As directories are called that Polars made.
+        text = {"inf": "Infinity", "-inf": "-Infinity"}.get(text, text)
     value = parse(pl.Series("p", [text]), kind, TextOptions())
     return pl.lit(value).first() if kind == STRING else pl.lit(value.item(), dtype=polars_type(kind))
