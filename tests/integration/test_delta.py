@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -79,6 +81,29 @@ def test_partitions_that_are_no_finite_numbers(ours: bool) -> None:
         load(rows, mode="append")
     assert read().sort("id").equals(rows)
     assert read(changes={"from_version": 0}).sort("id").select("id", "p").equals(rows)
+
+
+MOMENT = dt.datetime(2020, 1, 1, 1, 2, 3, 100_000)
+VALUES = [
+    1e-7,
+    float("nan"),
+    -float("inf"),
+    Decimal("0.0000000001"),
+    MOMENT,
+    MOMENT.replace(tzinfo=dt.UTC),
+    dt.date(1, 1, 1),
+    True,
+    "a b/%",
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_partition_is_replaced_however_its_value_is_spelled(value: Any) -> None:
+    there = pl.DataFrame({"id": [1, 2], "p": [value, None]})
+    write_deltalake("lake", there, partition_by=["p"])
+    load(there.with_columns(id=pl.lit(3, pl.Int64)).head(1), mode="overwrite", replace="partitions")
+    assert sorted(read()["id"]) == [2, 3]
+    assert read().filter(pl.col("id") == 3)["p"].equals(there["p"].head(1))
 
 
 def test_a_column_that_may_not_be_null() -> None:

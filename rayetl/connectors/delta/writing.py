@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from rayetl.connectors.delta.load import DeltaLoad
 from rayetl.connectors.delta.source import spelled
 from rayetl.connectors.delta.table import DeltaVersion
+from rayetl.connectors.formats.values import partition_value
 from rayetl.connectors.lake.fitting import missing
 from rayetl.connectors.lake.load import KEYED
 from rayetl.connectors.lake.staging import StagedFile
@@ -19,14 +21,15 @@ from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow
-from rayetl.sql.types import Schema
+from rayetl.sql.types import DataType, Schema
 
 if TYPE_CHECKING:
     import deltalake
+    import polars as pl
     import pyarrow as pa
     import pyarrow.dataset as ds
 else:
-    pa, ds = lazily("pyarrow"), lazily("pyarrow.dataset")
+    pl, pa, ds = lazily("polars"), lazily("pyarrow"), lazily("pyarrow.dataset")
 
 
 def write(
@@ -113,13 +116,24 @@ def _removed(found: DeltaVersion, files: Sequence[StagedFile]) -> list[Any]:
     from deltalake.transaction import RemoveAction
 
     now = int(time.time() * 1000)
-    touched = {tuple(sorted(file.partition.items(), key=lambda item: item[0])) for file in files}
+    kinds = {name: field.type for name in found.partition_by if (field := found.schema.get(name))}
+    touched = {_same(file.partition, kinds) for file in files}
     removed = []
     for file in found.files():
         values = {name: spelled(value) for name, value in file.partition}
-        if tuple(sorted(values.items(), key=lambda item: item[0])) in touched:
+        if _same(values, kinds) in touched:
             removed.append(RemoveAction(file.named, True, now, file.size, values))
     return removed
+
+
+def _same(values: Mapping[str, str | None], kinds: Mapping[str, DataType]) -> tuple[str, ...]:
+    """What two spellings of a partition have in common: `0.10` and `.1`, if that is a number."""
+    return tuple(_value(values[name], kind) for name, kind in kinds.items())
+
+
+@lru_cache(maxsize=4096)
+def _value(text: str | None, kind: DataType) -> str:
+    return repr(pl.select(partition_value(text, kind)).item())
 
 
 def _merge(
