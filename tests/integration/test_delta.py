@@ -8,6 +8,7 @@ import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pyarrow as pa
@@ -180,6 +181,17 @@ def test_deleted_rows_stay_deleted() -> None:
     assert sorted(read()["id"]) == [1, 3]
 
 
+@pytest.mark.parametrize("scheme", ["file:", "file://"])
+def test_a_clone_names_files_of_another_table(scheme: str) -> None:
+    """As Spark's SHALLOW CLONE writes it, with one slash, and others with three."""
+    write_deltalake("origin dir", numbers(1))
+    Path("lake/_delta_log").mkdir(parents=True)
+    log = "_delta_log/00000000000000000000.json"
+    there = f'"path":"{scheme}{quote(str(Path("origin dir").absolute()))}/'
+    Path("lake", log).write_text(Path("origin dir", log).read_text().replace('"path":"', there))
+    assert read()["id"].to_list() == [1]
+
+
 def test_columns_that_are_mapped_are_refused() -> None:
     load(numbers(1), mode="append")
     log = Path("lake/_delta_log/00000000000000000000.json")
@@ -198,8 +210,9 @@ def test_columns_that_are_mapped_are_refused() -> None:
         if "protocol" in line:
             line["protocol"] = {"minReaderVersion": 2, "minWriterVersion": 5}
     log.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
-    with pytest.raises(RayetlError, match="maps its columns to other names"):
+    with pytest.raises(RayetlError, match="maps its columns to other names") as caught:
         read()
+    assert "DROP FEATURE" in str(caught.value)
 
 
 def test_source_errors_are_source_errors() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.places import is_on_s3, split_key
@@ -126,7 +126,8 @@ class Directory(DeltaPlace):
             return None
 
     def resolve(self, name: str) -> str:
-        return str(Path(self.path, unquote(name.removeprefix("file://"))))
+        # Of a file elsewhere, as clones name them, it is an address: `file:/...` to Spark.
+        return str(Path(self.path, unquote(urlsplit(name).path if name.startswith("file:/") else name)))
 
     def inputs(self, paths: Sequence[str]) -> list[InputFile | OSError]:
         return [_input(path) for path in paths]

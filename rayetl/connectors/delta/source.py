@@ -87,7 +87,8 @@ class DeltaSource(UsesS3, LakeSource):
         if reason := found.unreadable():
             raise SourceError(
                 f"the Delta table {self.path} {reason}, which rayetl does not read",
-                hint="rewrite the table with Spark (REORG TABLE ... APPLY (PURGE)), or read it there",
+                hint="let Spark write the table without it (ALTER TABLE ... DROP FEATURE; where rows are deleted "
+                "on paper, REORG TABLE ... APPLY (PURGE)), or read it there",
             )
         return found
 
@@ -130,7 +131,9 @@ def spelled(value: Any) -> str | None:
             return _JAVA.get(str(value), str(value))
         case date() | Decimal() | int() | str():
             return str(value)
-    raise SourceError(f"a partition column has a value of the type {type(value).__name__}")
+    raise SourceError(
+        f"a column of type {type(value).__name__} partitions the Delta table, which rayetl does not read"
+    )
 
 
 _JAVA = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
