@@ -175,6 +175,32 @@ def test_versions_and_moments_of_the_past() -> None:
         read(version=7)
 
 
+def test_a_moment_is_that_of_the_commit_where_commits_name_it() -> None:
+    """A copy of the table has files that were all written at once."""
+    for number in range(4):
+        load(numbers(number), mode="append")
+    for version, log in enumerate(sorted(Path("lake/_delta_log").glob("*.json"))):
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        lines.sort(key=lambda line: "commitInfo" not in line)
+        lines[0]["commitInfo"]["inCommitTimestamp"] = 1_000_000 * (version + 1)
+        for line in lines:
+            if "metaData" in line:
+                line["metaData"]["configuration"]["delta.enableInCommitTimestamps"] = "true"
+            if "protocol" in line:
+                line["protocol"] = {"minReaderVersion": 1, "minWriterVersion": 7}
+                line["protocol"]["writerFeatures"] = ["inCommitTimestamp"]
+        log.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    rows = [read(timestamp=f"1970-01-01T00:{text}Z").height for text in ("16:40", "33:20", "49:59", "50:00")]
+    assert rows == [1, 2, 2, 3]
+    assert read(timestamp="2000-01-01T00:00:00Z").height == 4
+
+
+def test_a_moment_before_the_first_version_has_none() -> None:
+    load(numbers(1), mode="append")
+    with pytest.raises(ConfigError, match=r"lake had no version yet at 2001-01-01T00:00:00"):
+        read(timestamp="2001-01-01T00:00:00Z")
+
+
 def test_deleted_rows_stay_deleted() -> None:
     load(numbers(1, 2, 3), mode="append")
     DeltaTable("lake").delete("id = 2")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self
 from urllib.parse import unquote
@@ -19,7 +18,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from rayetl.connectors.delta.place import DeltaPlace
-from rayetl.connectors.delta.table import MAPPING, DataFile, DeltaVersion, columns
+from rayetl.connectors.delta.table import MAPPING, DataFile, DeltaVersion, columns, time_of
 from rayetl.errors import SourceError
 from rayetl.model import Model
 from rayetl.records import dataclass
@@ -31,8 +30,6 @@ FEED = "delta.enableChangeDataFeed"
 KIND, VERSION, TIME = "_change_type", "_commit_version", "_commit_timestamp"
 
 _TOLD = (Column(KIND, STRING), Column(VERSION, LONG), Column(TIME, TIMESTAMP))
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Changes(Model):
@@ -103,7 +100,7 @@ class _Commit:
         for line in lines.splitlines():
             for name, action in orjson.loads(line).items():
                 found.setdefault(name, []).append(action)
-        time = _time(found.get("commitInfo", []))
+        time = time_of(next(iter(found.get("commitInfo", [])), {}))
         told = ((VERSION, version), (TIME, time))
         files = tuple(
             _file(end, action, told if kind is None else ((KIND, kind), *told))
@@ -135,13 +132,6 @@ def _changes(actions: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str | N
         return
     for name, kind in (("remove", "delete"), ("add", "insert")):
         yield from ((kind, action) for action in actions.get(name, []) if action["dataChange"])
-
-
-def _time(information: list[dict[str, Any]]) -> datetime | None:
-    """The time that a commit names; not all writers do."""
-    told = information[0] if information else {}
-    milliseconds = told.get("inCommitTimestamp", told.get("timestamp"))
-    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def _file(end: DeltaVersion, action: dict[str, Any], told: tuple[tuple[str, Any], ...]) -> DataFile:

@@ -87,8 +87,8 @@ class DeltaSource(UsesS3, LakeSource):
         if reason := found.unreadable():
             raise SourceError(
                 f"the Delta table {self.path} {reason}, which rayetl does not read",
-                hint="let Spark write the table without it (ALTER TABLE ... DROP FEATURE; where rows are deleted "
-                "on paper, REORG TABLE ... APPLY (PURGE)), or read it there",
+                hint="let Spark write the table without it (ALTER TABLE ... DROP FEATURE; where rows are "
+                "deleted on paper, REORG TABLE ... APPLY (PURGE)), or read it there",
             )
         return found
 

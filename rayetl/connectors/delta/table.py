@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+import orjson
 
 from rayetl.connectors.delta.place import DeltaPlace, library
 from rayetl.connectors.formats.schemas import nullable
@@ -37,6 +41,10 @@ MAPPING = "delta.columnMapping.mode"
 
 FORGETTING = "delta.setTransactionRetentionDuration"
 """The setting by which Spark's checkpoints leave out transaction identifiers, and so the tokens of epochs."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_TIMED, _TIMED_SINCE = "delta.enableInCommitTimestamps", "delta.inCommitTimestampEnablementVersion"
 
 _RULES = ("delta.invariants", "delta.generationExpression", "delta.identity.start")
 
@@ -76,8 +84,16 @@ class DeltaVersion(LakeVersion):
                 table = lake.DeltaTable(place.address, storage_options=options)
             except lake.exceptions.TableNotFoundError:
                 return None
+            if isinstance(at, datetime) and table.metadata().configuration.get(_TIMED) == "true":
+                at = _version_at(place, table, at)
             if at is not None:
                 table.load_as_version(at)
+            if isinstance(at, datetime) and _named_time(place, table.version()) > at:
+                # For a moment before all others the library has the oldest version that there is.
+                raise fault(
+                    f"the Delta table {place.path} had no version yet at {at.isoformat()}",
+                    hint="give a later `timestamp`; old versions leave the log",
+                )
             return cls(place, table, options)
 
     @property
@@ -152,6 +168,28 @@ class DeltaVersion(LakeVersion):
             if any(rule in field.metadata for rule in _RULES):
                 return f"makes or checks the values of its column {field.name!r} itself"
         return self.unreadable()
+
+
+def _version_at(place: DeltaPlace, table: deltalake.DeltaTable, at: datetime) -> int | datetime:
+    """The version of a moment, by the times that the commits name. The library goes by when their files were
+    written, which a copy of the table changes; so it is before commits named any."""
+    since = int(table.metadata().configuration.get(_TIMED_SINCE, 0))
+    versions = range(since, table.version() + 1)
+    later = bisect_right(versions, at, key=partial(_named_time, place))
+    return versions[later - 1] if later else at
+
+
+def _named_time(place: DeltaPlace, version: int) -> datetime:
+    """When a commit says that it was made; long ago for one that says nothing or that the log has lost."""
+    actions = map(orjson.loads, (place.commit(version) or b"").splitlines())
+    information: dict[str, Any] = next((each["commitInfo"] for each in actions if "commitInfo" in each), {})
+    return time_of(information) or datetime.min.replace(tzinfo=UTC)
+
+
+def time_of(information: dict[str, Any]) -> datetime | None:
+    """The time that the information of a commit names; not all writers do."""
+    milliseconds = information.get("inCommitTimestamp", information.get("timestamp"))
+    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def columns(text: str) -> Schema:
