@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from lakes import Lake, numbers
@@ -96,6 +98,50 @@ VALUES = [
     True,
     "a b/%",
 ]
+
+
+def optimized() -> None:
+    config = {
+        "name": "p",
+        "extract": {"type": "delta", "path": "lake"},
+        "load": {"type": "files", "path": "out"},
+    }
+    Pipeline.from_dict(config).table(None).optimize(None)
+
+
+FAR = pa.array([dt.datetime(9999, 12, 31), dt.datetime(2020, 1, 1)], pa.timestamp("us", "UTC"))
+
+
+@pytest.mark.parametrize("far", [FAR, pa.array([[{"t": FAR[0]}], None])], ids=["plain", "nested"])
+def test_times_that_the_library_would_spoil_stay_as_they_are(far: pa.Array) -> None:
+    """Spark writes INT96 by default; what is rewritten without it is as good as any other."""
+    rows = pa.table({"id": [1, 2], "t": far})
+    for int96 in (True, False):
+        write_deltalake("lake", rows, mode="overwrite")
+        file = Path(DeltaTable("lake").file_uris()[0].removeprefix("file://"))
+        pq.write_table(rows, file, use_deprecated_int96_timestamps=int96)
+        log = max(Path("lake/_delta_log").glob("*.json"))
+        size = re.sub(r'"size":\d+', f'"size":{file.stat().st_size}', log.read_text())
+        log.write_text(size)
+        new = pl.from_arrow(rows.slice(1))
+        if int96:
+            with pytest.raises(LoadError, match="times before 1678 or after 2261 in the column 't'"):
+                load(new, mode="upsert", keys="id")
+            with pytest.raises(LoadError, match="times before 1678 or after 2261 in the column 't'"):
+                optimized()
+        else:
+            load(new, mode="upsert", keys="id")
+        assert read().sort("id").equals(pl.DataFrame(rows))
+
+
+def test_partitions_that_the_library_would_misspell_stay_as_they_are() -> None:
+    rows = numbers(1).with_columns(p=pl.lit(Decimal("-0.05"), pl.Decimal(9, 2)))
+    load(rows, mode="append", partition_by="p")
+    with pytest.raises(LoadError, match=r"is partitioned by 'p' of type decimal\(9,2\), which the library"):
+        load(rows, mode="upsert", keys="id")
+    with pytest.raises(LoadError, match=r"is partitioned by 'p' of type decimal\(9,2\), which the library"):
+        optimized()
+    assert read().equals(rows)
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)

@@ -13,8 +13,9 @@ from urllib.parse import unquote
 import orjson
 
 from rayetl.connectors.delta.place import DeltaPlace, library
+from rayetl.connectors.delta.rewriting import spoiled
 from rayetl.connectors.formats.schemas import nullable
-from rayetl.connectors.lake.load import LakeLoad
+from rayetl.connectors.lake.load import KEYED, LakeLoad
 from rayetl.connectors.lake.version import LakeVersion
 from rayetl.errors import Terminal
 from rayetl.lazy import lazily
@@ -142,6 +143,8 @@ class DeltaVersion(LakeVersion):
         settings = self.table.metadata().configuration
         if load.mode == "overwrite" and settings.get("delta.appendOnly") == "true":
             yield "it is append-only (delta.appendOnly)"
+        if load.mode in KEYED and (reason := spoiled(self)):
+            yield f"it {reason}"
         if FORGETTING in settings:
             yield f"it forgets which epochs it holds after {settings[FORGETTING]} ({FORGETTING})"
 

@@ -13,6 +13,7 @@ import orjson
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.delta.ledger import Ledger
 from rayetl.connectors.delta.place import DeltaPlace
+from rayetl.connectors.delta.rewriting import spoiled
 from rayetl.connectors.delta.table import VECTORS, DeltaVersion
 from rayetl.connectors.lake.upkeep import SHORTEST, Change, Clearing, Compaction, Upkeep, told
 from rayetl.errors import CommitConflict, LoadError
@@ -50,7 +51,7 @@ class DeltaUpkeep(Upkeep):
 
         with self.place.told(LoadError):
             found = self._now()
-            if reason := found.unwritable():
+            if reason := found.unwritable() or spoiled(found):
                 raise LoadError(
                     f"the Delta table {self.place.path} {reason}, so rayetl does not rewrite its files",
                     hint="let a program that knows this do it, as Spark: OPTIMIZE",

@@ -101,13 +101,13 @@ def _assert_complete_inside(load: LakeLoad, found: LakeVersion, files: Sequence[
 
 
 def _has_required(kind: pa.DataType) -> bool:
-    return any(not field.nullable or _has_required(field.type) for field, _ in _inside(kind))
+    return any(not field.nullable or _has_required(field.type) for field, _ in inside(kind))
 
 
 def _gaps(name: str, kind: pa.DataType, values: pa.Array) -> Iterator[str]:
     """The fields inside of a column that may not be NULL and are."""
     there = values.drop_null()
-    for field, members in _inside(kind):
+    for field, members in inside(kind):
         held = members(there)
         own = f"{name}.{field.name}"
         if not field.nullable and held.null_count:
@@ -115,7 +115,7 @@ def _gaps(name: str, kind: pa.DataType, values: pa.Array) -> Iterator[str]:
         yield from _gaps(own, field.type, held)
 
 
-def _inside(kind: pa.DataType) -> Iterator[tuple[pa.Field, Callable[[pa.Array], pa.Array]]]:
+def inside(kind: pa.DataType) -> Iterator[tuple[pa.Field, Callable[[pa.Array], pa.Array]]]:
     """The fields of a nested type, each with what gives its values; keys of maps are never NULL."""
     if pa.types.is_struct(kind):
         yield from ((field, methodcaller("field", place)) for place, field in enumerate(kind))
