@@ -193,6 +193,26 @@ def test_a_column_that_was_widened() -> None:
     assert sorted(read()["id"]) == [1, 2, 3, 4, 2**40]
 
 
+def test_files_that_were_added_with_times_of_spark() -> None:
+    """By their own reader they are what they are; pyiceberg takes the last day for one of 1816."""
+    last = pa.array([dt.datetime(9999, 12, 31)], pa.timestamp("us", "UTC"))
+    rows = pa.table({"id": [1], "at": last})
+    table = LAKE.made(rows.schema)
+    table.append(rows)
+    file = LAKE.table().inspect.files()["file_path"][0].as_py().removeprefix("file://")
+    table.transaction().set_properties(
+        {"schema.name-mapping.default": table.schema().name_mapping.model_dump_json()}
+    ).commit_transaction()
+    pq.write_table(rows, file, use_deprecated_int96_timestamps=True)
+    assert read().equals(pl.DataFrame(rows))
+    with pytest.raises(LoadError, match="times before 1678 or after 2261 as INT96 in the column 'at'"):
+        load(pl.DataFrame({"id": [1]}), mode="upsert", keys="id")
+    with LAKE.table().update_schema() as change:
+        change.rename_column("id", "number")
+    with pytest.raises(SourceError, match="times before 1678 or after 2261 as INT96 in the column 'at'"):
+        read()
+
+
 def test_rows_deleted_by_position_stay_deleted() -> None:
     load(numbers(1, 2, 3), mode="append", key="a")
     load(numbers(4, 5), mode="append", key="b")

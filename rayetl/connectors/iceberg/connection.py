@@ -262,14 +262,14 @@ def _kinds() -> _Kinds:
     own = [
         kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)
     ]
-    # The last two come of values for which its transforms have no place, as the least number cut to tens.
     others = (SQLAlchemyError, requests.RequestException, OSError, ValueError, NotImplementedError)
-    others += (OverflowError, struct.error)
+    # Of values for which its transforms have no place, as the least number cut to tens.
+    misplaced = (OverflowError, struct.error)
     unavailable = (exceptions.ServiceUnavailableError, exceptions.TooManyRequestsError)
     return _Kinds(
         away=(requests.ConnectionError, requests.Timeout, OperationalError, *unavailable),
         refused=(exceptions.UnauthorizedError, exceptions.ForbiddenError, exceptions.OAuthError),
-        all=(*own, *others),
+        all=(*own, *others, *misplaced),
     )
 
 

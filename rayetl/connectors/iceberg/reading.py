@@ -4,10 +4,11 @@ file can be read without it, by the names of its columns."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.iceberg.table import schema_of
+from rayetl.connectors.lake.int96 import far, has_times, int96_columns
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
 from rayetl.sql.interop import polars_type
@@ -41,6 +42,7 @@ class Reader:
         from pyiceberg.expressions import AlwaysTrue
         from pyiceberg.io.pyarrow import ArrowScan
 
+        self._assert_times(task)
         chosen = self.columns.select(*names)
         scan = ArrowScan(self.table.metadata, self.table.io, chosen, AlwaysTrue())
         batches = list(scan.to_record_batches([task]))
@@ -48,19 +50,31 @@ class Reader:
         kinds = {name: field.type for name in names if (field := self.schema.get(name))}
         return frame.select(pl.col(name).cast(polars_type(kind)) for name, kind in kinds.items())
 
+    def _assert_times(self, task: FileScanTask) -> None:
+        """Files that others have written and that were added to the table may have times as INT96."""
+        if task.file.file_format != "PARQUET" or not any(map(has_times, self.columns.as_arrow().types)):
+            return
+        with self.table.io.new_input(task.file.file_path).open() as stream:
+            opened = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+            if name := far(opened):
+                raise ValueError(
+                    f"the file {task.file.file_path} holds times before 1678 or after 2261 as INT96 in the "
+                    f"column {name!r}, which pyiceberg gets wrong; let Spark rewrite it (rewrite_data_files)"
+                )
+
     def is_plain(self, task: FileScanTask, file: InputFile) -> bool:
         """Whether the file of a task means the same when its columns are taken by their names: nothing of it
         is deleted, and each column of that name is that very field, of the same type."""
-        from pyiceberg.io.pyarrow import pyarrow_to_schema
+        from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, pyarrow_to_schema
 
         if task.delete_files or task.file.file_format != "PARQUET":
             return False
         with file.open() as opened:
-            footer = pq.read_schema(opened)
+            footer = _footer(opened)
         version = self.table.metadata.format_version
         try:
             found = pyarrow_to_schema(footer, self.table.name_mapping(), False, version)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedPyArrowTypeException):
             return False
         there = {field.field_id: field for field in found.fields}
         names = {name.lower() for name in footer.names}
@@ -78,6 +92,20 @@ class Reader:
             elif own.name != field.name or _shape(own.field_type) != _shape(field.field_type):
                 return False
         return True
+
+
+def _footer(opened: Any) -> pa.Schema:
+    """The columns of a file. Those with INT96 are instants, as Spark has them."""
+    file = pq.ParquetFile(opened, coerce_int96_timestamp_unit="us")
+    instants = set(int96_columns(file))
+    return pa.schema(
+        [
+            field.with_type(pa.timestamp("us", "UTC"))
+            if field.name in instants and pa.types.is_timestamp(field.type)
+            else field
+            for field in file.schema_arrow
+        ]
+    )
 
 
 def _shape(kind: object) -> str:
