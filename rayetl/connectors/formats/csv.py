@@ -147,8 +147,10 @@ class CsvReader:
         if not quote or quote not in held:
             return held.rfind(b"\n") + 1
         cut = held.rfind(b"\n") + 1
-        while cut and held.count(quote, 0, cut) % 2:
-            cut = held.rfind(b"\n", 0, cut - 1) + 1
+        open_quotes = held.count(quote, 0, cut) % 2
+        while cut and open_quotes:
+            end, cut = cut, held.rfind(b"\n", 0, cut - 1) + 1
+            open_quotes ^= held.count(quote, cut, end) % 2
         if cut and self._columnar.well_formed(held[:cut]) is not None:
             return cut
         text = held.decode("utf-8", "surrogateescape")

@@ -7,6 +7,9 @@ and Spark's users have files that rely on them.
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
 from rayetl.connectors.formats.options import CsvOptions
 
 _NONE = "\0"
@@ -165,14 +168,15 @@ class _Machine:
     def _append_until(self, stops: tuple[str, ...]) -> None:
         """Append all before one of `stops`. If the text ends first, the present character stays the first
         one: how a record ends is judged by it."""
-        first = self._char
-        try:
-            while self._char not in stops:
-                self._value.append(self._char)
-                self._next()
-        except _End:
-            self._char = first
-            raise
+        begin = self._at - 1
+        match = _any_of(stops).search(self._text, begin)
+        end = len(self._text) if match is None else match.start()
+        if end > begin:
+            self._value.append(self._text[begin:end])
+        self._at = end
+        if match is None:
+            raise _End
+        self._next()
 
     def _keep_quotes(self) -> None:
         """After an unescaped quote the field is not a quoted one: its quotes are part of it."""
@@ -284,6 +288,11 @@ class _Machine:
             self._take()
         elif self._at > self._start:
             self._fields.append(None)
+
+
+@cache
+def _any_of(signs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("[" + re.escape("".join(signs)) + "]")
 
 
 def _trimmed(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.json"
     path.write_text(text)
     assert read(path) == []
+
+
+def test_a_quote_that_is_not_closed_costs_no_more_for_more_lines(tmp_path: Path) -> None:
+    """Where the last record ends was looked for from the beginning for each line: minutes for 1 MB."""
+    path = tmp_path / "t.csv"
+    path.write_text('1,"x\n' + "a,b\n" * 100_000)
+    started = time.monotonic()
+    assert read(path, schema="a STRING, b STRING", options={"multi_line": True}) == [
+        ("1", "x\n" + "a,b\n" * 100_000)
+    ]
+    assert time.monotonic() - started < 8
 
 
 def test_half_a_surrogate_pair_is_a_question_mark() -> None:
