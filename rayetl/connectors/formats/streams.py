@@ -41,6 +41,7 @@ _NO_TEXT = {
     "ORC": re.compile(rb"ORC[\0-\x08\x0e-\x1f]"),
     "Avro": re.compile(rb"Obj\x01"),
 }
+_OTHER_MARKS = {"UTF-32": codecs.BOM_UTF32_LE, "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
 _NAMED = {"gzip": ".gz", "zstd": ".zst", "bzip2": ".bz2"}
 
 
@@ -181,6 +182,8 @@ def utf8_pieces(file: InputFile, encoding: str | None, size: int = CHUNK) -> Ite
                 _assert_text(piece, file.path)
             if decoder is not None:
                 piece = decoder.decode(piece).encode("utf-8", "replace")
+            elif first:
+                _assert_utf8(piece, file.path)
             if first:
                 piece = piece.removeprefix(codecs.BOM_UTF8)
                 first = False
@@ -199,6 +202,17 @@ def _assert_text(head: bytes, path: str) -> None:
     if compression_of(path) is not None:
         hint = "was it compressed twice?"
     raise SourceError(f"the file {path} is no text: it begins as {found} does", hint=hint)
+
+
+def _assert_utf8(head: bytes, path: str) -> None:
+    """Raise `SourceError` for what begins with the mark of another encoding: of UTF-16 read as UTF-8 every
+    other byte would be a character that nobody wrote."""
+    found = next((name for name, mark in _OTHER_MARKS.items() if head.startswith(mark)), None)
+    if found is not None:
+        raise SourceError(
+            f"the file {path} is read as UTF-8, but begins with the byte order mark of {found}",
+            hint=f"set `encoding: {found}` among the `options`",
+        )
 
 
 def _is_plain(stream: Any) -> bool:

@@ -86,6 +86,19 @@ def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
     assert read(path) == []
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_text_of_another_encoding_than_said_is_not_read_as_utf_8(
+    tmp_path: Path, encoding: str, multi_line: bool
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("ä,b\n1,2\n".encode(encoding))
+    options = {"header": True, "multi_line": multi_line}
+    with pytest.raises(SourceError, match=rf"t\.csv is read as UTF-8, but begins with the .* of {encoding}"):
+        read(path, options=options)
+    assert read(path, options={**options, "encoding": encoding}) == [("1", "2")]
+
+
 def test_a_quote_that_is_not_closed_costs_no_more_for_more_lines(tmp_path: Path) -> None:
     """Where the last record ends was looked for from the beginning for each line: minutes for 1 MB."""
     path = tmp_path / "t.csv"
