@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from rayetl.connectors.base import FilesScan
@@ -61,6 +62,25 @@ def _check_names(scan: FilesScan, schema: Schema) -> None:
                 f"{where}: the column name {name} begins with {PREFIX}, which rayetl keeps for itself"
             )
         seen.add(name.lower())
+    for name in _all_names(schema):
+        if "\0" in name:
+            raise SourceError(
+                f"{where}: the name {name!r} has the character U+0000 in it, which no column can have",
+                hint="is the `encoding` another one? Else give a `schema` with other names, or without it",
+            )
+
+
+def _all_names(kind: DataType) -> Iterator[str]:
+    """The names of all fields, those inside others too."""
+    match kind:
+        case StructType(fields):
+            for field in fields:
+                yield field.name
+                yield from _all_names(field.type)
+        case ArrayType(element):
+            yield from _all_names(element)
+        case MapType(_, value):
+            yield from _all_names(value)
 
 
 def _own(scan: FilesScan, promised: Schema | None, extras: bool) -> Schema:

@@ -86,6 +86,21 @@ def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
     assert read(path) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "a\0,b\n1,2\n"),
+        ("t.json", '{"a\\u0000": 1, "a": 2}'),
+        ("t.json", '{"x": [{"a\\u0000": 1, "a": 2}]}'),
+    ],
+)
+def test_names_that_arrow_would_cut_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(SourceError, match=r"t\.\w+: the name 'a\\x00' has the character U\+0000 in it"):
+        read(path, **({"options": {"header": True}} if name == "t.csv" else {}))
+
+
 @pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_text_of_another_encoding_than_said_is_not_read_as_utf_8(
