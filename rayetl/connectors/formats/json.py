@@ -140,14 +140,14 @@ class JsonReader:
             return None
 
     def _converted(self, table: pa.Table) -> pl.DataFrame | None:
-        columns: list[pl.Series] = []
+        columns: dict[str, pl.Series] = {}
         frame = pl.DataFrame(table.select(self._carrier.names).rename_columns(_numbered(self._carrier.names)))
         for place, column in enumerate(self.schema):
             carried = frame[str(place)]
             value = _from_carrier(carried, column.type, self.options)
             if value is None:
                 return None
-            columns.append(value.alias(column.name))
+            columns[column.name] = value
         return pl.DataFrame(columns)
 
     def _slow(self, records: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:

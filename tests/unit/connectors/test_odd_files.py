@@ -86,6 +86,13 @@ def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
     assert read(path) == []
 
 
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_a_json_field_may_have_no_name(tmp_path: Path, multi_line: bool) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"": 0, "a": 1}')
+    assert read(path, options={"multi_line": multi_line}) == [(0, 1)]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
