@@ -80,17 +80,16 @@ class JsonConverter:
             yield self._nothing(), str(fault)
             return
         if isinstance(value, list):
-            for item in value:
-                yield self._row(item)
-        elif value is not None or record.strip() == "null":
+            yield from map(self._row, value)
+        elif value is None:
+            yield self._nothing(), None
+        else:
             yield self._row(value)
 
     def _nothing(self) -> Row:
         return (None,) * len(self._schema)
 
     def _row(self, value: Any) -> tuple[Row, str | None]:
-        if value is None:
-            return self._nothing(), None
         if not isinstance(value, dict):
             return self._nothing(), "the record is not a JSON object"
         row: list[Any] = []

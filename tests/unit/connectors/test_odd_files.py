@@ -87,6 +87,17 @@ def test_json_without_any_record_is_empty(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("multi_line", [False, True])
+def test_an_element_that_is_null_is_no_record(tmp_path: Path, multi_line: bool) -> None:
+    """Spark refuses the whole array; `null` as the whole record is a row of NULLs there and here."""
+    path = tmp_path / "t.json"
+    path.write_text('[null, {"a": 1}]')
+    config: dict[str, Any] = {"schema": "a INT", "options": {"multi_line": multi_line}}
+    assert read(path, mode="drop", **config) == [(1,)]
+    path.write_text("null")
+    assert read(path, mode="drop", **config) == [(None,)]
+
+
+@pytest.mark.parametrize("multi_line", [False, True])
 def test_a_json_field_may_have_no_name(tmp_path: Path, multi_line: bool) -> None:
     path = tmp_path / "t.json"
     path.write_text('{"": 0, "a": 1}')
