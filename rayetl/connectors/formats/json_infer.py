@@ -130,10 +130,9 @@ def kind_of(value: Any, options: JsonOptions) -> DataType:
 
 def _number(value: Number, options: JsonOptions) -> DataType:
     if value.whole:
-        size = int(value.text)
-        if -(2**63) <= size < 2**63:
+        if value.integer(64) is not None:
             return LONG
-        digits = len(str(abs(size)))
+        digits = len(value.digits.lstrip("-"))
         return DecimalType(digits, 0) if digits <= 38 else DOUBLE
     if options.prefers_decimal and not any(sign in value.text for sign in "NI"):
         _, digits_, exponent = Decimal(value.text).as_tuple()

@@ -27,6 +27,20 @@ class Number:
         """Whether it was written without point and exponent."""
         return not any(sign in self.text for sign in ".eENI")
 
+    @property
+    def digits(self) -> str:
+        """A whole number without leading zeros; zero has no sign. A text, since it may have any length, and
+        Python makes no integer of more than some thousands of digits."""
+        size = self.text.lstrip("-").lstrip("0")
+        return self.text[: self.text.startswith("-")] + size if size else "0"
+
+    def integer(self, bits: int) -> int | None:
+        """The number if it is a whole one of so many bits."""
+        if not self.whole or len(self.digits) > bits:
+            return None
+        found = int(self.digits)
+        return found if -(1 << bits - 1) <= found < 1 << bits - 1 else None
+
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LOOSE_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
@@ -238,7 +252,7 @@ def write_json(value: Any) -> str:
 def _number_text(value: Number) -> str:
     """A number as Java prints it after it was read: fractions went through a double."""
     if value.whole:
-        return str(int(value.text))
+        return value.digits
     if "N" in value.text or "I" in value.text:
         name = value.text.lstrip("+-")
         sign = "-" if value.text.startswith("-") else ""

@@ -44,6 +44,7 @@ _WORDS = {"NaN": math.nan, "+INF": math.inf, "INF": math.inf, "Infinity": math.i
           "-INF": -math.inf, "-Infinity": -math.inf}  # fmt: skip
 _EXACT = Context(prec=100)
 _DAYS = re.compile(r"[+-]?\d{1,6}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _EPOCH = date(1970, 1, 1)
 
 Row = tuple[Any, ...]
@@ -161,9 +162,10 @@ class JsonConverter:
 
 def _seconds(value: Number) -> int:
     """Seconds since 1970 as microseconds; a product of too many digits wraps, as it does in Java."""
-    if not value.whole or not -(2**63) <= int(value.text) < 2**63:
+    found = value.integer(64)
+    if found is None:
         raise Mismatch
-    return (int(value.text) * 1_000_000 + 2**63) % 2**64 - 2**63
+    return (found * 1_000_000 + 2**63) % 2**64 - 2**63
 
 
 def _mismatch(value: Any, kind: DataType) -> Mismatch:
@@ -199,10 +201,10 @@ def _binary(value: Any) -> bytes:
 
 
 def _integer(value: Any, kind: DataType) -> int:
-    limit = 1 << (_BITS[kind] - 1)
-    if isinstance(value, Number) and value.whole and -limit <= int(value.text) < limit:
-        return int(value.text)
-    raise _mismatch(value, kind)
+    found = value.integer(_BITS[kind]) if isinstance(value, Number) else None
+    if found is None:
+        raise _mismatch(value, kind)
+    return found
 
 
 def _double(value: Any) -> float:
@@ -226,9 +228,12 @@ def _single(value: float) -> float:
 def _decimal(value: Any, kind: DecimalType) -> Decimal:
     if not isinstance(value, Number | str) or (isinstance(value, Number) and value.text in _WORDS):
         raise _mismatch(value, kind)
-    text = value if isinstance(value, str) else value.text
+    text = (value if isinstance(value, str) else value.text).replace(",", "")
+    # Python also reads forms such as ` 1` and `1_000` that Java's parser refuses.
+    if _DECIMAL.fullmatch(text) is None:
+        raise _mismatch(value, kind)
     try:
-        found = Decimal(text.replace(",", "")).quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP, _EXACT)
+        found = Decimal(text).quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP, _EXACT)
     except InvalidOperation:
         raise _mismatch(value, kind) from None
     if not found.is_finite() or len(found.as_tuple().digits) > max(kind.precision, kind.scale):

@@ -7,7 +7,7 @@ rules that cover every form Spark accepts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, InvalidOperation, localcontext
 from typing import Any
 
 import polars as pl
@@ -17,6 +17,7 @@ from rayetl.sql.lower.floats import divided_series
 
 _BLANK = "".join(chr(code) for code in range(33))
 _DELETE = "\x7f"
+_EXACT = Context(prec=100)
 _HEX_FLOAT = r"^([+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?\d+)[df]?$"
 
 
@@ -92,26 +93,17 @@ def parse_decimals(text: pl.Series, precision: int, scale: int) -> pl.Series:
 
 
 def _exact_decimals(text: pl.Series, precision: int, scale: int) -> pl.Series:
+    unit = Decimal(1).scaleb(-scale)
+
     def one(item: str) -> int | None:
         try:
-            sign, digits, exponent = Decimal(item).as_tuple()
+            found = Decimal(item).quantize(unit, ROUND_HALF_UP, _EXACT)
         except InvalidOperation:
             return None
-        if (
-            not isinstance(exponent, int)
-            or "_" in item
-            or item.strip() != item
-            or exponent + scale > 38 + precision
-        ):
+        if not found.is_finite() or "_" in item or item.strip() != item:
             return None
-        value, move = int("".join(map(str, digits))), exponent + scale
-        if move < -len(digits) - 1:
-            value = 0
-        elif move >= 0:
-            value *= 10**move
-        else:
-            value = (value + 5 * 10 ** (-move - 1)) // 10**-move
-        return None if value >= 10**precision else -value if sign else value
+        value = int(found.scaleb(scale, _EXACT))
+        return value if abs(value) < 10**precision else None
 
     return pl.Series("v", [one(item) for item in text], dtype=pl.Int128)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,46 @@ def test_a_quote_that_is_not_closed_costs_no_more_for_more_lines(tmp_path: Path)
         ("1", "x\n" + "a,b\n" * 100_000)
     ]
     assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("kind", ["INT", "BIGINT", "DECIMAL(38,2)"])
+@pytest.mark.parametrize(("name", "text"), [("t.csv", "{}\n7\n"), ("t.json", '{{"a": {}}}\n{{"b": 7}}\n')])
+def test_a_number_of_thousands_of_digits_is_a_malformed_record(
+    tmp_path: Path, name: str, text: str, kind: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text.format("1" * 5000))
+    assert len(read(path, schema=f"a {kind}", mode="drop")) == 1
+    with pytest.raises(SourceError, match=r"t\.\w+, record 1: column a: .* is (no|not) a valid"):
+        read(path, schema=f"a {kind}", mode="fail")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "kind", "value"),
+    [
+        ("1" * 5000, {}, "double", math.inf),
+        ("-" + "9" * 38, {}, "decimal(38,0)", Decimal("-" + "9" * 38)),
+        ("1" * 5000, {"primitives_as_string": True}, "string", "1" * 5000),
+        ("-0" + "1" * 5000, {"primitives_as_string": True, "allow_numeric_leading_zeros": True}, "string",
+         "-" + "1" * 5000),
+        ("-0", {"primitives_as_string": True}, "string", "0"),
+    ],
+)  # fmt: skip
+def test_the_type_of_a_number_of_many_digits(
+    tmp_path: Path, text: str, options: dict[str, Any], kind: str, value: Any
+) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(f'{{"a": {text}}}')
+    scan = FilesSource.model_validate({"type": "files", "path": str(path), "options": options}).describe(None)
+    assert [str(field.type) for field in scan.schema] == [kind]
+    assert scan_files(scan).collect().rows() == [(value,)]
+
+
+@pytest.mark.parametrize("text", ["1_000", " 1", "1\u00a0", "NaN", "1e", ""])
+def test_texts_of_json_that_are_no_decimals(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"a": text}) + '\n{"a": "1,000.5"}')
+    assert read(path, schema="a DECIMAL(10,2)", mode="drop") == [(Decimal("1000.50"),)]
 
 
 def test_half_a_surrogate_pair_is_a_question_mark() -> None:
