@@ -41,7 +41,11 @@ _NO_TEXT = {
     "ORC": re.compile(rb"ORC[\0-\x08\x0e-\x1f]"),
     "Avro": re.compile(rb"Obj\x01"),
 }
-_OTHER_MARKS = {"UTF-32": codecs.BOM_UTF32_LE, "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
+_MARKS = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
+"""The longer ones first: one of UTF-32 begins as one of UTF-16 does."""
 _NAMED = {"gzip": ".gz", "zstd": ".zst", "bzip2": ".bz2"}
 
 
@@ -174,12 +178,13 @@ def utf8_pieces(file: InputFile, encoding: str | None, size: int = CHUNK) -> Ite
     """The text of a file as UTF-8, without byte order mark, in pieces of about `size` bytes."""
     with reading(file.path), open_bytes(file) as stream:
         name = codecs.lookup(encoding).name if encoding else "utf-8"
-        decoder = None if name == "utf-8" else codecs.getincrementaldecoder(name)("replace")
+        decoder = None
         first = True
         take = _to_line_end if _is_plain(stream) else _full
         while piece := take(stream, size):
             if first:
                 _assert_text(piece, file.path)
+                decoder = _decoder(name, piece)
             if decoder is not None:
                 piece = decoder.decode(piece).encode("utf-8", "replace")
             elif first:
@@ -190,6 +195,14 @@ def utf8_pieces(file: InputFile, encoding: str | None, size: int = CHUNK) -> Ite
             yield piece
         if decoder is not None:
             yield decoder.decode(b"", True).encode("utf-8", "replace")
+
+
+def _decoder(name: str, head: bytes) -> codecs.IncrementalDecoder | None:
+    """What decodes a text that begins with `head`; `None` for UTF-8. Without a mark that tells the order of
+    bytes it is the one that the standard has, and Java: Python refuses such a text."""
+    if name in _MARKS and not head.startswith(_MARKS[name]):
+        name += "-be"
+    return None if name == "utf-8" else codecs.getincrementaldecoder(name)("replace")
 
 
 def _assert_text(head: bytes, path: str) -> None:
@@ -207,7 +220,7 @@ def _assert_text(head: bytes, path: str) -> None:
 def _assert_utf8(head: bytes, path: str) -> None:
     """Raise `SourceError` for what begins with the mark of another encoding: of UTF-16 read as UTF-8 every
     other byte would be a character that nobody wrote."""
-    found = next((name for name, mark in _OTHER_MARKS.items() if head.startswith(mark)), None)
+    found = next((name.upper() for name, marks in _MARKS.items() if head.startswith(marks)), None)
     if found is not None:
         raise SourceError(
             f"the file {path} is read as UTF-8, but begins with the byte order mark of {found}",

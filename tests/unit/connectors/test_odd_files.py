@@ -135,6 +135,19 @@ def test_text_of_another_encoding_than_said_is_not_read_as_utf_8(
     assert read(path, options={**options, "encoding": encoding}) == [("1", "2")]
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
+def test_without_a_mark_the_first_byte_is_the_highest(tmp_path: Path, encoding: str) -> None:
+    for name, text, options in (
+        ("t.csv", "ä,b\n", {}),
+        ("t.json", '{"a": "ä", "b": "b"}', {"multi_line": True}),
+    ):
+        path = tmp_path / name
+        path.write_bytes(text.encode(f"{encoding}BE"))
+        assert read(path, options={**options, "encoding": encoding}) == [("ä", "b")]
+    path.write_bytes(b"\0")
+    assert read(path, options={"encoding": encoding}, schema="a INT", mode="drop") == []
+
+
 def test_a_quote_that_is_not_closed_costs_no_more_for_more_lines(tmp_path: Path) -> None:
     """Where the last record ends was looked for from the beginning for each line: minutes for 1 MB."""
     path = tmp_path / "t.csv"
