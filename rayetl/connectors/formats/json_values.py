@@ -8,7 +8,6 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -45,7 +44,6 @@ _WORDS = {"NaN": math.nan, "+INF": math.inf, "INF": math.inf, "Infinity": math.i
 _EXACT = Context(prec=100)
 _DAYS = re.compile(r"[+-]?\d{1,6}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_EPOCH = date(1970, 1, 1)
 
 Row = tuple[Any, ...]
 
@@ -135,12 +133,11 @@ class JsonConverter:
             raise _mismatch(value, kind)
         return [self.convert(item, kind.element) for item in value]
 
-    def _read_moment(self, text: str, kind: DataType) -> Any:
-        found = parse(pl.Series("v", [text]), kind, self._options).item()
+    def _read_moment(self, text: str, kind: DataType) -> int | None:
+        """Days or microseconds since 1970: Python's own dates end with the year 9999."""
+        found: int | None = parse(pl.Series("v", [text]), kind, self._options).to_physical().item()
         days = kind == DATE and self._options.date_format is None and _DAYS.fullmatch(text)
-        if found is None and days:
-            return _EPOCH + timedelta(days=int(text))
-        return found
+        return int(text) if found is None and days else found
 
     def _moment(self, kind: DataType) -> Callable[[Any], Any]:
         def convert(value: Any) -> Any:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -197,6 +198,20 @@ def test_texts_of_json_that_are_no_decimals(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"a": text}) + '\n{"a": "1,000.5"}')
     assert read(path, schema="a DECIMAL(10,2)", mode="drop") == [(Decimal("1000.50"),)]
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("+10000-01-01", 2_932_897), ("0000-01-01", -719_528), ("999999", 364_522_607), ("123", 123)],
+)
+def test_dates_of_json_that_python_has_none_of(tmp_path: Path, text: str, days: int) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"d": text, "a": [text]}) + '\n{"d": "x"}\n')
+    config = {"type": "files", "path": str(path), "schema": "d DATE, a ARRAY<DATE>", "mode": "drop"}
+    frame = scan_files(FilesSource.model_validate(config).describe(None)).collect()
+    assert frame.select(pl.col("d").to_physical(), pl.col("a").list.get(0).to_physical()).rows() == [
+        (days, days)
+    ]
 
 
 def test_half_a_surrogate_pair_is_a_question_mark() -> None:
