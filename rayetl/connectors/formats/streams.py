@@ -74,7 +74,7 @@ def _gzip(raw: BinaryIO) -> Any:
 
 
 def _bz2(raw: BinaryIO) -> Any:
-    return bz2.BZ2File(raw)
+    return io.BufferedReader(Pieces(_bunzipped(raw)))
 
 
 def _zstd(raw: BinaryIO) -> Any:
@@ -111,6 +111,22 @@ class Pieces(io.RawIOBase):
         buffer[:size] = self._rest[:size]
         self._rest = self._rest[size:]
         return size
+
+
+def _bunzipped(raw: BinaryIO) -> Iterator[bytes]:
+    """Streams of bzip2, one behind the other. Python's own reader leaves out without a word what follows the
+    first and is damaged."""
+    engine = bz2.BZ2Decompressor()
+    while piece := raw.read(1 << 20):
+        while piece or not engine.needs_input:
+            if engine.eof:
+                engine = bz2.BZ2Decompressor()
+            yield engine.decompress(piece, 1 << 20)
+            piece = engine.unused_data
+            if engine.eof and not piece:
+                break
+    if not engine.eof:
+        raise EOFError
 
 
 def _inflated(raw: BinaryIO) -> Iterator[bytes]:

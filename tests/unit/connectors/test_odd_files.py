@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import math
 import time
@@ -212,6 +213,18 @@ def test_dates_of_json_that_python_has_none_of(tmp_path: Path, text: str, days: 
     assert frame.select(pl.col("d").to_physical(), pl.col("a").list.get(0).to_physical()).rows() == [
         (days, days)
     ]
+
+
+@pytest.mark.parametrize("damage", range(3))
+def test_a_damaged_stream_of_bzip2_is_not_left_out(tmp_path: Path, damage: int) -> None:
+    first, second = bz2.compress(b"1,2\n"), bz2.compress(b"3,4\n")
+    path = tmp_path / "t.csv.bz2"
+    path.write_bytes(first + second)
+    assert read(path) == [("1", "2"), ("3", "4")]
+    broken = (second[:-1], b"?" + second[1:], second[:20] + b"?" + second[21:])[damage]
+    path.write_bytes(first + broken)
+    with pytest.raises(SourceError, match=r"t\.csv\.bz2 .*: its compressed data is cut off or broken"):
+        read(path)
 
 
 def test_half_a_surrogate_pair_is_a_question_mark() -> None:
