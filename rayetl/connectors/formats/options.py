@@ -36,6 +36,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _zoneless(text: str) -> str:
+    if "zone" in compile_pattern(text).fields:
+        raise ValueError(f"the pattern {text!r} has a time zone, which these timestamps have none of")
+    return text
+
+
 _SIGNS = {"t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 
 
@@ -119,7 +125,7 @@ class TextOptions(ListingOptions):
     timestamp_format: DatePattern | None = Field(
         default=None, description="Java pattern of timestamps.", examples=["yyyy-MM-dd HH:mm:ss"]
     )
-    timestamp_ntz_format: DatePattern | None = Field(
+    timestamp_ntz_format: Annotated[DatePattern, AfterValidator(_zoneless)] | None = Field(
         default=None,
         validation_alias=AliasChoices("timestamp_ntz_format", "timestampNTZFormat", "timestampNtzFormat"),
         description="Java pattern of timestamps without time zone.",

@@ -163,7 +163,8 @@ def _timestamp(text: pl.Series, kind: DataType, options: TextOptions) -> pl.Seri
     zone = options.time_zone if kind == TIMESTAMP else None
     pattern = options.timestamp_format if kind == TIMESTAMP else options.timestamp_ntz_format
     if pattern is None:
-        return moments.parse_timestamps(texts_trimmed(text), zone).alias(text.name)
+        found = moments.parse_timestamps(texts_trimmed(text), zone, zoned=kind == TIMESTAMP)
+        return found.alias(text.name)
     return by_pattern(text, compile_pattern(pattern), zone)
 
 

@@ -99,8 +99,9 @@ def _local(days: pl.Expr, hour: pl.Expr, minute: pl.Expr, second: pl.Expr, fract
     return pl.when(real & near).then(days * _DAY + clock).cast(pl.Datetime("us"))
 
 
-def parse_timestamps(text: pl.Series, zone: str | None) -> pl.Series:
-    """Spark's timestamp forms; a text without a zone is in `zone`. None gives zone-less results."""
+def parse_timestamps(text: pl.Series, zone: str | None, *, zoned: bool = True) -> pl.Series:
+    """Spark's timestamp forms; a text without a zone is in `zone`. None gives zone-less results, to which
+    the zone of a text is nothing, or with `zoned=False` a fault."""
     local = text.to_frame("t").select(
         pl.when(pl.col("t").str.contains(_PLAIN_TIME))
         .then(pl.col("t"))
@@ -110,10 +111,10 @@ def parse_timestamps(text: pl.Series, zone: str | None) -> pl.Series:
     missed = plain.is_null() & text.is_not_null()
     if not missed.any():
         return plain
-    return plain.scatter(missed.arg_true(), _other_forms(text.filter(missed), zone))
+    return plain.scatter(missed.arg_true(), _other_forms(text.filter(missed), zone, zoned))
 
 
-def _other_forms(text: pl.Series, zone: str | None) -> pl.Series:
+def _other_forms(text: pl.Series, zone: str | None, zoned: bool) -> pl.Series:
     alone = text.str.contains(_TIME_ALONE)
     if alone.any():
         # A time of day is one of today; the day is put in when its zone is known.
@@ -124,7 +125,10 @@ def _other_forms(text: pl.Series, zone: str | None) -> pl.Series:
     hour, minute, second, fraction = (pl.col(n).fill_null("0") for n in names[3:7])
     days = _days(*(pl.col(n) for n in names[:3]))
     local = fields.select(_local(days, hour.cast(pl.Int64), minute, second, fraction).alias("v"))["v"]
-    return _in_their_zones(local, fields[names[7]], alone, zone)
+    zones = fields[names[7]]
+    if not zoned:
+        local = pl.select(pl.when(zones.is_null()).then(local).alias("v"))["v"]
+    return _in_their_zones(local, zones, alone, zone)
 
 
 def _in_their_zones(local: pl.Series, zones: pl.Series, alone: pl.Series, zone: str | None) -> pl.Series:

@@ -81,6 +81,7 @@ def test_options_are_those_of_the_format() -> None:
         ({"path": "a.csv", "options": {"columnNameOfCorruptRecord": "x"}}, "source bytes"),
         ({"path": "a.csv", "schema": "a inst"}, "unknown type inst"),
         ({"path": "somewhere", "options": {"header": True}}, "set `format`"),
+        ({"path": "a.csv", "options": {"timestamp_ntz_format": "yyyyX"}}, "'yyyyX' has a time zone"),
         ({"path": []}, "at least 1"),
         ({"path": "a.csv", "options": {"timeZone": "Mars/Crater"}}, "not a time zone"),
     ],
@@ -194,6 +195,8 @@ def test_chunks_do_not_change_the_rows(tmp_path: Path, monkeypatch: pytest.Monke
         ("DATE", "2020-13-01", None),
         ("TIMESTAMP", "2020-01-05T01:02:03.5+02:00", datetime(2020, 1, 4, 23, 2, 3, 500000, UTC)),
         ("TIMESTAMP_NTZ", "2020-01-05 01:02", datetime(2020, 1, 5, 1, 2)),
+        ("TIMESTAMP_NTZ", "2020-01-05T01:02:03+02:00", None),
+        ("TIMESTAMP_NTZ", "2020-01-05 01:02:03 Europe/Vienna", None),
     ],
 )
 def test_texts_to_values(tmp_path: Path, kind: str, text: str, value: Any) -> None:
