@@ -50,7 +50,8 @@ def compile_pattern(text: str) -> Pattern:
             parts.append(re.escape(literal))
         elif sign.isascii() and sign.isalpha():
             run = len(text[at:]) - len(text[at:].lstrip(sign))
-            parts.append(_field(text, sign, run, fields, _follows_digit(text, at + run)))
+            adjacent = _follows_digit(text, at + run) or (sign == "S" and text[at - 1 : at].isalpha())
+            parts.append(_field(text, sign, run, fields, adjacent))
             at += run
         elif sign in "[]":
             depth += 1 if sign == "[" else -1
@@ -99,18 +100,18 @@ def _field(text: str, sign: str, run: int, fields: list[str], adjacent: bool) ->
         return group("year", _year(run, adjacent))
     if sign in "ML" and run in (3, 4):
         names = MONTHS if run == 4 else tuple(name[:3] for name in MONTHS)
-        return group("month_name", "|".join(names))
+        return group("month_name", f"(?i:{'|'.join(names)})")
     if sign in _NUMBERS and run <= 2:
         return group(_NUMBERS[sign], r"\d{2}" if run == 2 else r"\d{1,2}")
     if sign == "S" and run <= 9:
-        return group("fraction", rf"\d{{{run}}}")
+        return group("fraction", rf"\d{{{run}}}" if adjacent else rf"\d{{1,{run}}}")
     if sign == "D" and run in (1, 3):
         return group("yearday", r"\d{3}" if run == 3 else r"\d{1,3}")
     if sign == "a" and run == 1:
-        return group("half", "AM|PM")
+        return group("half", "(?i:AM|PM)")
     if sign == "E" and run <= 4:
         names = DAYS if run == 4 else tuple(name[:3] for name in DAYS)
-        return f"(?:{'|'.join(names)})"
+        return f"(?i:{'|'.join(names)})"
     if sign in _ZONE and run in _ZONE[sign]:
         return group("zone", _ZONE[sign][run])
     raise PatternError(f"the date pattern {text!r} has {sign * run!r}, which is not supported")

@@ -199,12 +199,18 @@ def _moment(pattern: Pattern, columns: list[str]) -> pl.Expr:
     month = number("month", 1)
     if "month_name" in columns:
         numbered = {name[:3]: place for place, name in enumerate(MONTHS, start=1)}
-        month = pl.col("month_name").str.slice(0, 3).replace_strict(numbered, return_dtype=pl.Int32)
+        month = (
+            pl.col("month_name")
+            .str.slice(0, 3)
+            .str.to_titlecase()
+            .replace_strict(numbered, return_dtype=pl.Int32)
+        )
     hour = number("hour", 0)
     if "hour12" in columns:
-        hour = number("hour12", 12) % 12
+        half_day = number("hour12", 12)
+        hour = pl.when(half_day.is_between(1, 12)).then(half_day % 12)
         if "half" in columns:
-            hour = hour + pl.when(pl.col("half") == "PM").then(12).otherwise(0)
+            hour = hour + pl.when(pl.col("half").str.to_uppercase() == "PM").then(12).otherwise(0)
     micros = pl.lit(0)
     if "fraction" in columns:
         micros = pl.col("fraction").fill_null("0").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int32)
@@ -218,8 +224,10 @@ def _moment(pattern: Pattern, columns: list[str]) -> pl.Expr:
     )
     moment = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
     if "yearday" in columns:
-        moment = moment + pl.duration(days=number("yearday", 1) - 1)
-    return pl.when(matched).then(moment)
+        day = moment + pl.duration(days=number("yearday", 1) - 1)
+        moment = pl.when(day.dt.year() == moment.dt.year()).then(day)
+    # Polars reads a second 60 as the next minute.
+    return pl.when(matched & (number("second", 0) < 60)).then(moment)
 
 
 def partition_value(text: str | None, kind: DataType) -> pl.Expr:

@@ -208,6 +208,25 @@ def test_texts_to_values(tmp_path: Path, kind: str, text: str, value: Any) -> No
 
 
 @pytest.mark.parametrize(
+    ("pattern", "text", "micros"),
+    [
+        ("HH:mm:ss.SSS", "00:00:00.1", 100_000),
+        ("HH:mm:ss[.SSSSSSSSS]", "00:00:00.123", 123_000),
+        ("HH:mm:ss.SSS", "00:00:00.1234", None),
+        ("HHmmssSSS", "000000123", 123_000),
+        ("HHmmssSSS", "00000012", None),
+    ],
+)
+def test_fractions_of_a_second_may_be_shorter_than_their_pattern(
+    tmp_path: Path, pattern: str, text: str, micros: int | None
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{text}\n")
+    found = flagged(path, schema="v TIMESTAMP", options={"timestampFormat": pattern})["v"]
+    assert found.to_physical().to_list() == [micros]
+
+
+@pytest.mark.parametrize(
     ("pattern", "text", "value"),
     [
         ("dd/MM/yyyy", "05/01/2020", date(2020, 1, 5)),
@@ -215,6 +234,15 @@ def test_texts_to_values(tmp_path: Path, kind: str, text: str, value: Any) -> No
         ("d MMM yyyy", "5 Jan 2020", date(2020, 1, 5)),
         ("yyyyMMdd", "20200105", date(2020, 1, 5)),
         ("yy'y'-M-d", "20y-1-5", date(2020, 1, 5)),
+        ("d MMM yyyy", "5 jAN 2020", date(2020, 1, 5)),
+        ("E d MMMM yyyy", "SUN 5 JANUARY 2020", date(2020, 1, 5)),
+        ("yyyy-DDD", "2020-366", date(2020, 12, 31)),
+        ("yyyy-DDD", "2021-366", None),
+        ("yyyy-DDD", "2021-000", None),
+        ("yyyy-MM-dd HH:mm:ss", "2020-01-05 23:59:60", None),
+        ("yyyy-MM-dd hh:mm a", "2020-01-05 12:00 am", date(2020, 1, 5)),
+        ("yyyy-MM-dd hh:mm a", "2020-01-05 13:00 PM", None),
+        ("yyyy-MM-dd hh:mm a", "2020-01-05 00:00 AM", None),
     ],
 )
 def test_date_patterns(tmp_path: Path, pattern: str, text: str, value: Any) -> None:
