@@ -68,6 +68,11 @@ def _check_names(scan: FilesScan, schema: Schema) -> None:
                 f"{where}: the name {name!r} has the character U+0000 in it, which no column can have",
                 hint="is the `encoding` another one? Else give a `schema` with other names, or without it",
             )
+        if name.startswith("^") and name.endswith("$"):
+            raise SourceError(
+                f"{where}: the name {name!r} begins with ^ and ends with $, as a pattern of names does",
+                hint="give a `schema` with other names, or without it",
+            )
 
 
 def _all_names(kind: DataType) -> Iterator[str]:
