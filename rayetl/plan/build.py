@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
@@ -37,7 +38,7 @@ from rayetl.quality.validate import ValidateStep
 from rayetl.records import dataclass
 from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.faults import UNSUPPORTED
-from rayetl.sql.types import Schema
+from rayetl.sql.types import Schema, names_within
 from rayetl.stepping import Input, RowEffect, StepContext
 
 if TYPE_CHECKING:
@@ -341,6 +342,11 @@ class _Compiler:
                 self._fault(
                     f"the column `{column}` begins with `{PREFIX}`, which rayetl keeps for itself", path
                 )
+                good = False
+        for name in names_within(schema):
+            if re.fullmatch(r"\^.*\$", name, re.DOTALL):
+                what = f"the name `{name}` begins with ^ and ends with $, as a pattern of names does"
+                self._fault(what, path, "give it another one")
                 good = False
         if len(seen) < len(schema):
             names = schema.names

@@ -99,6 +99,20 @@ class StructType(DataType):
 
 Schema = StructType
 
+
+def names_within(kind: DataType) -> Iterator[str]:
+    """The names of all fields, those inside others too."""
+    match kind:
+        case StructType(fields):
+            for field in fields:
+                yield field.name
+                yield from names_within(field.type)
+        case ArrayType(element):
+            yield from names_within(element)
+        case MapType(_, value):
+            yield from names_within(value)
+
+
 NULL = AtomicType("void")
 BOOLEAN = AtomicType("boolean")
 BYTE = AtomicType("tinyint")

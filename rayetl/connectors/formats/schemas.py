@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions, ParquetOptions
 from rayetl.errors import NoFilesError, SourceError
 from rayetl.names import PREFIX
-from rayetl.sql.types import STRING, ArrayType, DataType, Field, MapType, Schema, StructType
+from rayetl.sql.types import STRING, ArrayType, DataType, Field, MapType, Schema, StructType, names_within
 
 
 def settle_schema(
@@ -62,30 +61,12 @@ def _check_names(scan: FilesScan, schema: Schema) -> None:
                 f"{where}: the column name {name} begins with {PREFIX}, which rayetl keeps for itself"
             )
         seen.add(name.lower())
-    for name in _all_names(schema):
+    for name in names_within(schema):
         if "\0" in name:
             raise SourceError(
                 f"{where}: the name {name!r} has the character U+0000 in it, which no column can have",
                 hint="is the `encoding` another one? Else give a `schema` with other names, or without it",
             )
-        if name.startswith("^") and name.endswith("$"):
-            raise SourceError(
-                f"{where}: the name {name!r} begins with ^ and ends with $, as a pattern of names does",
-                hint="give a `schema` with other names, or without it",
-            )
-
-
-def _all_names(kind: DataType) -> Iterator[str]:
-    """The names of all fields, those inside others too."""
-    match kind:
-        case StructType(fields):
-            for field in fields:
-                yield field.name
-                yield from _all_names(field.type)
-        case ArrayType(element):
-            yield from _all_names(element)
-        case MapType(_, value):
-            yield from _all_names(value)
 
 
 def _own(scan: FilesScan, promised: Schema | None, extras: bool) -> Schema:

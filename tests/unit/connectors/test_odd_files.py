@@ -124,16 +124,6 @@ def test_names_that_arrow_would_cut_are_refused(tmp_path: Path, name: str, text:
         read(path, **({"options": {"header": True}} if name == "t.csv" else {}))
 
 
-@pytest.mark.parametrize("name", ["^.$", "^a.*$", "^$"])
-def test_names_that_polars_would_take_for_patterns_are_refused(tmp_path: Path, name: str) -> None:
-    """They stood for other columns, or for none and no row."""
-    path = tmp_path / "t.csv"
-    path.write_text(f"a,{name}\n1,2\n")
-    with pytest.raises(SourceError, match=r"begins with \^ and ends with"):
-        read(path, options={"header": True})
-    assert read(path, options={"header": True}, schema="a INT, b INT") == [(1, 2)]
-
-
 @pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_text_of_another_encoding_than_said_is_not_read_as_utf_8(

@@ -314,3 +314,17 @@ def test_a_contract_file_that_is_missing_is_a_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         build_plan(FakeConfig({"src": source}))
     assert caught.value.problems[0].path[:3] == ("extract", "src", "contract")
+
+
+@pytest.mark.parametrize("name", ["^.$", "^a.*$", "^$"])
+def test_names_that_polars_would_take_for_patterns_are_refused(name: str) -> None:
+    """They stood for other columns, or for none and no row."""
+    source = FakeSource(ddl=f"k INT, `{name}` INT")
+    inside = FakeSource(ddl=f"k INT, s ARRAY<STRUCT<`{name}`: INT>>")
+    for given in (
+        FakeConfig({"s": source}),
+        FakeConfig({"s": inside}),
+        config({"type": "select", "columns": [f"k AS `{name}`"]}),
+    ):
+        with pytest.raises(ConfigError, match=r"begins with \^ and ends with"):
+            build_plan(given)
