@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,25 @@ def test_numbers_that_are_none_are_no_nulls() -> None:
     pipeline(source, "true").replay()
     found = ds.dataset("out", format="parquet").to_table().sort_by("id")
     assert str(found.drop_columns("v").to_pylist()) == str(table.to_pylist())
+
+
+def test_nested_values_come_back_as_they_were() -> None:
+    nan, inf, moment = float("nan"), float("inf"), datetime(2024, 1, 1, 2, 3, 4, 5)
+    pair = pa.struct([("x", pa.float64()), ('y "z"', pa.binary())])
+    columns = {
+        "list": pa.array([[1.5, nan, None], []], pa.list_(pa.float64())),
+        "pairs": pa.array([[{"x": -inf, 'y "z"': b"\0\xff"}, None], None], pa.list_(pair)),
+        "texts": pa.array([[("é", nan), ("b", 0.1)], []], pa.map_(pa.string(), pa.float32())),
+        "ints": pa.array([[(1, "a"), (-2, None)], None], pa.map_(pa.int32(), pa.string())),
+        "bytes": pa.array([[(b"\0", [inf])], []], pa.map_(pa.binary(), pa.list_(pa.float32()))),
+        "times": pa.array([[(moment, True)], []], pa.map_(pa.timestamp("us"), pa.bool_())),
+        "v": pa.array(["bad", "bad"]),
+    }
+    pq.write_table(pa.table(columns), "in.parquet")
+    pipeline({"path": "in.parquet"}, mode="append").run()
+    pipeline({"path": "in.parquet"}, "true").replay()
+    found = ds.dataset("out", format="parquet").to_table()
+    assert str(found.to_pylist()) == str(pa.table(columns).to_pylist())
 
 
 # Replays that were stopped

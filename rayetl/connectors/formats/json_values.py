@@ -111,9 +111,7 @@ class JsonConverter:
             case ArrayType():
                 return self._array(value, kind)
             case MapType():
-                if not isinstance(value, dict):
-                    raise _mismatch(value, kind)
-                return [(key, self.convert(item, kind.value)) for key, item in value.items()]
+                return self._map(value, kind)
             case DecimalType():
                 return _decimal(value, kind)
         if kind in _BITS:
@@ -122,6 +120,20 @@ class JsonConverter:
             return self._atoms[kind](value)
         except Mismatch:
             raise _mismatch(value, kind) from None
+
+    def _map(self, value: Any, kind: MapType) -> Any:
+        if not isinstance(value, dict):
+            raise _mismatch(value, kind)
+        return [(self._key(key, kind.key), self.convert(item, kind.value)) for key, item in value.items()]
+
+    def _key(self, text: str, kind: DataType) -> Any:
+        """A key of a map, which JSON has texts for only: one that is none is named by its JSON text."""
+        if kind == STRING:
+            return text
+        try:
+            return self.convert(read_json(text, self._options), kind)
+        except (JsonFault, Mismatch):
+            return self.convert(text, kind)
 
     def _struct(self, value: Any, kind: StructType) -> Any:
         if not isinstance(value, dict):

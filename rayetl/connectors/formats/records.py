@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -62,15 +63,13 @@ def row_json(schema: Schema, names: Mapping[str, str] | None = None) -> pl.Expr:
     columns are called in the frame, where that is something else."""
     called = names or {}
     parts: list[pl.Expr] = []
-    for fractional, fields in groupby(schema, lambda field: field.type in FRACTIONAL):
+    for spelled, fields in groupby(schema, lambda field: _is_spelled(field.type)):
         columns = [(field, pl.col(called.get(field.name, field.name))) for field in fields]
-        if fractional:
-            parts += [_number(column, field.name) for field, column in columns]
+        if spelled:
+            parts += [_member(field.name, _text(column, field.type)) for field, column in columns]
         else:
-            parts.append(_inner([_plain(column, field.type).alias(field.name) for field, column in columns]))
-    if not parts:
-        return pl.lit(b"{}")
-    return pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator=","), pl.lit("}")).cast(pl.Binary)
+            parts.append(_inner([column.alias(field.name) for field, column in columns]))
+    return _joined("{", parts, "}").cast(pl.Binary)
 
 
 def _inner(members: Sequence[pl.Expr]) -> pl.Expr:
@@ -78,59 +77,75 @@ def _inner(members: Sequence[pl.Expr]) -> pl.Expr:
     return pl.struct(members).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
 
 
-def _number(column: pl.Expr, name: str) -> pl.Expr:
-    """The member of a number that may be none; Polars writes NULL for such a one."""
-    none = pl.when(column.is_nan()).then(pl.lit("NaN"))
-    word = none.otherwise(pl.when(column > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity")))
-    return (
-        pl.when(column.is_finite() | column.is_null())
-        .then(_inner([column.alias(name)]))
-        .otherwise(_inner([word.alias(name)]))
-    )
+def _alone(value: pl.Expr) -> pl.Expr:
+    """The JSON text of a value that Polars writes as it is."""
+    return _inner([value.alias("")]).str.strip_prefix('"":')
 
 
-def _plain(value: pl.Expr, kind: DataType) -> pl.Expr:
-    """`value` as Polars can write it as JSON: it has no way for binary values."""
-    if not _holds_binary(kind):
-        return value
+def _member(name: str, text: pl.Expr) -> pl.Expr:
+    return pl.concat_str(pl.lit(f"{json.dumps(name, ensure_ascii=False)}:"), text)
+
+
+def _joined(start: str, parts: Sequence[pl.Expr], end: str) -> pl.Expr:
+    if not parts:
+        return pl.lit(start + end)
+    return pl.concat_str(pl.lit(start), pl.concat_str(parts, separator=","), pl.lit(end))
+
+
+def _is_spelled(kind: DataType) -> bool:
+    """Whether Polars does not write values of `kind` as they are: it has NULL for numbers that are none, and
+    no way for binary values and for keys of maps that are no texts."""
     match kind:
         case ArrayType(element):
-            return value.list.eval(_plain(pl.element(), element))
+            return _is_spelled(element)
+        case MapType(key, item):
+            return key != STRING or _is_spelled(item)
+        case StructType(fields):
+            return any(_is_spelled(field.type) for field in fields)
+    return kind in FRACTIONAL or kind == BINARY
+
+
+def _text(value: pl.Expr, kind: DataType) -> pl.Expr:
+    """`value` as JSON text, put together from that of its parts where Polars cannot write it whole."""
+    if not _is_spelled(kind):
+        return _alone(value)
+    match kind:
+        case ArrayType(element):
+            text = _list_text("[", value.list.eval(_text(pl.element(), element)), "]")
         case MapType(key, item):
             entry = StructType((Field("key", key), Field("value", item)))
-            entries = _plain(value.cast(polars_type(ArrayType(entry))), ArrayType(entry))
-            return entries.cast(polars_type(_texted(kind)))
+            entries = value.cast(polars_type(ArrayType(entry)))
+            text = _list_text("{", entries.list.eval(_entry(pl.element(), key, item)), "}")
         case StructType(fields):
-            return _members(value, {field.name: field.type for field in fields})
-    return value.bin.encode("base64")
+            members = [_member(field.name, _text(_field(value, field.name), field.type)) for field in fields]
+            text = _joined("{", members, "}")
+        case _:
+            text = _alone(value.bin.encode("base64")) if kind == BINARY else _number(value)
+    return pl.when(value.is_null()).then(pl.lit("null")).otherwise(text)
 
 
-def _members(value: pl.Expr, kinds: Mapping[str, DataType]) -> pl.Expr:
-    made = [_plain(value.struct.field(name), kind).alias(name) for name, kind in kinds.items()]
-    return pl.when(value.is_not_null()).then(pl.struct(made))
+def _list_text(start: str, texts: pl.Expr, end: str) -> pl.Expr:
+    return pl.concat_str(pl.lit(start), texts.list.join(","), pl.lit(end))
 
 
-def _texted(kind: DataType) -> DataType:
-    """The type of what `_plain` makes of values of `kind`."""
-    match kind:
-        case ArrayType(element):
-            return ArrayType(_texted(element))
-        case MapType(key, item):
-            return MapType(_texted(key), _texted(item))
-        case StructType(fields):
-            return StructType(tuple(Field(field.name, _texted(field.type)) for field in fields))
-    return STRING if kind == BINARY else kind
+def _entry(entry: pl.Expr, key: DataType, item: DataType) -> pl.Expr:
+    """The member that an entry of a map becomes; a key that is no text is named by its JSON text."""
+    text = _text(_field(entry, "key"), key)
+    if key != STRING:
+        bare = text.str.starts_with('"')
+        text = pl.when(bare).then(text).otherwise(_text(text, STRING))
+    return pl.concat_str(text, pl.lit(":"), _text(_field(entry, "value"), item))
 
 
-def _holds_binary(kind: DataType) -> bool:
-    match kind:
-        case ArrayType(element):
-            return _holds_binary(element)
-        case MapType(key, item):
-            return _holds_binary(key) or _holds_binary(item)
-        case StructType(fields):
-            return any(_holds_binary(field.type) for field in fields)
-    return kind == BINARY
+def _field(value: pl.Expr, name: str) -> pl.Expr:
+    return value.struct.field(name)
+
+
+def _number(value: pl.Expr) -> pl.Expr:
+    """The text of a number that may be none."""
+    none = pl.when(value.is_nan()).then(pl.lit('"NaN"'))
+    word = none.otherwise(pl.when(value > 0).then(pl.lit('"Infinity"')).otherwise(pl.lit('"-Infinity"')))
+    return pl.when(value.is_finite()).then(_alone(value)).otherwise(word)
 
 
 def _ascending(wanted: pl.LazyFrame) -> pl.LazyFrame:
