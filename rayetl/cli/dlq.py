@@ -152,8 +152,8 @@ def replay(
       rayetl dlq replay flights.yaml 41-3f2a 77-3f2a
       rayetl dlq replay flights.yaml --step delays
 
-    Without ids, all that were not replayed yet; what the store of a load refused goes to that load
-    alone. Calling it again changes nothing.
+    Without ids, all that were not replayed yet. Only loads that lack the rows get them, and calling it
+    again changes nothing.
     """
     asked = settings.of(context)
     pipeline = shared.load(config, assignments)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from rayetl.errors import Problem
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode
-from rayetl.plan.splits import obstacle, rows_of
+from rayetl.plan.streaming import obstacle, rows_of
 
 NO_KEY = "a run key does not go with an incremental source"
 

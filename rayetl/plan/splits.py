@@ -3,8 +3,7 @@
 A plan streams from a source when every row that reaches a load or a check comes of a single row of it, and
 of inputs that are the same for all its rows. Then its files, the row groups of large Parquet files, or
 the ranges of a table can be put through the plan one after the other, or at the same time, and what comes out
-is what comes out of all of them at once. Whether a step streams is read off its analyzed query, not off its
-verb.
+is what comes out of all of them at once.
 """
 
 from __future__ import annotations
@@ -17,24 +16,15 @@ from dataclasses import replace
 from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Scan
 from rayetl.connectors.formats import row_groups
 from rayetl.errors import at_step
-from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.plan.nodes import Plan, SourceNode
+from rayetl.plan.streaming import streaming_from
 from rayetl.records import dataclass
-from rayetl.sql import relations
 
 SPLIT_BYTES = 64 * 1024 * 1024
 """Bytes of a split, about, unless the run says otherwise."""
 
 FIXED_BYTES = 64 * 1024 * 1024
 """Bytes of files that every split may read again for its joins."""
-
-_KEPT_SIDES = {
-    "inner": ("left", "right"),
-    "left": ("left",),
-    "right": ("right",),
-    "semi": ("left",),
-    "anti": ("left",),
-}
-"""The sides of each kind of join that may stream while the other one is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +81,7 @@ def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:
         return f"{(whole or services[1:])[0].id} is read at one moment, which splits would not share"
     source = services[0] if services else max(plan.sources, key=_bytes)
     others = sum(_bytes(node) for node in plan.sources if node is not source)
-    streaming = _streaming(plan, source.id)
+    streaming = streaming_from(plan, source.id)
     if isinstance(streaming, str):
         return streaming
     if others > FIXED_BYTES:
@@ -106,77 +96,6 @@ def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:
 
 def _bytes(node: SourceNode) -> int:
     return sum(file.size for file in node.scan.files) if isinstance(node.scan, FilesScan) else 0
-
-
-# What streams
-
-
-def _streaming(plan: Plan, source: str) -> frozenset[str] | str:
-    """The nodes whose rows come of `source`, or what makes one of them need all of its rows at once."""
-    found = rows_of(plan, source)
-    for step in plan.steps:
-        if step.id not in found:
-            continue
-        if why := "checks all rows together" if step.tables else obstacle(step, found):
-            return f"{step.id} ({step.kind}) {why}"
-    for load in plan.loads:
-        if load.input not in found:
-            return f"{load.id} takes no rows of {source}"
-    return found
-
-
-def rows_of(plan: Plan, source: str) -> frozenset[str]:
-    """A source and the steps that read rows of it, from it or from one another."""
-    found = {source}
-    for step in plan.steps:
-        if found.intersection(step.inputs):
-            found.add(step.id)
-    return frozenset(found)
-
-
-def obstacle(step: StepNode, streaming: frozenset[str]) -> str | None:
-    """Why the query of a step needs more than a row at a time of the nodes in `streaming`; `None` if it does
-    not."""
-    if step.analyzed is None:
-        return "waits for values found in the data"
-    tables = {binding.name.lower() for binding in step.bindings if binding.node in streaming}
-    return _needs(step.analyzed.plan, tables)
-
-
-def _needs(relation: relations.Relation, streaming: set[str]) -> str | None:
-    """Why a relation needs more than a row at a time of the tables in `streaming`; `None` if it does not."""
-    if not _reads(relation, streaming):
-        return None
-    match relation:
-        case relations.Input():
-            return None
-        case relations.Filter(input=below) | relations.Project(input=below) | relations.Generate(input=below):
-            return _needs(below, streaming)
-        case relations.Attach(input=below, single=single):
-            return "looks up a value of all rows" if _reads(single, streaming) else _needs(below, streaming)
-        case relations.Join():
-            return _join_needs(relation, streaming)
-        case relations.SetOperation(left=left, right=right, kind="union", distinct=False):
-            if not (_reads(left, streaming) and _reads(right, streaming)):
-                return "adds rows of another source"
-            return _needs(left, streaming) or _needs(right, streaming)
-        case relations.SparkOnly():
-            return "is a query of which Spark alone knows what it needs"
-    return f"needs all rows at once ({type(relation).__name__.lower()})"
-
-
-def _join_needs(join: relations.Join, streaming: set[str]) -> str | None:
-    left, right = _reads(join.left, streaming), _reads(join.right, streaming)
-    if left and right:
-        return "joins rows of the source with one another"
-    side = "left" if left else "right"
-    if side not in _KEPT_SIDES.get(join.kind, ()):
-        return f"is a {join.kind} join that keeps rows of the other side"
-    return _needs(join.left if left else join.right, streaming)
-
-
-def _reads(relation: relations.Relation, tables: set[str]) -> bool:
-    return any(isinstance(part, relations.Input) and part.table.lower() in tables for part in relation.walk())
 
 
 # Cutting

@@ -25,12 +25,12 @@ from rayetl.names import ROW, ROW_BITS
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
-from rayetl.plan.nodes import Plan, StepNode
+from rayetl.plan.nodes import LoadNode, Plan, StepNode
+from rayetl.plan.streaming import loads_behind, mixing
 from rayetl.resilience.retry import Retrier
 from rayetl.runs.execute import Run, new_id
 from rayetl.runs.rejects import REFUSED, Places, picked
 from rayetl.runs.stored import stored
-from rayetl.steps.base import TRACEABLE
 
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
@@ -39,6 +39,7 @@ _ADDING = ("append", "upsert", "insert_ignore")
 """The modes in which a few rows more are loaded as they would have been with all the others."""
 
 RUN_AGAIN = "mend the cause and run the pipeline again with --force"
+WITHOUT = f"{RUN_AGAIN}; or leave that out of the config for the replay, if the rows are right without it"
 
 
 def replay(
@@ -150,22 +151,37 @@ def _execute(execution: Run, ids: Sequence[str], intent: Path) -> RunReport:
 
 
 def _lacking(plan: Plan, chosen: pl.DataFrame) -> Plan:
-    """The plan with the loads that lack these records: all, or the one whose store refused them. Raises
-    `RayetlError` where that is not the same for all of them."""
+    """The plan with the loads that lack these records: the others have them already. Raises `RayetlError`
+    where that is not the same for all of them."""
     by_store = pl.col("reasons").list.eval(pl.element().struct.field("kind") == REFUSED).list.any()
-    places = chosen.select(pl.when(by_store).then("step")).to_series().unique().sort().to_list()
-    if len(places) > 1:
-        named = ", ".join("a rule or source" if place is None else f"the load {place}" for place in places)
+    places = chosen.select("step", by_store.alias("by_store")).unique().sort("step").rows()
+    lacking = {_loads_without(plan, step, by_store=by_store) for step, by_store in places}
+    if len(lacking) > 1:
+        named = ", ".join(dict.fromkeys(step for step, _ in places))
         raise RayetlError(
-            f"the dead letters were refused at several places: {named}",
+            f"the dead letters were refused at several places, which different loads are behind: {named}",
             hint="replay those of one place at a time: rayetl dlq replay CONFIG --step ID",
         )
-    if places[0] is None:
-        return plan
-    loads = tuple(load for load in plan.loads if load.id == places[0])
-    if not loads:
-        raise RayetlError(f"the config has no load {places[0]!r} any more, which refused these rows")
-    return replace(plan, loads=loads)
+    return replace(plan, loads=lacking.pop())
+
+
+def _loads_without(plan: Plan, step: str, *, by_store: bool) -> tuple[LoadNode, ...]:
+    """The loads that rows did not get to which were refused at `step`, by a check or by the store of a load.
+    The contract of a source or load may not be in the plan any more."""
+    node = step if step in plan.nodes else step.removesuffix(".contract")
+    known = [load for load in plan.loads if load.id == node]
+    if by_store and not known:
+        raise RayetlError(f"the config has no load {step!r} any more, which refused these rows")
+    found = tuple(known or loads_behind(plan, node))
+    if node not in plan.nodes and len({load.input for load in plan.loads}) == 1:
+        return plan.loads
+    if not found:
+        raise RayetlError(
+            f"the config has no step {step!r} any more that loads are behind, so that nobody knows which of "
+            "them lack the rows that it refused",
+            hint="give the step that name again for the replay",
+        )
+    return found
 
 
 def _check(plan: Plan, chosen: pl.DataFrame) -> None:
@@ -192,13 +208,11 @@ def _check(plan: Plan, chosen: pl.DataFrame) -> None:
             )
         node = plan.nodes[load.input]
         while isinstance(node, StepNode):
-            if node.effect not in TRACEABLE:
-                raise RayetlError(
-                    f"the step {node.id} mixes rows, so that single ones cannot follow", hint=RUN_AGAIN
-                )
             node = plan.nodes[node.main]
         if node.id != source:
             raise RayetlError(f"the load {load.id} does not take the rows of {source}", hint=RUN_AGAIN)
+    if why := mixing(plan, source):
+        raise RayetlError(f"{why}, so that single ones cannot follow", hint=WITHOUT)
 
 
 def _origins(letters: pl.DataFrame, starts: Sequence[int], key: str) -> Places:

@@ -27,7 +27,7 @@ from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.plan.growing import REPLACING, growing
 from rayetl.plan.nodes import Plan, SourceNode
-from rayetl.plan.splits import rows_of
+from rayetl.plan.streaming import rows_of
 from rayetl.records import dataclass
 
 if TYPE_CHECKING:

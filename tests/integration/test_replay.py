@@ -188,6 +188,86 @@ def test_nested_values_come_back_as_they_were() -> None:
     assert str(found.to_pylist()) == str(pa.table(columns).to_pylist())
 
 
+# Rows that are not what they would have been among the others, and loads that have them
+
+CHECKED = {
+    "id": "checked",
+    "type": "validate",
+    "from": "s",
+    "rules": [{"name": "sound", "check": "v <> 'bad'"}],
+}
+COUNTED = {"id": "n", "type": "aggregate", "from": "s", "group_by": ["id"], "metrics": {"n": "count(*)"}}
+
+
+def branched(*steps: dict[str, Any], loads: dict[str, str | None] | None = None) -> Pipeline:
+    """A pipeline with the loads `loads`, by path, each of a step."""
+    places = loads or {"out": None}
+    return Pipeline.from_dict(
+        {
+            "name": "p",
+            "extract": {"s": {"type": "files", "path": "in.csv", "schema": "id INT, v STRING"}},
+            "transform": list(steps),
+            "load": [
+                {"type": "files", "path": path, "mode": "append", **({"from": step} if step else {})}
+                for path, step in places.items()
+            ],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (
+            {"type": "validate", "rules": [{"unique": ["id"]}]},
+            r"the rule unique\(id\) of the step last compares",
+        ),
+        ({"type": "deduplicate", "keys": ["id"]}, r"the step last \(deduplicate\) needs all rows at once"),
+        ({"type": "limit", "rows": 9}, r"the step last \(limit\) needs all rows at once"),
+        ({"type": "join", "with": "n", "on": ["id"]}, r"the step n \(aggregate\) needs all rows at once"),
+        (
+            {"type": "join", "with": "s", "on": ["id"], "how": "semi"},
+            "joins rows of the source with one another",
+        ),
+        ({"type": "sort", "by": ["id"]}, None),
+        ({"type": "sql", "query": "SELECT id, v FROM input"}, None),
+        ({"type": "validate", "rules": [{"unique": ["id"], "on_failure": "warn"}]}, None),
+    ],
+)
+def test_a_step_that_looks_at_other_rows_keeps_single_ones_out(step: dict[str, Any], why: str | None) -> None:
+    Path("in.csv").write_text("1,good\n1,bad\n")
+    run = branched(COUNTED, CHECKED, {"id": "last", **step})
+    run.run()
+    mended = {**CHECKED, "rules": [{"check": "true"}]}
+    again = branched(COUNTED, mended, {"id": "last", **step})
+    if why is None:
+        assert again.replay().rows_loaded == 1
+        return
+    with pytest.raises(RayetlError, match=why):
+        again.replay()
+    assert len(loaded()) == 1
+
+
+def test_a_load_that_has_the_rows_does_not_get_them_twice() -> None:
+    Path("in.csv").write_text("1,good\n2,bad\n")
+    loads: dict[str, str | None] = {"out": "checked", "all": "s"}
+    branched(CHECKED, loads=loads).run()
+    mended = {**CHECKED, "rules": [{"check": "true"}]}
+    renamed = {**mended, "id": "renamed"}
+    with pytest.raises(RayetlError, match="no step 'checked' any more"):
+        branched(renamed, loads={"out": "renamed", "all": "s"}).replay()
+    branched(mended, loads=loads).replay()
+    assert loaded() == [(1, "good"), (2, "bad")]
+    assert ds.dataset("all", format="parquet").to_table()["id"].to_pylist() == [1, 2]
+
+
+def test_a_step_may_have_another_name_by_now() -> None:
+    Path("in.csv").write_text("1,good\n2,bad\n")
+    branched(CHECKED).run()
+    branched({**CHECKED, "id": "renamed", "rules": [{"check": "true"}]}).replay()
+    assert loaded() == [(1, "good"), (2, "bad")]
+
+
 # Replays that were stopped
 
 
