@@ -23,7 +23,7 @@ from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import ParityReport, RunReport, StageTime, TestReport
-from rayetl.plan.build import NO_FILES, Typed, build_plan
+from rayetl.plan.build import NO_FILES, Describe, Typed, build_plan, described
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.growing import NO_KEY
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -108,9 +108,12 @@ class Pipeline:
         Values that steps look up in the data (a `pivot` without `values`) are read for it.
         Raises `ConfigError`; `SourceError` where that reading fails.
         """
-        plan = self._build(None)
+        return self._ready()
+
+    def _ready(self, describe: Describe = described) -> Plan:
+        plan = self._build(None, describe)
         while plan.deferred:
-            plan = self._build(self._engine().finder(plan))
+            plan = self._build(self._engine().finder(plan), describe)
         return plan
 
     def explain(self, *, sql: bool = False, runtime: Runtime = "local", split_size: int | None = None) -> str:
@@ -309,7 +312,7 @@ class Pipeline:
         """
         from rayetl.runs.replay import replay
 
-        return replay(self.plan(), self.config, self.dead_letters, self._engine(), ids, progress or Silent())
+        return replay(self._ready, self.config, self.dead_letters, self._engine(), ids, progress or Silent())
 
     def table(self, name: str | None = None) -> Upkeep:
         """The table of a lake that the source or load `name` is about; by default the only one of the config.
@@ -364,10 +367,10 @@ class Pipeline:
 
         return asking()
 
-    def _build(self, found: Any) -> Plan:
+    def _build(self, found: Any, describe: Describe = described) -> Plan:
         try:
             with self._typing() as typed:
-                return build_plan(self.config, found=found, typed=typed)
+                return build_plan(self.config, found=found, typed=typed, describe=describe)
         except ConfigError as error:
             raise ConfigError(self._placed(error.problems)) from None
 

@@ -153,6 +153,12 @@ class Source(Model):
         Raises `SourceError` naming the file where nothing can be read.
         """
 
+    def recall(self, promised: Schema | None, files: Sequence[str]) -> Scan:
+        """As `describe`, for records of `files` that somebody kept, whether the files are there any more or
+        not. Raises `SourceError` where it takes them to settle the schema."""
+        del files
+        return self.describe(promised)
+
     @abstractmethod
     def identity(self, scan: Scan) -> str | None:
         """A fingerprint of the exact input (files: path, size, modification time); `None` if it has none."""

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_
 
 from rayetl.connectors.base import FilesScan, Scan, Source
 from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
-from rayetl.connectors.listing import Listing, fingerprint, format_of, list_files
+from rayetl.connectors.listing import Listing, fingerprint, format_of, list_files, lost_files
 from rayetl.connectors.places import FilePath, is_on_s3
 from rayetl.connectors.s3.settings import UsesS3
 from rayetl.contracts import ContractConfig, ExtraFields
@@ -17,6 +17,8 @@ from rayetl.errors import SourceError, SqlError
 from rayetl.model import Model, OneOrMany
 from rayetl.sql.types import Field as Column
 from rayetl.sql.types import Schema
+
+_NEEDED = "give the source a `schema`, with which a replay needs letters alone, or put the files back for it"
 
 
 class ColumnSpec(Model):
@@ -108,11 +110,34 @@ class FilesSource(UsesS3, Source):
 
     def describe(self, promised: Schema | None) -> FilesScan:
         """The files behind `path` and their schema. Raises SourceError naming the path or file at fault."""
+        return self._scan(self._listing(), promised)
+
+    def recall(self, promised: Schema | None, files: Sequence[str]) -> FilesScan:
+        """As `describe`; where no file is there, the schema that is given holds for what `files` had."""
+        try:
+            listing = self._listing()
+        except SourceError as gone:
+            if self.schema_ is None:
+                raise SourceError(f"{gone.message}, and columns are taken from files", hint=_NEEDED) from gone
+            listing = Listing(())
+        if listing.files or self.schema_ is None:
+            return self._scan(listing, promised)
+        lost = lost_files(self.path, files, self.options or ListingOptions())
+        given = _explicit(self.schema_)
+        if untyped := [field.name for field in lost.partitions if given.get(field.name) is None]:
+            raise SourceError(
+                f"the files are gone, whose directories gave the column {untyped[0]} its type",
+                hint=f"name {untyped[0]} in the `schema` too, or put the files back for the replay",
+            )
+        return self._scan(lost, promised)
+
+    def _listing(self) -> Listing:
+        store = self.account if is_on_s3(self.path[0]) else None
+        return list_files(self.path, self.options or ListingOptions(), store)
+
+    def _scan(self, listing: Listing, promised: Schema | None) -> FilesScan:
         from rayetl.connectors.formats.schemas import settle_schema
 
-        listing = list_files(
-            self.path, self.options or ListingOptions(), self.account if is_on_s3(self.path[0]) else None
-        )
         name = self._format_found(listing)
         options = self.options or OPTIONS[name]()
         given = _explicit(self.schema_) if self.schema_ is not None else None

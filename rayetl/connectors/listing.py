@@ -71,6 +71,29 @@ def list_files(paths: Sequence[str], options: ListingOptions, store: FileStore |
     return Listing(tuple(files), _partition_fields(files))
 
 
+def lost_files(paths: Sequence[str], files: Iterable[str], options: ListingOptions) -> Listing:
+    """Files that were behind `paths` and may be gone, with the partition columns that they had there. Raises
+    SourceError for one of which nobody can tell which of its directories are below a path."""
+    found = [InputFile(file, 0, 0, _spelled(file, paths, options)) for file in sorted(set(files))]
+    return Listing(tuple(found), _partition_fields(found))
+
+
+def _spelled(file: str, paths: Sequence[str], options: ListingOptions) -> tuple[tuple[str, str | None], ...]:
+    parts = file.split("/")[:-1]
+    if options.recursive_file_lookup or not any("=" in part for part in parts):
+        return ()
+    patterns = [pattern for path in paths for pattern in braces(os.path.expanduser(path).rstrip("/"))]
+    for pattern in patterns:
+        root = pattern.split("/")
+        fits = len(root) <= len(parts) + 1 and "**" not in root
+        if fits and all(map(fnmatch.fnmatchcase, file.split("/"), root)):
+            return tuple(partition_of(part) for part in parts[len(root) :])
+    raise SourceError(
+        f"the file {file} is gone, and `path` does not tell which of its directories spell columns",
+        hint="let `path` name the directory above those, or put the file back",
+    )
+
+
 def _local(path: str, options: ListingOptions) -> Iterator[InputFile]:
     for root in _roots(path):
         yield from _files_of(root, options)

@@ -53,6 +53,9 @@ Typed = Callable[[exp.Query, Mapping[str, Schema], str], Schema]
 NO_FILES = "plan.no_files"
 """The code of a source behind whose path there is no file."""
 
+Describe = Callable[[str, Source, Schema | None], Scan]
+"""Gives the scan of a source, with its id and the schema that its contract promises."""
+
 TEXT_FORMATS = frozenset({"csv", "json"})
 """Formats whose single records may be malformed."""
 
@@ -61,7 +64,18 @@ class _WaitsError(Exception):
     """A step needs values that cannot be looked up yet."""
 
 
-def build_plan(config: PipelineConfig, *, found: Found | None = None, typed: Typed | None = None) -> Plan:
+def described(_: str, source: Source, promised: Schema | None) -> Scan:
+    """The scan as the source describes it."""
+    return source.describe(promised)
+
+
+def build_plan(
+    config: PipelineConfig,
+    *,
+    found: Found | None = None,
+    typed: Typed | None = None,
+    describe: Describe = described,
+) -> Plan:
     """The plan of a config.
 
     `found` looks up the values a `pivot` without `values` turns into columns; without it such steps wait
@@ -72,7 +86,7 @@ def build_plan(config: PipelineConfig, *, found: Found | None = None, typed: Typ
     """
     graph = _graph(config)
     now = time.time_ns() // 1000
-    compiler = _Compiler(graph, config.time_zone, now, found, typed)
+    compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
     problems = [*graph.problems, *compiler.problems, *kept_in_loads(config, graph.loads)]
     if problems:
@@ -122,6 +136,7 @@ class _Compiler:
     now: int
     found: Found | None
     typed: Typed | None
+    describe: Describe
     problems: list[Problem] = field(default_factory=list)
     sources: dict[str, SourceNode] = field(default_factory=dict)
     steps: dict[str, StepNode] = field(default_factory=dict)
@@ -147,7 +162,7 @@ class _Compiler:
         try:
             promised = promised_schema(contract) if contract else None
             with at_step(draft.id):
-                scan = draft.source.describe(promised)
+                scan = self.describe(draft.id, draft.source, promised)
         except SqlError as error:
             self._extend(error.problems, (*draft.path, "contract") if promised is None else draft.path)
             return

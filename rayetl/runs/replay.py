@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,20 +17,22 @@ from typing import TYPE_CHECKING
 import orjson
 import polars as pl
 
-from rayetl.connectors.base import Epoch, FilesScan
+from rayetl.connectors.base import Epoch, FilesScan, Scan, Source
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.engines.base import Engine
-from rayetl.errors import QualityAbort, RayetlError
+from rayetl.errors import ConfigError, QualityAbort, RayetlError
 from rayetl.names import ROW, ROW_BITS
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
+from rayetl.plan.build import Describe
 from rayetl.plan.nodes import LoadNode, Plan, StepNode
 from rayetl.plan.streaming import loads_behind, mixing
 from rayetl.resilience.retry import Retrier
 from rayetl.runs.execute import Run, new_id
 from rayetl.runs.rejects import REFUSED, Places, picked
 from rayetl.runs.stored import stored
+from rayetl.sql.types import Schema
 
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
@@ -43,7 +45,7 @@ WITHOUT = f"{RUN_AGAIN}; or leave that out of the config for the replay, if the 
 
 
 def replay(
-    plan: Plan,
+    plan_with: Callable[[Describe], Plan],
     config: PipelineConfig,
     letters: DeadLetters,
     engine: Engine,
@@ -60,7 +62,7 @@ def replay(
     intents = Path(config.state) / "replays" / config.name
     completed = None
     for intent in sorted(intents.glob("*.json")):
-        chosen = _of_intent(plan, letters, intent)
+        plan, chosen = _of_intent(plan_with, letters, intent)
         completed = _replay(plan, config, letters, engine, chosen, intent, progress)
     wanted = letters.read(list(ids) or None, pending=True).select("id").collect()["id"].sort().to_list()
     if not wanted:
@@ -71,6 +73,7 @@ def replay(
         )
     key = "replay-" + hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:32]
     chosen = _records(letters, wanted)
+    plan = _planned(plan_with, chosen)
     return _replay(plan, config, letters, engine, chosen, intents / f"{key}.json", progress)
 
 
@@ -78,9 +81,11 @@ def _records(letters: DeadLetters, ids: Sequence[str]) -> pl.DataFrame:
     return letters.read(ids).sort("source", "file", "row", "id").collect()
 
 
-def _of_intent(plan: Plan, letters: DeadLetters, intent: Path) -> pl.DataFrame:
-    """The letters of a replay that was cut off. Raises `RayetlError` where it cannot go on as it began: the
-    config may be another one by now."""
+def _of_intent(
+    plan_with: Callable[[Describe], Plan], letters: DeadLetters, intent: Path
+) -> tuple[Plan, pl.DataFrame]:
+    """The letters of a replay that was cut off, and their plan. Raises `RayetlError` where it cannot go on as
+    it began: the config may be another one by now."""
     ids = orjson.loads(intent.read_bytes())
     chosen = _records(letters, ids)
     try:
@@ -89,14 +94,16 @@ def _of_intent(plan: Plan, letters: DeadLetters, intent: Path) -> pl.DataFrame:
                 f"{len(ids) - chosen.height} of its {len(ids)} dead letters are not where letters are now",
                 hint="let `dead_letter` name the place where they are",
             )
-        _check(_lacking(plan, chosen), chosen)
+        plan = _planned(plan_with, chosen)
+    except ConfigError:
+        raise
     except RayetlError as error:
         raise RayetlError(
             f"a replay that was cut off cannot be completed: {error.message}",
             hint=f"{error.hint or 'change the config back'}; or give it up and remove {intent}, "
             "if none of its loads is committed",
         ) from error
-    return chosen
+    return plan, chosen
 
 
 def _replay(
@@ -108,8 +115,6 @@ def _replay(
     intent: Path,
     progress: ProgressListener,
 ) -> RunReport:
-    plan = _lacking(plan, chosen)
-    _check(plan, chosen)
     key, run, ids = intent.stem, new_id(), chosen["id"].sort().to_list()
     source = next(source for source in plan.sources if source.id == chosen["source"][0])
     assert isinstance(source.scan, FilesScan), "only records of files have positions"
@@ -184,23 +189,35 @@ def _loads_without(plan: Plan, step: str, *, by_store: bool) -> tuple[LoadNode, 
     return found
 
 
-def _check(plan: Plan, chosen: pl.DataFrame) -> None:
-    """Raise where replayed rows could not be appended as if they had been right at once."""
+def _planned(plan_with: Callable[[Describe], Plan], chosen: pl.DataFrame) -> Plan:
+    """The plan for these records, with the loads that lack them. Raises `RayetlError` where rows could not be
+    appended as if they had been right at once."""
     lost = chosen.filter(pl.col("source").is_null())
     if lost.height:
         raise RayetlError(
             f"{lost.height} of the dead letters have no source record, the first is {lost['id'][0]}",
             hint=f"choose others by id, or {RUN_AGAIN}",
         )
-    sources = set(chosen["source"])
-    if unknown := sources - {source.id for source in plan.sources}:
-        raise RayetlError(f"the config has no source {min(unknown)!r} any more, which dead letters are of")
-    if len(sources) > 1:
+    wanted = chosen["source"].unique().sort().to_list()
+    if len(wanted) > 1:
         raise RayetlError(
-            f"the dead letters are of several sources: {', '.join(sorted(sources))}",
+            f"the dead letters are of several sources: {', '.join(wanted)}",
             hint="replay those of one source at a time, by id",
         )
-    source = sources.pop()
+    files = chosen["file"].unique().to_list()
+
+    def describe(name: str, source: Source, promised: Schema | None) -> Scan:
+        return source.recall(promised, files) if [name] == wanted else source.describe(promised)
+
+    plan = plan_with(describe)
+    if wanted[0] not in {source.id for source in plan.sources}:
+        raise RayetlError(f"the config has no source {wanted[0]!r} any more, which dead letters are of")
+    plan = _lacking(plan, chosen)
+    _check(plan, wanted[0])
+    return plan
+
+
+def _check(plan: Plan, source: str) -> None:
     for load in plan.loads:
         if load.load.mode not in _ADDING:
             raise RayetlError(

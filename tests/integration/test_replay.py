@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayetl import Pipeline
-from rayetl.errors import QualityAbort, RayetlError
+from rayetl.errors import ConfigError, QualityAbort, RayetlError
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +266,52 @@ def test_a_step_may_have_another_name_by_now() -> None:
     branched(CHECKED).run()
     branched({**CHECKED, "id": "renamed", "rules": [{"check": "true"}]}).replay()
     assert loaded() == [(1, "good"), (2, "bad")]
+
+
+# Sources whose files are gone
+
+
+def filed(kind: str) -> dict[str, Any]:
+    """A source of a partitioned directory that has been run."""
+    for year in ("2013", "__HIVE_DEFAULT_PARTITION__"):
+        Path(f"in/v=1/year={year}").mkdir(parents=True)
+        place = f"in/v=1/year={year}/a.{kind}"
+        if kind == "parquet":
+            pq.write_table(pa.table({"id": [1, 2], "v": ["bad", "good"]}), place)
+        else:
+            texts = {"csv": "1,bad\n2,good\n", "json": '{"id":1,"v":"bad"}\n{"id":2,"v":"good"}\n'}
+            Path(place).write_text(texts[kind])
+    source = {"path": "in/*", "format": kind, "schema": "id BIGINT, v STRING, year INT"}
+    pipeline(source).run()
+    return source
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("emptied", [False, True])
+def test_files_that_are_gone_are_not_needed(kind: str, emptied: bool) -> None:
+    source = filed(kind)
+    Path("in").rename("archive")
+    if emptied:
+        Path("in/v=1/year=2013").mkdir(parents=True)
+    report = pipeline(source, "true").replay()
+    assert (report.rows_read, report.rows_loaded) == (2, 2)
+    assert loaded() == [(1, "bad", 2013), (1, "bad", None), (2, "good", 2013), (2, "good", None)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"schema": None}, "no file fits the pattern in/\\*, and columns are taken from files"),
+        ({"schema": "id BIGINT, v STRING"}, "whose directories gave the column year its type"),
+        ({"path": "in/**/*.json"}, "`path` does not tell which of its directories spell columns"),
+    ],
+)
+def test_what_only_the_files_can_tell_is_said(changes: dict[str, Any], why: str) -> None:
+    source = filed("json")
+    Path("in").rename("archive")
+    with pytest.raises(ConfigError, match=why):
+        pipeline({**source, **changes}, "true").replay()
+    assert len(loaded()) == 2
 
 
 # Replays that were stopped
