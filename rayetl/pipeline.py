@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rayetl.config.load import LoadedConfig, from_mapping, load_config
 from rayetl.errors import ConfigError, Problem, RayetlError
+from rayetl.forks import assert_threads
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import ParityReport, RunReport, StageTime, TestReport
 from rayetl.plan.build import NO_FILES, Describe, Typed, build_plan, described
@@ -60,7 +61,8 @@ class _NothingNewError(Exception):
 
 
 class Pipeline:
-    """A pipeline as its config describes it. Immutable; may be used from many threads at once."""
+    """A pipeline as its config describes it. Immutable; may be used from many threads at once, and in other
+    processes, but for those that are forked from one that has run a query."""
 
     def __init__(self, loaded: LoadedConfig) -> None:
         self._loaded = loaded
@@ -87,7 +89,9 @@ class Pipeline:
 
     @property
     def dead_letters(self) -> DeadLetters:
-        """The store that takes this pipeline's rejects."""
+        """The store that takes this pipeline's rejects. Raises `RayetlError` in a process that was forked
+        from one that had run a query."""
+        assert_threads()
         return self.config.resilience.dead_letter.of(self.config.name)
 
     def check(self) -> None:
@@ -160,7 +164,7 @@ class Pipeline:
     def run(
         self,
         *,
-        run_key: str | None = None,
+        run_key: str | int | None = None,
         force: bool = False,
         progress: ProgressListener | None = None,
         runtime: Runtime = "local",
@@ -178,11 +182,13 @@ class Pipeline:
 
         Raises `ConfigError`, `SourceError`, `LoadError`, `CommitConflict`, `QualityAbort` and `BooksError`;
         nothing is visible in any load then but what was committed before the fault. The report of the
-        failed run is saved and is the error's `report`.
+        failed run is saved and is the error's `report`. `ValueError` for another runtime.
         """
         from rayetl.runs.execute import new_id
         from rayetl.runs.taken import taking
 
+        if runtime not in get_args(Runtime):
+            raise ValueError(f"runtime is {runtime!r}; it is one of {', '.join(get_args(Runtime))}")
         listener, size, run = progress or Silent(), self._cut_by(split_size), new_id()
         if not any(source.is_incremental() for source in self.config.extract.values()):
             prepare = partial(self._prepared, run, run_key, force, listener)
@@ -260,7 +266,7 @@ class Pipeline:
     def _prepared(
         self,
         run: str,
-        run_key: str | None,
+        run_key: str | int | None,
         force: bool,
         listener: ProgressListener,
         taken: Taken | None = None,
@@ -276,7 +282,7 @@ class Pipeline:
             plan = batch.of(plan)
         seconds = perf_counter() - begun
         listener.stage_finished("plan", seconds)
-        named = run_key or self.config.run_key or key_of(plan)
+        named = ("" if run_key is None else str(run_key)) or self.config.run_key or key_of(plan)
         key = named if named and not force else f"{named or 'run'}#{run}"
         made = partial(
             Run,
@@ -312,6 +318,7 @@ class Pipeline:
         """
         from rayetl.runs.replay import replay
 
+        ids = [ids] if isinstance(ids, str) else ids
         return replay(self._ready, self.config, self.dead_letters, self._engine(), ids, progress or Silent())
 
     def table(self, name: str | None = None) -> Upkeep:
@@ -342,11 +349,13 @@ class Pipeline:
         from rayetl.engines.polars import PolarsEngine
         from rayetl.runs.parity import compare
 
+        assert_threads()
         return compare(self.plan(), (PolarsEngine(), self._spark()), sample)
 
     def _engine(self, address: str | None = None) -> Engine:
         from rayetl.engines.polars import PolarsEngine
 
+        assert_threads()
         return self._spark(address) if self.config.engine.type == "spark" else PolarsEngine()
 
     def _spark(self, address: str | None = None) -> Engine:

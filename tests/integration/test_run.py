@@ -124,6 +124,13 @@ def test_force_appends_again(here: Path) -> None:
     assert [row["id"] for row in rows("out")] == [1, 1, 2, 2]
 
 
+def test_a_number_names_an_epoch_too_and_no_runtime_is_guessed(here: Path) -> None:
+    run = Pipeline.from_dict(config())
+    assert (run.run(run_key=20130101).run_key, run.run(run_key="20130101").status) == ("20130101", "skipped")
+    with pytest.raises(ValueError, match="runtime is 'locl'; it is one of local, ray"):
+        run.run(runtime="locl")  # type: ignore[arg-type]
+
+
 def test_a_changed_input_is_a_new_epoch(here: Path) -> None:
     pipeline = Pipeline.from_dict(config())
     pipeline.run()
