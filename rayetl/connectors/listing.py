@@ -143,25 +143,41 @@ def _files_of(root: str, options: ListingOptions) -> Iterator[InputFile]:
     if os.path.isfile(root):
         yield from _kept(root, options, ())
         return
+    _assert_there(root)
+    if not os.path.isdir(root) and os.path.exists(root):
+        raise SourceError(
+            f"{root} is neither a file nor a directory",
+            hint="what comes through a pipe can be read once only: write it to a file first",
+        )
     yield from _walk(root, options, ())
+
+
+def _assert_there(path: str) -> None:
+    """Raise SourceError for a link to nothing: to pass over it would leave out rows."""
+    if os.path.islink(path) and not os.path.lexists(os.path.realpath(path)):
+        raise SourceError(f"{path} is a link to {os.readlink(path)}, and there is nothing")
 
 
 def _walk(
     directory: str, options: ListingOptions, partition: tuple[tuple[str, str | None], ...]
 ) -> Iterator[InputFile]:
     try:
-        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        entries = [
+            (entry.name, entry.path, entry.is_file(), entry.is_dir())
+            for entry in os.scandir(directory)
+            if not is_hidden(entry.name)
+        ]
     except OSError as error:
         raise SourceError(f"the directory {directory} cannot be listed: {error.strerror}") from error
-    for entry in entries:
-        if is_hidden(entry.name):
-            continue
-        if entry.is_file():
-            yield from _kept(entry.path, options, partition)
-        elif options.recursive_file_lookup:
-            yield from _walk(entry.path, options, ())
-        elif "=" in entry.name and entry.is_dir():
-            yield from _walk(entry.path, options, (*partition, partition_of(entry.name)))
+    for name, path, is_file, is_directory in sorted(entries):
+        if is_file:
+            yield from _kept(path, options, partition)
+        elif is_directory and options.recursive_file_lookup:
+            yield from _walk(path, options, ())
+        elif is_directory and "=" in name:
+            yield from _walk(path, options, (*partition, partition_of(name)))
+        elif not is_directory and is_wanted(name, options):
+            _assert_there(path)
 
 
 def is_hidden(name: str) -> bool:
@@ -177,8 +193,13 @@ def is_wanted(name: str, options: ListingOptions) -> bool:
 
 def partition_of(directory: str) -> tuple[str, str | None]:
     """Name and value of the partition that a directory `name=value` is."""
-    name, _, value = directory.partition("=")
+    name, _, value = as_text(directory).partition("=")
     return unquote(name), None if value == NULL_PARTITION else unquote(value)
+
+
+def as_text(path: str) -> str:
+    """A path as a text that can be stored: bytes in it that are none become U+FFFD."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _kept(

@@ -182,10 +182,7 @@ class Run:
         try:
             self._refused_rows.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Terminal(
-                f"the state directory {self.state} cannot be written: {error.strerror}",
-                hint="see to its disk and rights, or choose another `state`; nothing was committed",
-            ) from error
+            raise unwritable(self.state, error) from error
         with self.stage("run"):
             self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))
         self._assert_inputs()
@@ -309,6 +306,14 @@ def endpoints(plan: Plan, letters: DeadLetters) -> list[str]:
     found = {node.source.endpoint() for node in plan.sources} | {node.load.endpoint() for node in plan.loads}
     found.add(letters.endpoint)
     return sorted(endpoint for endpoint in found if endpoint is not None)
+
+
+def unwritable(state: Path, error: OSError) -> Terminal:
+    """What is said where a run cannot write down what it needs."""
+    return Terminal(
+        f"the state directory {state} cannot be written: {error.strerror}",
+        hint="see to its disk and rights, or choose another `state`; nothing was committed",
+    )
 
 
 def _ignored(load: LoadNode, epoch: Epoch, session: LoadSession) -> LoadResult:

@@ -18,6 +18,7 @@ import polars as pl
 from rayetl.connectors.base import Epoch, FilesScan
 from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
+from rayetl.connectors.listing import as_text
 from rayetl.engines.base import Measured
 from rayetl.names import BAD, FIELD, PREFIX, RECORD, ROW, ROW_BITS, RULE
 from rayetl.observability.report import RejectReason
@@ -235,7 +236,7 @@ def _place(step: str, pipeline: str, source: SourceNode | None, places: Places |
     origins = [digest(pipeline, step, source.id, file, places.attempt) for file in places.files]
     return {
         "id": row_ids(places.row, picked(pl.Series(origins), places.file)),
-        "file": picked(pl.Series(places.files), places.file),
+        "file": picked(pl.Series(map(as_text, places.files)), places.file),
         "row": places.row,
     }
 

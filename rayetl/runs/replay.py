@@ -29,7 +29,7 @@ from rayetl.plan.build import Describe
 from rayetl.plan.nodes import LoadNode, Plan, StepNode
 from rayetl.plan.streaming import loads_behind, mixing
 from rayetl.resilience.retry import Retrier
-from rayetl.runs.execute import Run, new_id
+from rayetl.runs.execute import Run, new_id, unwritable
 from rayetl.runs.rejects import REFUSED, Places, picked
 from rayetl.runs.stored import stored
 from rayetl.sql.types import Schema
@@ -145,8 +145,11 @@ def _execute(execution: Run, ids: Sequence[str], intent: Path) -> RunReport:
     in the way of a replay of other letters, or of these under another config."""
     begun = intent.exists()
     if not begun:
-        intent.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(intent, orjson.dumps(ids))
+        try:
+            intent.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(intent, orjson.dumps(ids))
+        except OSError as error:
+            raise unwritable(execution.state, error) from error
     try:
         return execution.execute()
     except QualityAbort:

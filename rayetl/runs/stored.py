@@ -14,7 +14,7 @@ from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats import source_records
 from rayetl.connectors.formats.options import CsvOptions, JsonOptions
 from rayetl.connectors.listing import partition_of
-from rayetl.errors import RayetlError
+from rayetl.errors import RayetlError, Terminal
 from rayetl.records import dataclass
 
 Partition = tuple[tuple[str, str | None], ...]
@@ -34,17 +34,23 @@ def stored(scan: FilesScan, letters: pl.DataFrame, directory: Path) -> Stored:
 
     Raises `RayetlError` for a record that is not read as the one record that it was.
     """
-    directory.mkdir()
     encoding = getattr(scan.options, "encoding", None) or "UTF-8"
     scan = _as_text(scan)
     files: list[InputFile] = []
     starts: list[int] = []
-    for start, partition, alike in _alike(scan, letters):
-        records = [_utf8(record, encoding) for record in alike["record"]]
-        for first, part in _halved(scan, records, alike["id"], directory / "tried"):
-            path = directory / f"{len(files):06d}"
-            files.append(replace(_written(part, path), partition=partition))
-            starts.append(start + first)
+    try:
+        directory.mkdir()
+        for start, partition, alike in _alike(scan, letters):
+            records = [_utf8(record, encoding) for record in alike["record"]]
+            for first, part in _halved(scan, records, alike["id"], directory / "tried"):
+                path = directory / f"{len(files):06d}"
+                files.append(replace(_written(part, path), partition=partition))
+                starts.append(start + first)
+    except OSError as error:
+        raise Terminal(
+            f"the records cannot be set down in {directory.parent}: {error.strerror}",
+            hint="see to its disk, or let TMPDIR name another place; nothing was loaded",
+        ) from error
     return Stored(replace(scan, files=tuple(files), first_file=0), starts)
 
 

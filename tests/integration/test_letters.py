@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,10 @@ def test_reasons_do_not_cost_another_pass(here: Path, monkeypatch: pytest.Monkey
     report = run.run()
     assert [(reason.rule, reason.rows) for reason in report.rejects] == [("small", 990), ("readable", 1)]
     assert len(opened) == 1 + 2, "once for the run, once for each node that refuses"
+
+
+def test_a_name_that_is_no_text_is_kept_as_far_as_it_is(here: Path) -> None:
+    Path(os.fsdecode(b"in/\xff.csv")).write_text("1\n50\n")
+    run = pipeline(extract={"s": {"type": "files", "path": "in/*.csv", "schema": "k INT"}})
+    run.run()
+    assert letters(run).select("file", "record").rows() == [("in/\ufffd.csv", b"50")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -336,6 +337,25 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_full_disk_stops_a_replay_before_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = started()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rayetl.runs.stored._written", full)
+        with pytest.raises(RayetlError, match=r"records cannot be set down in .*: No space left") as told:
+            pipeline(source, "true").replay()
+    assert "TMPDIR" in str(told.value.hint)
+    Path("file").touch()
+    with pytest.raises(RayetlError, match="the state directory file cannot be written: Not a directory"):
+        pipeline(
+            source, "true", state="file", resilience={"dead_letter": {"path": ".rayetl/rejects"}}
+        ).replay()
+    assert pipeline(source, "true").replay().rows_loaded == 2
+
+
 def test_a_replay_that_a_rule_stopped_leaves_others_free() -> None:
     source = started()
     with pytest.raises(QualityAbort, match="row_count"):
@@ -389,5 +409,5 @@ def test_an_id_that_no_letter_has_replays_nothing() -> None:
     with pytest.raises(RayetlError, match="has none with the id 'nowhere'"):
         pipeline(source, "true").replay([*known, "nowhere"])
     assert loaded() == [(2, "good")]
-    pipeline(source, "true").replay(known)
+    pipeline(source, "true").replay(known[0])
     assert loaded() == [(1, "bad"), (2, "good")]

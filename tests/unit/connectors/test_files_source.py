@@ -49,6 +49,31 @@ def records(scan: FilesScan, positions: list[int]) -> list[tuple[int, bytes]]:
     return fetch_records(scan, wanted, {}).collect().select(ROW, RECORD).rows()
 
 
+# What is no file
+
+
+def test_what_is_no_file_is_said_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1\n")
+    (tmp_path / "b.csv").symlink_to("gone/b.csv")
+    for path in (tmp_path, tmp_path / "*.csv"):
+        with pytest.raises(SourceError, match=r"b\.csv is a link to gone/b\.csv, and there is nothing"):
+            described(path, format="csv")
+    assert len(described(tmp_path, format="csv", options={"pathGlobFilter": "a*"}).files) == 1
+    (tmp_path / "b.csv").unlink()
+    (tmp_path / "x=1").symlink_to(".")
+    with pytest.raises(SourceError, match="cannot be listed: Too many levels of symbolic links"):
+        described(tmp_path, format="csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SourceError, match="is neither a file nor a directory"):
+        described(tmp_path / "pipe.csv")
+
+
+def test_bytes_of_a_name_that_are_no_text(tmp_path: Path) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/x=\xff")).mkdir()
+    Path(os.fsdecode(bytes(tmp_path) + b"/x=\xff/\xfe.csv")).write_text("1\n")
+    assert read(tmp_path, format="csv", schema="a INT").rows() == [(1, "\ufffd")]
+
+
 # The config
 
 
