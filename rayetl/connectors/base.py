@@ -8,7 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -81,6 +81,12 @@ class FilesScan:
     def locate(self, position: int) -> tuple[InputFile, int]:
         """The file and the row number in it (from 0) behind a value of the hidden row column."""
         return self.files[(position >> ROW_BITS) - self.first_file], position & ((1 << ROW_BITS) - 1)
+
+    def in_zone(self, zone: str) -> FilesScan:
+        """With `zone` for timestamps that name none, unless the options say another one."""
+        if getattr(self.options, "time_zone", zone) is not None:
+            return self
+        return replace(self, options=self.options.model_copy(update={"time_zone": zone}))
 
     def inside(self, file: InputFile) -> Schema:
         """The columns that are in a file itself: its partition does not name them."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from rayetl import sql
-from rayetl.connectors.base import Load, Scan, Source
+from rayetl.connectors.base import FilesScan, Load, Scan, Source
 from rayetl.contracts import ContractConfig
 from rayetl.errors import (
     ConfigError,
@@ -170,6 +170,7 @@ class _Compiler:
             code = NO_FILES if isinstance(error, NoFilesError) else "plan"
             self._fault(error.message, (*draft.path, *(error.path or (place,))), error.hint, code)
             return
+        scan = scan.in_zone(self.time_zone) if isinstance(scan, FilesScan) else scan
         schema = visible(scan.schema)
         if not self._check_columns(scan.schema, draft.path, hidden=False):
             return

@@ -131,6 +131,31 @@ def test_a_number_names_an_epoch_too_and_no_runtime_is_guessed(here: Path) -> No
         run.run(runtime="locl")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("options", "hour"), [(None, 9), ({"multi_line": False}, 9), ({"time_zone": "Asia/Tokyo"}, 1)]
+)
+@pytest.mark.parametrize(("kind", "text"), [("csv", "{}\n"), ("json", '{{"at":"{}"}}\n')])
+def test_moments_that_name_no_zone_are_in_that_of_the_pipeline(
+    here: Path, kind: str, text: str, options: dict[str, str] | None, hour: int
+) -> None:
+    Path(f"at.{kind}").write_text(
+        text.format("2013-01-01 10:00:00") + text.format("2013-01-01T10:00:00+10:00")
+    )
+    source = {"type": "files", "path": f"at.{kind}", "schema": "at TIMESTAMP", "options": options}
+    given = {"name": "a day", "given": {"source": [{"at": "2013-01-01 10:00:00"}]}}
+    run = Pipeline.from_dict(
+        {
+            "name": "p",
+            "time_zone": "Europe/Vienna",
+            "extract": {k: v for k, v in source.items() if v is not None},
+            "load": {"type": "files", "path": "out"},
+            "tests": [{**given, "expect": {"source": [{"at": "2013-01-01T09:00:00Z"}]}}],
+        }
+    )
+    assert [at.hour for at in run.preview()["at"].to_pylist()] == [hour, 0]
+    assert run.test().cases[0].passed
+
+
 def test_a_changed_input_is_a_new_epoch(here: Path) -> None:
     pipeline = Pipeline.from_dict(config())
     pipeline.run()

@@ -131,8 +131,10 @@ class TextOptions(ListingOptions):
         description="Java pattern of timestamps without time zone.",
         examples=["yyyy-MM-dd'T'HH:mm:ss"],
     )
-    time_zone: TimeZone = Field(
-        default="UTC", description="Time zone of timestamps that name none.", examples=["Europe/Vienna"]
+    time_zone: TimeZone | None = Field(
+        default=None,
+        description="Time zone of timestamps that name none; by default the pipeline's.",
+        examples=["Europe/Vienna"],
     )
     sampling_ratio: float = Field(
         default=1.0,

@@ -160,7 +160,7 @@ def _date(text: pl.Series, options: TextOptions) -> pl.Series:
 
 
 def _timestamp(text: pl.Series, kind: DataType, options: TextOptions) -> pl.Series:
-    zone = options.time_zone if kind == TIMESTAMP else None
+    zone = options.time_zone or "UTC" if kind == TIMESTAMP else None
     pattern = options.timestamp_format if kind == TIMESTAMP else options.timestamp_ntz_format
     if pattern is None:
         found = moments.parse_timestamps(texts_trimmed(text), zone, zoned=kind == TIMESTAMP)
