@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rayetl.errors import ConfigPath, Problem
@@ -11,7 +12,7 @@ from rayetl.plan.nodes import Plan
 from rayetl.steps.fragments import nearest
 
 if TYPE_CHECKING:
-    from rayetl.config.models import PipelineConfig
+    from rayetl.config.models import ExpectedReject, PipelineConfig
 
 
 def case_problems(config: PipelineConfig, plan: Plan) -> list[Problem]:
@@ -27,15 +28,19 @@ def case_problems(config: PipelineConfig, plan: Plan) -> list[Problem]:
                 found += _columns(plan, node, rows, (*path, "expect", node))
             else:
                 found.append(_unknown_id(plan, node, (*path, "expect", node)))
-        found += _rejects(plan, [each.step for each in test.expect_rejects or ()], path)
+        found += _rejects(plan, test.expect_rejects or (), path)
     return found
 
 
-def _rejects(plan: Plan, steps: Iterable[str | None], path: ConfigPath) -> Iterator[Problem]:
-    known = {*plan.nodes, *(step.id.removesuffix(".contract") for step in plan.steps)}
-    for index, step in enumerate(steps):
-        if step is not None and step not in known:
-            yield _unknown_id(plan, step, (*path, "expect_rejects", index, "step"))
+def _rejects(plan: Plan, rejects: Iterable[ExpectedReject], path: ConfigPath) -> Iterator[Problem]:
+    for index, reject in enumerate(rejects):
+        place = (*path, "expect_rejects", index)
+        if reject.step is not None and reject.step not in plan.nodes:
+            yield _unknown_id(plan, reject.step, (*place, "step"))
+        elif reject.step in {step.id for step in plan.steps if step.kind != "contract"} and reject.row:
+            # What a contract refuses may have other columns than what it lets through.
+            for problem in _columns(plan, reject.step, [reject.row], place):
+                yield replace(problem, path=(*place, "row", *problem.path[-1:]))
 
 
 def _unknown_id(plan: Plan, name: str, path: ConfigPath) -> Problem:

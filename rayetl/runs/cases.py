@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import Any
 
 from rayetl.config.load import LoadedConfig
 from rayetl.config.models import ExpectedReject, PipelineConfig, PipelineTest
-from rayetl.connectors.base import Epoch, FilesScan, Load, Source
+from rayetl.connectors.base import Epoch, Load, Source
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import ColumnSpec, FilesSource
 from rayetl.engines.base import Engine, Job
-from rayetl.errors import RayetlError
+from rayetl.errors import RayetlError, SourceError
 from rayetl.observability.diff import diff_rows
 from rayetl.observability.report import CaseResult, TableDiff, TestReport
 from rayetl.plan.build import Typed, build_plan
+from rayetl.plan.cases import case_problems
+from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
+from rayetl.quality.contract import promised_schema
+from rayetl.records import dataclass
 from rayetl.runs import books, verdict
+from rayetl.sql.interop import from_arrow
 from rayetl.sql.types import Schema
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A refused row with the columns of `schema`, hidden ones among them."""
+
+    step: str
+    schema: Schema
+    row: Row
+    reasons: Sequence[Mapping[str, Any]]
 
 
 def run_cases(
@@ -85,19 +97,33 @@ class _Case:
         if schema is None and contract is None:
             found = source.describe(None).schema
             schema = tuple(ColumnSpec(name=field.name, type=str(field.type)) for field in found)
-        path = _write(self._directory / f"{name}.json", self._test.given.get(name, ()))
-        return FilesSource.model_validate(
+        path = _write(self._directory / f"{name}.json", ())
+        stand_in = FilesSource.model_validate(
             {"type": "files", "path": str(path), "format": "json", "schema": schema, "contract": contract}
         )
+        checked = contract_of(stand_in)
+        columns = stand_in.describe(promised_schema(checked) if checked else None).schema
+        _write(path, _spelled(self._test.given.get(name, ()), columns))
+        return stand_in
 
     def diffs(self) -> tuple[TableDiff, ...]:
         """How the outcome differs from what the test expects. Raises what stops the run."""
         plan = self._plan()
+        self._assert_known(plan)
         self._run(plan)
         found = [self._table(plan, node, rows) for node, rows in self._test.expect.items()]
         if self._test.expect_rejects is not None:
-            found.append(_reject_diff(self._test.expect_rejects, self._rejects(plan)))
+            found.append(self._reject_diff(self._test.expect_rejects, self._rejects(plan)))
         return tuple(diff for diff in found if diff is not None)
+
+    def _assert_known(self, plan: Plan) -> None:
+        """Raise for what the test names and the plan does not have. A contract may let columns pass that it
+        does not name."""
+        free = {node.id for node in plan.sources if contract_of(node.source) is None}
+        given = {name: rows for name, rows in self._test.given.items() if name in free}
+        test = self._test.model_copy(update={"given": given})
+        if problems := case_problems(self._config.model_copy(update={"tests": (test,)}), plan):
+            raise RayetlError(problems[0].message, hint=problems[0].hint)
 
     def _plan(self) -> Plan:
         plan = build_plan(self._config, typed=self._typing)
@@ -124,43 +150,78 @@ class _Case:
         verdict.stop_on_abort(verdict.check_reports(plan, measured))
 
     def _table(self, plan: Plan, node: str, expected: Sequence[Row]) -> TableDiff | None:
-        if node not in plan.nodes:
-            raise RayetlError(
-                f"the test expects rows of {node!r}, which is no source, step or load",
-                hint=f"there are {', '.join(plan.nodes)}",
-            )
         found = plan.nodes[node]
         table = self._engine.rows(plan, getattr(found, "input", node))
         names = [name for name in table.column_names if any(_names(row, name) for row in expected)]
         shown = table.select(names) if expected else table
         wanted = self._typed(expected, Schema(tuple(f for f in plan.schema(node) or () if f.name in names)))
-        return diff_rows(node, wanted + _unknown_columns(expected, table), shown.to_pylist())
+        return diff_rows(node, wanted, shown.to_pylist())
 
     def _typed(self, rows: Sequence[Row], schema: Schema) -> list[Row]:
         """Expected rows with their values read as the types of the columns."""
         if not rows or not schema.fields:
             return [{} for _ in rows]
-        path = _write(self._directory / f"expected-{time.monotonic_ns()}.json", rows)
+        path = _write(self._directory / f"expected-{time.monotonic_ns()}.json", _spelled(rows, schema))
         source = FilesSource.model_validate(
             {"type": "files", "path": str(path), "format": "json", "mode": "fail"}
         )
-        scan: FilesScan = replace(source.describe(schema), schema=schema)
+        scan = replace(source.describe(schema), schema=schema).in_zone(self._config.time_zone)
         from rayetl.connectors.formats import scan_files
 
-        rows_read: list[Row] = scan_files(scan).collect().to_arrow().to_pylist()
+        try:
+            rows_read: list[Row] = scan_files(scan).collect().to_arrow().to_pylist()
+        except SourceError as fault:
+            reason = fault.message.removeprefix(f"{path}, ")
+            raise RayetlError(f"a value that the test expects is none of its column: {reason}") from fault
         return rows_read
 
-    def _rejects(self, plan: Plan) -> list[dict[str, Any]]:
+    def _rejects(self, plan: Plan) -> list[_Refused]:
         from rayetl.runs.rejects import reasons_of
 
-        found = []
+        found: list[_Refused] = []
         nodes: tuple[SourceNode | StepNode, ...] = (*plan.sources, *plan.steps)
         for node in nodes:
             if getattr(node, "reads_reasons", False) or getattr(node, "checked", None) is not None:
                 refused = self._engine.rejected(plan, node.id)
-                for row, reasons in zip(refused.to_dicts(), reasons_of(node, refused), strict=True):
-                    found.append({"step": node.id, "row": row, "reasons": reasons})
+                rows, reasons = refused.to_arrow(), reasons_of(node, refused)
+                schema = from_arrow(rows.schema)
+                found += map(partial(_Refused, node.id, schema), rows.to_pylist(), reasons)
         return found
+
+    def _reject_diff(self, expected: Sequence[ExpectedReject], found: Sequence[_Refused]) -> TableDiff | None:
+        """Expected rejects without a fitting one, and rejects that nothing expected."""
+        fitting = [
+            [place for place, refused in enumerate(found) if self._fits(reject, refused)]
+            for reject in expected
+        ]
+        taken = _assigned(fitting)
+        missing: list[Row] = [
+            reject.model_dump(exclude_none=True)
+            for place, reject in enumerate(expected)
+            if place not in taken.values()
+        ]
+        extra = [
+            {"step": each.step, "rule": ", ".join(reason["rule"] for reason in each.reasons)}
+            for place, each in enumerate(found)
+            if place not in taken
+        ]
+        return diff_rows("rejects", missing, extra) if missing or extra else None
+
+    def _fits(self, expected: ExpectedReject, found: _Refused) -> bool:
+        steps = (None, found.step, found.step.removesuffix(".contract"))
+        return (
+            expected.step in steps
+            and (expected.rule is None or any(expected.rule == each["rule"] for each in found.reasons))
+            and (expected.reason is None or any(expected.reason in each["reason"] for each in found.reasons))
+            and (expected.row is None or self._has(found, expected.row))
+        )
+
+    def _has(self, found: _Refused, expected: Row) -> bool:
+        columns = [field for field in found.schema if _names(expected, field.name)]
+        if len(columns) < len(expected):
+            return False
+        row = {field.name: found.row[field.name] for field in columns}
+        return diff_rows("row", self._typed([expected], Schema(tuple(columns))), [row]) is None
 
 
 def _in_files(load: Load, place: Path) -> Load:
@@ -170,8 +231,16 @@ def _in_files(load: Load, place: Path) -> Load:
     return FilesLoad.model_validate({"type": "files", "path": str(place), "format": "parquet"})
 
 
+def _spelled(rows: Sequence[Row], schema: Schema) -> list[Row]:
+    """Rows with the names of their columns as the schema spells them: case tells fields of JSON apart."""
+    names = {field.name.lower(): field.name for field in schema}
+    return [{names.get(name.lower(), name): value for name, value in row.items()} for row in rows]
+
+
 def _write(path: Path, rows: Sequence[Row]) -> Path:
-    path.write_bytes(b"".join(orjson.dumps(dict(row)) + b"\n" for row in rows))
+    # Readers take NaN as it stands, and numbers of any length.
+    lines = (json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), "utf-8", "surrogatepass")
     return path
 
 
@@ -179,35 +248,19 @@ def _names(row: Row, column: str) -> bool:
     return any(name.lower() == column.lower() for name in row)
 
 
-def _unknown_columns(expected: Sequence[Row], table: pa.Table) -> list[Row]:
-    """Expected rows that name columns which do not exist, as a difference of their own."""
-    known = {name.lower() for name in table.column_names}
-    return [
-        {name: value for name, value in row.items() if name.lower() not in known}
-        for row in expected
-        if any(name.lower() not in known for name in row)
-    ]
+def _assigned(fitting: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Which place takes which of the things that fit it, by thing: so that as many as can be have one."""
+    taken: dict[int, int] = {}
 
+    def take(place: int, seen: set[int]) -> bool:
+        for thing in fitting[place]:
+            if thing not in seen:
+                seen.add(thing)
+                if thing not in taken or take(taken[thing], seen):
+                    taken[thing] = place
+                    return True
+        return False
 
-def _reject_diff(expected: Sequence[ExpectedReject], found: list[dict[str, Any]]) -> TableDiff | None:
-    """Expected rejects without a fitting one, and rejects that nothing expected."""
-    left = list(found)
-    missing: list[Row] = []
-    for reject in expected:
-        fitting = next((candidate for candidate in left if _fits(reject, candidate)), None)
-        if fitting is None:
-            missing.append(reject.model_dump(exclude_none=True))
-        else:
-            left.remove(fitting)
-    extra = [{"step": each["step"], "rule": ", ".join(r["rule"] for r in each["reasons"])} for each in left]
-    return diff_rows("rejects", missing, extra) if missing or extra else None
-
-
-def _fits(expected: ExpectedReject, found: dict[str, Any]) -> bool:
-    reasons = found["reasons"]
-    return (
-        (expected.step is None or expected.step == found["step"])
-        and (expected.rule is None or any(expected.rule == reason["rule"] for reason in reasons))
-        and (expected.reason is None or any(expected.reason in reason["reason"] for reason in reasons))
-        and (expected.row is None or all(found["row"].get(k) == v for k, v in expected.row.items()))
-    )
+    for place in range(len(fitting)):
+        take(place, set())
+    return taken
