@@ -18,7 +18,7 @@ import polars as pl
 from rayetl.connectors.base import Epoch, FilesScan
 from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
-from rayetl.connectors.listing import as_text
+from rayetl.connectors.listing import as_text, fingerprint
 from rayetl.engines.base import Measured
 from rayetl.names import BAD, FIELD, PREFIX, RECORD, ROW, ROW_BITS, RULE
 from rayetl.observability.report import RejectReason
@@ -44,19 +44,20 @@ class Written:
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where the records of a source really lie: `file` gives the index in `files` for a position `ROW`, `row`
-    the row number in that file. `attempt` sets letters of the same record apart."""
+    the row number in that file. `versions` tells letters apart of what lay there at different times."""
 
     files: Sequence[str]
+    versions: Sequence[str]
     file: pl.Expr
     row: pl.Expr
-    attempt: str = ""
 
 
 def as_scanned(source: SourceNode) -> Places:
     """The files and rows of the scan itself."""
     assert isinstance(source.scan, FilesScan)
     files = [file.path for file in source.scan.files]
-    return Places(files, pl.col(ROW) // (1 << ROW_BITS), pl.col(ROW) % (1 << ROW_BITS))
+    versions = [fingerprint([file]) for file in source.scan.files]
+    return Places(files, versions, pl.col(ROW) // (1 << ROW_BITS), pl.col(ROW) % (1 << ROW_BITS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ def _place(step: str, pipeline: str, source: SourceNode | None, places: Places |
     if source is None or places is None:
         nowhere = {"file": pl.lit(None, pl.String), "row": pl.lit(None, pl.Int64)}
         return {"id": content_ids(pl.col(RECORD), pipeline, step), **nowhere}
-    origins = [digest(pipeline, step, source.id, file, places.attempt) for file in places.files]
+    origins = [digest(pipeline, step, source.id, version) for version in places.versions]
     return {
         "id": row_ids(places.row, picked(pl.Series(origins), places.file)),
         "file": picked(pl.Series(map(as_text, places.files)), places.file),

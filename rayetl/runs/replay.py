@@ -237,9 +237,11 @@ def _check(plan: Plan, source: str) -> None:
 
 def _origins(letters: pl.DataFrame, starts: Sequence[int], key: str) -> Places:
     """Where the records of `letters` came from, by their place in the files that stand in for the source."""
-    files = letters["file"].unique(maintain_order=True)
-    indexes = {file: index for index, file in enumerate(files)}
-    file = letters["file"].replace_strict(indexes, return_dtype=pl.Int64)
+    # What an id says behind the row is of one version of a file.
+    origins = letters.select("file", version=pl.col("id").str.strip_prefix(pl.format("{}-", "row")))
+    files = origins.unique(maintain_order=True).with_row_index("index")
+    file = origins.join(files, on=["file", "version"], maintain_order="left")["index"].cast(pl.Int64)
     start = picked(pl.Series(starts, dtype=pl.Int64), pl.col(ROW) // (1 << ROW_BITS))
     place = start + pl.col(ROW) % (1 << ROW_BITS)
-    return Places(files.to_list(), picked(file, place), picked(letters["row"], place), key)
+    versions = [f"{key} {version}" for version in files["version"]]
+    return Places(files["file"].to_list(), versions, picked(file, place), picked(letters["row"], place))

@@ -134,6 +134,19 @@ def test_letters_of_a_second_refusal_name_the_place_of_the_first() -> None:
     assert places == [("in/of=a/in.csv", 2, b"3,bad"), ("in/of=b/in.csv", 2, b"3,bad")]
 
 
+def test_a_file_that_takes_the_place_of_another_has_letters_of_its_own() -> None:
+    source = {"path": "in.csv", "schema": "id INT, v STRING"}
+    for day in (1, 2, 3):
+        Path("in.csv").write_text(f"{day},bad\n{day * 111},good\n")
+        pipeline(source).run()
+        if day == 1:
+            pipeline(source, "true").replay()
+    assert pipeline(source).replay().rows_rejected == 2, "days 2 and 3, once more"
+    assert pipeline(source).dead_letters.read(pending=True).collect().height == 2
+    assert pipeline(source, "true").replay().rows_loaded == 2
+    assert [row for row in loaded() if row[1] == "bad"] == [(1, "bad"), (2, "bad"), (3, "bad")]
+
+
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_bytes_that_are_no_text_are_kept_until_the_encoding_is_mended(multi_line: bool) -> None:
     Path("in.csv").write_bytes(b"1,a\n2,b\xe4d\n3,\xff\n")
