@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import orjson
 import polars as pl
 
 from rayetl.connectors.base import Epoch, FilesScan, Scan, Source
+from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.engines.base import Engine
 from rayetl.errors import ConfigError, QualityAbort, RayetlError
@@ -59,7 +61,35 @@ def replay(
             f"the store of dead letters has none with the id {unknown[0]!r}",
             hint="`rayetl dlq list` shows what is stored and replayed",
         )
-    intents = Path(config.state) / "replays" / config.name
+    with _alone(config) as intents:
+        return _complete(plan_with, config, letters, engine, ids, intents, progress)
+
+
+@contextmanager
+def _alone(config: PipelineConfig) -> Iterator[Path]:
+    """The directory of what replays intend, for one replay at a time: two that choose at once would both take
+    the same letters. Raises `CommitConflict`."""
+    intents, state = Path(config.state) / "replays" / config.name, Path(config.state)
+    try:
+        intents.mkdir(parents=True, exist_ok=True)
+        lock = Lock.acquire(intents / "lock", new_id(), f"the loads of {config.name}, replaying,")
+    except OSError as error:
+        raise unwritable(state, error) from error
+    try:
+        yield intents
+    finally:
+        lock.release()
+
+
+def _complete(
+    plan_with: Callable[[Describe], Plan],
+    config: PipelineConfig,
+    letters: DeadLetters,
+    engine: Engine,
+    ids: Sequence[str],
+    intents: Path,
+    progress: ProgressListener,
+) -> RunReport:
     completed = None
     for intent in sorted(intents.glob("*.json")):
         plan, chosen = _of_intent(plan_with, letters, intent)
@@ -146,7 +176,6 @@ def _execute(execution: Run, ids: Sequence[str], intent: Path) -> RunReport:
     begun = intent.exists()
     if not begun:
         try:
-            intent.parent.mkdir(parents=True, exist_ok=True)
             write_whole(intent, orjson.dumps(ids))
         except OSError as error:
             raise unwritable(execution.state, error) from error

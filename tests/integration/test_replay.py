@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayetl import Pipeline
-from rayetl.errors import ConfigError, QualityAbort, RayetlError
+from rayetl.errors import CommitConflict, ConfigError, QualityAbort, RayetlError
+from rayetl.runs.execute import Run
 
 
 @pytest.fixture(autouse=True)
@@ -348,6 +349,25 @@ def cut_off(source: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_one_replay_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = started()
+    fill = Run.execute
+
+    def meanwhile(run: Run) -> Any:
+        with pytest.raises(CommitConflict, match="is loading into the loads of p, replaying, at this moment"):
+            pipeline(source, "true").replay(
+                pipeline(source).dead_letters.read().collect()["id"].to_list()[:1]
+            )
+        return fill(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "execute", meanwhile)
+        pipeline(source, "true").replay()
+    with pytest.raises(RayetlError, match="there is nothing to replay"):
+        pipeline(source, "true").replay()
+    assert loaded() == [(1, "good"), (2, "bad"), (3, "bad")]
 
 
 def test_a_full_disk_stops_a_replay_before_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
