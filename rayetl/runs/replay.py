@@ -150,7 +150,14 @@ def _replay(
     assert isinstance(source.scan, FilesScan), "only records of files have positions"
     with tempfile.TemporaryDirectory(prefix="rayetl-replay-") as directory:
         records = stored(source.scan, chosen, Path(directory) / "records")
-        stand_in = replace(source, scan=records.scan)
+        mode = records.scan.mode
+        # Columns may have other types by now, in which records that were rows cannot be read.
+        stand_in = replace(
+            source,
+            scan=records.scan,
+            reads_positions=source.reads_positions or mode == "permissive",
+            reads_reasons=mode != "fail",
+        )
         execution = Run(
             plan=replace(plan, sources=tuple(stand_in if each is source else each for each in plan.sources)),
             engine=engine,

@@ -135,6 +135,20 @@ def test_letters_of_a_second_refusal_name_the_place_of_the_first() -> None:
     assert places == [("in/of=a/in.csv", 2, b"3,bad"), ("in/of=b/in.csv", 2, b"3,bad")]
 
 
+def test_a_record_that_a_column_cannot_hold_any_more_is_refused_and_no_null() -> None:
+    pq.write_table(pa.table({"id": [1, 2], "v": ["bad", "7"]}), "in.parquet")
+    pipeline({"path": "in.parquet"}, "v = ''").run()
+    Path("in.parquet").unlink()
+    report = pipeline({"path": "in.parquet", "schema": "id BIGINT, v INT"}, "v <> 7", least=0).replay()
+    assert (report.rows_read, report.rows_loaded, report.rows_rejected) == (2, 0, 2)
+    letters = pipeline({"path": "in.parquet"}).dead_letters.read(pending=True).collect().sort("row")
+    assert letters.select("file", "row", "step").rows() == [
+        ("in.parquet", 0, "source"),
+        ("in.parquet", 1, "source"),
+    ]
+    assert letters["reasons"][0][0]["reason"] == "column v: the text is not a valid INT"
+
+
 def test_a_file_that_takes_the_place_of_another_has_letters_of_its_own() -> None:
     source = {"path": "in.csv", "schema": "id INT, v STRING"}
     for day in (1, 2, 3):
