@@ -99,7 +99,10 @@ def _coerced(given: str, cast: str, found: t.DataType, wanted: t.DataType) -> Fi
 
 def _parsed(given: str, cast: str, wanted: t.DataType) -> str | None:
     """Texts that Spark's cast cannot read, or reads with something left out."""
-    if wanted == t.BOOLEAN or wanted in EXACT_BITS or wanted in TIMES:
+    if wanted in EXACT_BITS:
+        endless = f"CAST({cast} AS string) LIKE '%Infinity'"
+        return f"{_failed(given, cast)} OR coalesce({endless} AND {given} RLIKE '[0-9]', false)"
+    if wanted == t.BOOLEAN or wanted in TIMES:
         return _failed(given, cast)
     if wanted in WHOLE or wanted == t.DATE:
         form = DATE_TEXT if wanted == t.DATE else WHOLE_TEXT
