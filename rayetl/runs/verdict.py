@@ -67,7 +67,12 @@ def stop_on_abort(checks: tuple[CheckReport, ...]) -> None:
     if failed:
         raise QualityAbort(
             "; ".join(describe(check) for check in failed) + "; nothing was loaded",
-            hint="repair the source, or change the rule's `on_failure` or `max_share`",
+            hint="repair the source, or change the rule"
+            + (
+                "'s `on_failure` or `max_share`"
+                if failed[0].failed_rows is not None
+                else " or its `on_failure`"
+            ),
             step=failed[0].step,
         )
 
@@ -85,6 +90,7 @@ def describe(check: CheckReport) -> str:
     """One clause on a failed check."""
     name = f"rule {check.rule}" + (f" on {check.field}" if check.field else "")
     if check.failed_rows is None:
-        return f"{name} failed" + (f" (found {check.observed})" if check.observed is not None else "")
+        found = "NULL: there are no rows, or none with a value" if check.observed is None else check.observed
+        return f"{name} failed (found {found})"
     share = f" ({check.share:.2%}, allowed {check.allowed:.2%})" if check.allowed else ""
     return f"{name} failed for {check.failed_rows} row{'s' if check.failed_rows != 1 else ''}{share}"

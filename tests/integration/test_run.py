@@ -182,8 +182,13 @@ def test_abort_leaves_nothing_visible_in_any_load(here: Path) -> None:
 def test_a_rule_on_the_whole_input_aborts(here: Path) -> None:
     changed = config()
     changed["transform"][0]["rules"].append({"row_count": {"min": 100}})
-    with pytest.raises(QualityAbort, match="row_count"):
+    with pytest.raises(QualityAbort, match=r"row_count failed \(found 5\)"):
         Pipeline.from_dict(changed).run()
+    rules = changed["transform"][0]["rules"]
+    rules[-1] = {"aggregate": {"expression": "max(delay) FILTER (WHERE id < 0)", "min": 1}}
+    with pytest.raises(QualityAbort, match=r"found NULL: there are no rows, or none with a value") as told:
+        Pipeline.from_dict(changed).run()
+    assert "max_share" not in str(told.value.hint), "a rule on the whole input has none"
     assert not Path("out").exists()
 
 
