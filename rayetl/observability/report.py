@@ -89,7 +89,8 @@ class LoadReport:
 @dataclass(frozen=True, slots=True)
 class CheckReport:
     """One rule or contract field. `share` and `allowed` run from 0 to 1; `observed` is what a check of
-    the whole table saw. `failed_rows` is `None` for such a check."""
+    the whole table saw. `failed_rows` is `None` for such a check. `reason` says what is wrong with a row that
+    fails."""
 
     step: str
     rule: str
@@ -101,6 +102,7 @@ class CheckReport:
     allowed: float | None
     passed: bool
     observed: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def _row_report(step: StepNode, check: RowCheck, failed: int, rows: int) -> Chec
         share=share,
         allowed=allowed,
         passed=failed == 0 if allowed is None else share <= allowed,
+        reason=check.reason,
     )
 
 
@@ -93,4 +94,5 @@ def describe(check: CheckReport) -> str:
         found = "NULL: there are no rows, or none with a value" if check.observed is None else check.observed
         return f"{name} failed (found {found})"
     share = f" ({check.share:.2%}, allowed {check.allowed:.2%})" if check.allowed else ""
-    return f"{name} failed for {check.failed_rows} row{'s' if check.failed_rows != 1 else ''}{share}"
+    rows = f"{check.failed_rows} row{'s' if check.failed_rows != 1 else ''}"
+    return f"{name} failed for {rows}{share}: {check.reason}"

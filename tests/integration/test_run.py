@@ -170,7 +170,7 @@ def test_abort_leaves_nothing_visible_in_any_load(here: Path) -> None:
     changed["load"].append(
         {"id": "second", "type": "files", "path": "out2", "format": "csv", "mode": "overwrite"}
     )
-    with pytest.raises(QualityAbort, match=r"delay_range.*1 row") as caught:
+    with pytest.raises(QualityAbort, match=r"delay_range.*1 row: delay is not between") as caught:
         Pipeline.from_dict(changed).run()
     assert not Path("out").exists()
     assert not Path("out2").exists()
