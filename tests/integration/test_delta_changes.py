@@ -212,7 +212,7 @@ def test_a_refused_row_keeps_its_change() -> None:
     assert [record["id"] for record in records] == [99] * by_library(0).filter(
         pl.col("id") == 99, pl.col("v") == "merged"
     ).height
-    assert records[0]["_change_type"] == "insert"
+    assert "insert" in {record["_change_type"] for record in records}
     assert "_change_data" in letters["file"][0]
 
 
