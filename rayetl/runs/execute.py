@@ -34,6 +34,7 @@ from rayetl.observability.report import (
     Version,
 )
 from rayetl.observability.store import save_report
+from rayetl.plan.fingerprint import run_key
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode
 from rayetl.records import dataclass
 from rayetl.resilience.breaker import BreakerPolicy, Circuits, LocalCircuits, guarded
@@ -176,9 +177,18 @@ class Run:
     def _epoch(self, load: str) -> Epoch:
         return Epoch(self.plan.name, load, self.key, self.id)
 
+    @property
+    def _letters(self) -> Epoch:
+        """The epoch of the dead letters. A batch that is given up leaves its number to other files, which
+        have letters of their own."""
+        if self.batch is None:
+            return self._epoch(REJECTS)
+        exact = run_key(self.plan) or self.id
+        return Epoch(self.plan.name, REJECTS, f"{self.key}-{exact}", self.id)
+
     def _stage(self) -> None:
         with at_step(REJECTS):
-            self.dead_letters.assert_ready(self._epoch(REJECTS))
+            self.dead_letters.assert_ready(self._letters)
         try:
             self._refused_rows.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -201,7 +211,7 @@ class Run:
         if any(self.measured.refused[node] for node in self.measured.rejects):
             with self.stage("rejects"), at_step(REJECTS):
                 self.refused = rejects.write(
-                    self.plan, self.measured, self.dead_letters, self._epoch(REJECTS), self.places
+                    self.plan, self.measured, self.dead_letters, self._letters, self.places
                 )
         with self.stage("commit"):
             for load in self.targets:

@@ -134,6 +134,16 @@ def test_a_batch_that_was_given_up_is_found_again_with_what_came_meanwhile() -> 
     assert (report.run_key, rows()) == ("incremental-1", [1, 2])
 
 
+def test_the_letters_of_a_batch_that_was_given_up_are_not_taken_for_those_of_the_next() -> None:
+    Path("both.json").write_bytes(orjson.dumps(config(load=BOTH)))
+    put("a", 1, "x")
+    kill("both.json", "commit.before_decision@2")
+    put("b", 2, "y")
+    assert run(load=BOTH).run_key == "incremental-1"
+    letters = Pipeline.from_dict(config()).dead_letters.read().collect()
+    assert sorted(letters["record"]) == [b"x", b"y"]
+
+
 def test_a_load_that_failed_gets_the_files_that_the_others_have_got() -> None:
     put("a", 1)
     Path("two").write_text("a file, and no directory")
