@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rayetl.config.models import PipelineConfig
+    from rayetl.connectors.base import Scan, Source
     from rayetl.connectors.dead_letters import DeadLetters
     from rayetl.connectors.lake.upkeep import Upkeep
     from rayetl.engines.base import Engine
     from rayetl.runs.execute import Run
     from rayetl.runs.taken import Taken
+    from rayetl.sql.types import Schema
 
 Runtime = Literal["local", "ray"]
 """Where a run lives: in this process, or on a Ray cluster."""
@@ -303,13 +305,28 @@ class Pipeline:
         return made
 
     def _plan_of(self, taken: Taken | None) -> Plan:
-        """The plan of a run. Where files were taken before and none is left, it reads nothing."""
+        """The plan of a run. Sources whose files were taken before may have none by now; where no source has
+        any, it reads nothing."""
         try:
             return self.plan()
         except ConfigError as error:
-            if taken is None or not taken.is_idle() or any(each.code != NO_FILES for each in error.problems):
+            if taken is None or any(each.code != NO_FILES for each in error.problems):
                 raise
-            return Plan(self.config.name, (), (), (), self.config.time_zone, 0, "")
+            sources = {id_: each for id_, each in self.config.extract.items() if each.is_incremental()}
+            drained = taken.drained(sources)
+            if not all(each.path[1] in drained for each in error.problems):
+                raise
+            if (
+                taken.is_idle()
+                and drained.issuperset(sources)
+                and not any(each.has_files() for each in sources.values())
+            ):
+                return Plan(self.config.name, (), (), (), self.config.time_zone, 0, "")
+
+        def describe(name: str, source: Source, promised: Schema | None) -> Scan:
+            return source.describe_drained(promised) if name in drained else source.describe(promised)
+
+        return self._ready(describe)
 
     def replay(self, ids: Sequence[str] = (), *, progress: ProgressListener | None = None) -> RunReport:
         """Put stored source records through the present config, each once however often it is called.

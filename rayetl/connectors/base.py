@@ -165,6 +165,14 @@ class Source(Model):
         del files
         return self.describe(promised)
 
+    def describe_drained(self, promised: Schema | None) -> Scan:
+        """As `describe`, of a source that had files once: that there are none at a path is no mistake."""
+        return self.describe(promised)
+
+    def has_files(self) -> bool:
+        """Whether there is a file to read; a service always has what it has."""
+        return True
+
     @abstractmethod
     def identity(self, scan: Scan) -> str | None:
         """A fingerprint of the exact input (files: path, size, modification time); `None` if it has none."""

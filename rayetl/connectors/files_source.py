@@ -131,9 +131,15 @@ class FilesSource(UsesS3, Source):
             )
         return self._scan(lost, promised)
 
-    def _listing(self) -> Listing:
+    def describe_drained(self, promised: Schema | None) -> FilesScan:
+        return self._scan(self._listing(drained=True), promised)
+
+    def has_files(self) -> bool:
+        return bool(self._listing(drained=True).files)
+
+    def _listing(self, *, drained: bool = False) -> Listing:
         store = self.account if is_on_s3(self.path[0]) else None
-        return list_files(self.path, self.options or ListingOptions(), store)
+        return list_files(self.path, self.options or ListingOptions(), store, drained=drained)
 
     def _scan(self, listing: Listing, promised: Schema | None) -> FilesScan:
         from rayetl.connectors.formats.schemas import settle_schema

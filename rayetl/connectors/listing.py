@@ -60,13 +60,19 @@ def compression_of(path: str) -> str | None:
     return COMPRESSIONS.get(os.path.splitext(path)[1].lower())
 
 
-def list_files(paths: Sequence[str], options: ListingOptions, store: FileStore | None = None) -> Listing:
+def list_files(
+    paths: Sequence[str], options: ListingOptions, store: FileStore | None = None, *, drained: bool = False
+) -> Listing:
     """All files behind `paths`, of `store` or of this machine, sorted by path. Raises SourceError for a path
-    where there is nothing, and what the store raises."""
+    where there is nothing, unless `drained`, and what the store raises."""
     found: dict[str, InputFile] = {}
     for path in paths:
-        for file in _local(path, options) if store is None else store.files(path, options):
-            found.setdefault(file.path, file)
+        try:
+            for file in _local(path, options) if store is None else store.files(path, options):
+                found.setdefault(file.path, file)
+        except NoFilesError:
+            if not drained:
+                raise
     files = sorted(found.values(), key=lambda file: file.path)
     return Listing(tuple(files), _partition_fields(files))
 

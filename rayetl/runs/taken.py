@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
@@ -70,7 +70,12 @@ class Taken:
 
     def is_idle(self) -> bool:
         """Whether all files that were ever found are in all loads."""
-        return self._noted() is None and not self._read().is_empty()
+        return self._noted() is None
+
+    def drained(self, sources: Collection[str]) -> frozenset[str]:
+        """Those of all incremental sources that had files once."""
+        taken = self._read()
+        return frozenset(each for each in sources if not _known(taken, each, sources).is_empty())
 
     def next(self, plan: Plan, *, again: bool) -> Batch | None:
         """The batch of this run, which is noted; with `again`, of files that were taken before too. `None`
@@ -274,15 +279,20 @@ def _path(file: InputFile) -> str:
     return file.path if file.store is not None else os.path.abspath(file.path)
 
 
+def _known(taken: pl.DataFrame, source: str, sources: Collection[str]) -> pl.DataFrame:
+    """What was taken by one of `sources`, and by those that the config has no more: it may be another name of
+    one."""
+    return taken.filter(~pl.col("source").is_in([other for other in sources if other != source]))
+
+
 def _new(plan: Plan, node: SourceNode, taken: pl.DataFrame, again: bool) -> list[InputFile]:
-    """The files of a source that were not taken before. What was taken by sources that the config has no more
-    counts too: they may have got another name."""
+    """The files of a source that were not taken before."""
     assert isinstance(node.scan, FilesScan)
     files = node.scan.files
     if again:
         return list(files)
-    others = [other.id for other in growing(plan) if other.id != node.id]
-    known = taken.filter(~pl.col("source").is_in(others)).unique("path", keep="last", maintain_order=True)
+    known = _known(taken, node.id, [other.id for other in growing(plan)])
+    known = known.unique("path", keep="last", maintain_order=True)
     listed = pl.DataFrame(
         [(_path(file), file.size, version_of(file)) for file in files],
         schema={"path": pl.String, "size": pl.Int64, "version": pl.String},

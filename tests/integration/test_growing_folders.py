@@ -79,6 +79,40 @@ def test_where_no_file_ever_was_the_path_is_wrong() -> None:
         run()
 
 
+def test_a_folder_that_is_emptied_hides_no_files_of_another() -> None:
+    more = {**SOURCE, "path": "more/*.csv"}
+    two = {"rows": SOURCE, "more": more}
+    union = {"type": "union", "with": ["more"], "from": "rows"}
+    Path("more").mkdir()
+    put("a", 1)
+    put("../more/a", 2)
+    run(union, extract=two)
+    Path("in/a.csv").unlink()
+    put("../more/b", 3)
+    assert run(union, extract=two).rows_loaded == 1
+    assert run(union, extract=two).status == "nothing_new"
+    # A list of paths is as good as two sources.
+    put("../more/c", 4)
+    assert run(extract={"rows": {**SOURCE, "path": ["in/*.csv", "more/[c-z].csv"]}}).rows_loaded == 1
+    assert rows() == [1, 2, 3, 4]
+
+
+def test_what_does_not_grow_and_is_not_there_is_told() -> None:
+    Path("fixed").mkdir()
+    put("a", 1)
+    put("../fixed/a", 1)
+    join = {"type": "join", "with": "fixed", "on": ["n"], "how": "left", "from": "rows"}
+    sources = {"rows": SOURCE, "fixed": {**SOURCE, "path": "fixed/*.csv", "incremental": False}}
+    run(join, extract=sources)
+    Path("fixed/a.csv").unlink()
+    put("b", 2)
+    with pytest.raises(ConfigError, match=r"no file fits the pattern fixed/\*\.csv"):
+        run(join, extract=sources)
+    wrong = {"rows": SOURCE, "more": {**SOURCE, "path": "moer/*.csv"}}
+    with pytest.raises(ConfigError, match=r"no file fits the pattern moer/\*\.csv"):
+        run({"type": "union", "with": ["more"], "from": "rows"}, extract=wrong)
+
+
 def test_other_names_for_a_file_are_no_other_file(here: Path) -> None:
     put("a", 1)
     run()
