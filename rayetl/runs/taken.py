@@ -50,14 +50,14 @@ class Batch:
         return _key(self.number)
 
     def of(self, plan: Plan) -> Plan:
-        """The plan over the files of the batch."""
+        """The plan over the files of the batch. A source that came to the config since has none in it."""
         return replace(plan, sources=tuple(self._cut(node) for node in plan.sources))
 
     def _cut(self, node: SourceNode) -> SourceNode:
-        if node.id not in self.files:
+        if not node.source.is_incremental():
             return node
         assert isinstance(node.scan, FilesScan)
-        return replace(node, scan=replace(node.scan, files=tuple(self.files[node.id])))
+        return replace(node, scan=replace(node.scan, files=tuple(self.files.get(node.id, ()))))
 
 
 @dataclass(slots=True)

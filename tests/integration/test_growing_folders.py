@@ -230,6 +230,18 @@ def test_a_file_that_is_gone_before_all_loads_have_it_is_told() -> None:
     assert rows("one") == rows("two") == [1, 2]
 
 
+def test_a_source_that_comes_while_a_batch_is_half_loaded_waits_for_the_next_one() -> None:
+    put("a", 1)
+    half(BOTH)
+    Path("more").mkdir()
+    put("../more/b", 2)
+    union = {"type": "union", "with": ["more"], "from": "rows"}
+    two = {"rows": SOURCE, "more": {**SOURCE, "path": "more/*.csv"}}
+    for _ in range(2):
+        run(union, extract=two, load=BOTH)
+    assert rows("one") == rows("two") == [1, 2]
+
+
 PLACES = (
     "taken.noted",
     *("stage.written", "stage.written@2", "commit.before_decision", "commit.before_decision@2"),
