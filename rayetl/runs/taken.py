@@ -199,8 +199,9 @@ class Taken:
         self._forget()
 
     def _forget(self) -> None:
-        (self.directory / "batch.json").unlink(missing_ok=True)
-        sync(self.directory)
+        with _writing(self.directory):
+            (self.directory / "batch.json").unlink(missing_ok=True)
+            sync(self.directory)
 
     # The files that were taken
 
@@ -216,10 +217,11 @@ class Taken:
     def _put(self, name: str, data: bytes) -> None:
         """Replace a file in one step, also where the power goes."""
         staged = self.directory / f"{name}.new"
-        staged.unlink(missing_ok=True)
-        write_synced(staged, data)
-        os.replace(staged, self.directory / name)
-        sync(self.directory)
+        with _writing(self.directory):
+            staged.unlink(missing_ok=True)
+            write_synced(staged, data)
+            os.replace(staged, self.directory / name)
+            sync(self.directory)
 
 
 @contextmanager
@@ -227,18 +229,25 @@ def taking(state: Path, pipeline: str, run: str) -> Iterator[Taken]:
     """The notes of a pipeline, for this run alone. Raises `CommitConflict` while another has them, and
     `Terminal` where they cannot be written."""
     directory = state / "incremental" / pipeline
-    try:
+    with _writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         lock = Lock.acquire(directory / "lock", run, pipeline)
-    except OSError as error:
-        raise Terminal(
-            f"the state directory {directory} cannot be written: {error.strerror}",
-            hint="what was taken is noted there; see to its disk and rights, or choose another `state`",
-        ) from error
     try:
         yield Taken(directory, run)
     finally:
         lock.release()
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Terminal(
+            f"the state directory {directory} cannot be written: {error.strerror}",
+            hint="what was taken is noted there; see to its disk and rights and run again: what a load has "
+            "got is recognised",
+        ) from error
 
 
 def assert_known(run: str, runs: Sequence[str], load: str, key: str) -> None:

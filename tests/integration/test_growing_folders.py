@@ -313,6 +313,20 @@ def test_a_state_that_is_older_than_a_load_stops_a_run_before_a_row_is_read() ->
     assert run().rows_loaded == 1
 
 
+@pytest.mark.parametrize("name", ["batch.json", "taken.parquet"])
+def test_notes_that_cannot_be_written_stop_the_run_and_cost_nothing(name: str) -> None:
+    put("a", 1)
+    in_the_way = Path(f".rayetl/incremental/p/{name}.new")
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(Terminal, match=r"the state directory .*incremental/p cannot be written"):
+        run()
+    in_the_way.rmdir()
+    put("b", 2)
+    run()
+    run()
+    assert rows() == [1, 2]
+
+
 def test_two_runs_at_once_do_not_share_a_batch() -> None:
     put("a", 1)
     seen: list[str] = []
