@@ -233,6 +233,11 @@ def version_of(file: InputFile) -> str:
     return str(file.modified_ns) if file.store is None else file.tag
 
 
+def shown(path: str) -> str:
+    """A path as a text of its own, whatever bytes it is made of: two paths never have the same."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def assert_unchanged(files: Iterable[InputFile]) -> None:
     """Raise SourceError for a file that is not the one that was listed: what was read of it, and what its
     footer said before, may be of two different files. Of a store, nothing else than what was listed could be

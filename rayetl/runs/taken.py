@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from rayetl.connectors.base import Epoch, FilesScan, InputFile
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.lock import Lock
-from rayetl.connectors.listing import version_of
+from rayetl.connectors.listing import shown, version_of
 from rayetl.errors import SourceError, Terminal, at_step
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
@@ -285,7 +285,7 @@ def _as_parquet(frame: pl.DataFrame) -> bytes:
 
 def _path(file: InputFile) -> str:
     """The name that a file goes by, wherever a run was started."""
-    return file.path if file.store is not None else os.path.abspath(file.path)
+    return file.path if file.store is not None else shown(os.path.abspath(file.path))
 
 
 def _known(taken: pl.DataFrame, source: str, sources: Collection[str]) -> pl.DataFrame:

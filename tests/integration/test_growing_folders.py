@@ -124,6 +124,16 @@ def test_other_names_for_a_file_are_no_other_file(here: Path) -> None:
     assert run(both, extract=two).rows_read == 1, "what is new is a source, not the file"
 
 
+def test_a_name_may_be_made_of_any_bytes() -> None:
+    for number, name in enumerate((b"\xff", b"a\nb", "\u00fc b".encode(), b"%41")):
+        Path(os.fsdecode(b"in/" + name + b".csv")).write_text(f"n\n{number}\nx\n")
+    report = run()
+    assert (report.rows_loaded, report.rejected_rows) == (4, 4)
+    assert run().status == "nothing_new"
+    letters = Pipeline.from_dict(config()).dead_letters.read().collect()
+    assert sorted(letters["file"]) == ["in/%41.csv", "in/\\xff.csv", "in/a\nb.csv", "in/\u00fc b.csv"]
+
+
 def test_a_file_that_changes_is_refused_where_its_rows_would_be_there_twice() -> None:
     put("a", 1)
     put("b", 2)
