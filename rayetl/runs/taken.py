@@ -128,6 +128,8 @@ class Taken:
             return None
         except ValueError as error:
             raise _damaged(path) from error
+        if not isinstance(noted, dict) or not {"number", "runs", "files"} <= noted.keys():
+            raise _damaged(path)
         if noted["number"] > _last(self._read()):
             return noted
         self._forget()

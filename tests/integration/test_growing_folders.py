@@ -360,6 +360,11 @@ def test_notes_that_are_damaged_are_told() -> None:
     taken.write_bytes(taken.read_bytes()[:40])
     with pytest.raises(Terminal, match=r"taken.parquet, which says what files were taken, is damaged"):
         run()
+    taken.unlink()
+    for text in ("", "{}", "null"):
+        taken.with_name("batch.json").write_text(text)
+        with pytest.raises(Terminal, match=r"batch.json, which says what files were taken, is damaged"):
+            run()
 
 
 def test_on_s3_and_into_a_database(bucket: Bucket, s3_server: S3Server, store: SqlDatabase) -> None:
