@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,9 @@ def asking() -> Iterator[Typed]:
     spark = _Spark()
     try:
         yield spark.types
+    except KeyboardInterrupt:
+        spark.kill()
+        raise
     finally:
         spark.stop()
 
@@ -82,6 +86,12 @@ class _Spark:
             raise SqlError([Problem("sql.spark", f"Spark refuses the query: {answer['refused']}")])
         return schema_of(answer)
 
+    def kill(self) -> None:
+        """End it and its JVM at once, whatever they are at."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def stop(self) -> None:
         if self.process is not None:
             assert self.process.stdin is not None
@@ -107,6 +117,7 @@ def _started() -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            start_new_session=True,
         )
 
 

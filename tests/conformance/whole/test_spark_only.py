@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -134,3 +138,29 @@ def test_the_clock_of_a_run_stands_still_and_is_the_same_on_both_engines(judge: 
     assert row["e"] == int(row["a"].timestamp())
     assert made.run().rows_loaded == 2
     assert made.run().status == "skipped"
+
+
+@pytest.mark.usefixtures("here")
+def test_ctrl_c_does_not_wait_for_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    java = Path("bin/java").absolute()
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho $$ > java.pid\nexec sleep 60\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{java.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    started = Path("java.pid")
+
+    def interrupt() -> None:
+        while not (started.exists() and started.read_text().strip()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline({"type": "sql", "query": "SELECT n, mode(s) AS m FROM rows GROUP BY n"}).check()
+    assert time.monotonic() - begun < 30
+    java_lives = Path(f"/proc/{started.read_text().strip()}/exe").exists
+    while java_lives() and time.monotonic() - begun < 30:
+        time.sleep(0.05)
+    assert not java_lives()
