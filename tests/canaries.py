@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -146,11 +147,11 @@ def _shown(pid: int, file: str) -> bytes:
 def _family(pid: int) -> list[int]:
     """A process and all below it, as the kernel lists them: cheap enough to be asked again and again."""
     below: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            below += map(int, task.read_text().split())
-        except OSError:
-            continue
+    # It, or a thread of it, may end while it is looked at.
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                below += map(int, task.read_text().split())
     return [pid, *(each for child in below for each in _family(child))]
 
 
