@@ -18,12 +18,10 @@ from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, Model, OneOrMany, Size
+from rayetl.sql.coerce import holds_interval
 from rayetl.sql.types import (
     BINARY,
-    CALENDAR_INTERVAL,
-    DAY_TIME_INTERVAL,
     NULL,
-    YEAR_MONTH_INTERVAL,
     ArrayType,
     DataType,
     MapType,
@@ -44,7 +42,6 @@ CODECS: dict[str, tuple[str, ...]] = {
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 _AVRO_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-_INTERVALS = (DAY_TIME_INTERVAL, YEAR_MONTH_INTERVAL, CALENDAR_INTERVAL)
 
 
 class WriteOptions(Model):
@@ -177,7 +174,7 @@ class FilesLoad(LoadsHereOrToS3):
 
     def _unfit(self, name: str, kind: DataType) -> list[Problem]:
         hint = None
-        if kind in _INTERVALS or kind == NULL:
+        if holds_interval(kind) or kind == NULL:
             hint = "cast it to another type in a select step"
         elif self.format == "csv" and (isinstance(kind, (ArrayType, MapType, StructType)) or kind == BINARY):
             hint = "use to_json, hex or base64 in a select step, or another format"

@@ -14,11 +14,9 @@ from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany, Size
+from rayetl.sql.coerce import holds_interval
 from rayetl.sql.types import (
-    CALENDAR_INTERVAL,
-    DAY_TIME_INTERVAL,
     NULL,
-    YEAR_MONTH_INTERVAL,
     ArrayType,
     DataType,
     MapType,
@@ -29,8 +27,6 @@ from rayetl.sql.types import (
 MODES = Literal["append", "overwrite", "upsert", "insert_ignore", "error_if_exists", "ignore"]
 KEYED = ("upsert", "insert_ignore")
 """The modes that tell rows apart by keys."""
-
-_UNFIT = (NULL, DAY_TIME_INTERVAL, YEAR_MONTH_INTERVAL, CALENDAR_INTERVAL)
 
 
 class LakeLoad(Load):
@@ -109,7 +105,7 @@ class LakeLoad(Load):
     def unfit_types(self, schema: Schema) -> Iterator[Problem]:
         """A problem for each column of a type that no such table can hold."""
         for field in schema:
-            if field.type in _UNFIT:
+            if field.type == NULL or holds_interval(field.type):
                 message = f"{self.kind} tables cannot hold the column {field.name!r} of type {field.type}"
                 yield Problem("load.type", message, (), "cast it to another type in a select step")
 

@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
 from rayetl.connectors.formats import scan_files
 from rayetl.connectors.formats.json_text import read_json
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.errors import SourceError
+from rayetl.sql.interop import parse_ddl
 
 
 def read(path: Path, **config: Any) -> list[tuple[Any, ...]]:
@@ -241,3 +243,13 @@ def test_a_footer_that_contradicts_its_row_groups_is_refused(tmp_path: Path) -> 
     path.write_bytes(whole.replace(seven, none))
     with pytest.raises(SourceError, match=r"t\.parquet is damaged: its footer counts 0 rows in all, but 7"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["INTERVAL DAY", "INTERVAL MONTH", "ARRAY<INTERVAL DAY>", "STRUCT<a: INTERVAL>"]
+)
+@pytest.mark.parametrize("form", ["json", "parquet", "avro"])
+def test_intervals_of_any_kind_have_no_form_in_a_file(kind: str, form: str) -> None:
+    load = FilesLoad.model_validate({"type": "files", "path": "out", "format": form})
+    (problem,) = load.check(parse_ddl(f"i {kind}"))
+    assert "of type" in problem.message

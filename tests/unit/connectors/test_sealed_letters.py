@@ -115,7 +115,7 @@ def test_every_flipped_byte_of_a_record_is_refused(vault: Vault) -> None:
         try:
             found = pipeline().dead_letters.read().collect()["record"].to_list()
             assert set(found) <= set(before["record"].to_list()), place
-        except (OSError, ValueError, pl.exceptions.PolarsError, RayetlError):
+        except (OSError, ValueError, NotImplementedError, pl.exceptions.PolarsError, RayetlError):
             refused += 1
     assert refused > 10
 
