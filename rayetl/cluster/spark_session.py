@@ -6,21 +6,19 @@ import atexit
 import logging
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from rayetl.cluster.session import connect, own_signal_handlers
 from rayetl.cluster.spark_conf import MARK, session_conf
+from rayetl.cluster.spark_machine import EXTRA, assert_installed, log_path
 from rayetl.cluster.spark_watch import Pulse, Stall, Watchdog
 from rayetl.config.engines import SparkSettings
 from rayetl.errors import Retryable, RunError, Terminal
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 _LOG = get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
-_EXTRA = "install rayetl[spark]"
 _LOST = "nothing of this attempt was committed; it is made again with a new session"
 _ENDED = ("ExecutorLostFailure", "SparkContext was shut down", "stopped SparkContext")
 PATIENCE = 60.0
@@ -336,22 +333,12 @@ def _imported() -> tuple[Any, Any]:
         import raydp
     except ImportError as error:
         raise Terminal(
-            f"the engine `spark` needs {error.name}, which is not installed", hint=_EXTRA
+            f"the engine `spark` needs {error.name}, which is not installed", hint=EXTRA
         ) from error
     # After theirs, so that it runs before: they would take Ray away from under the session.
     atexit.unregister(stop_spark)
     atexit.register(stop_spark)
     return raydp, ray
-
-
-def assert_installed() -> None:
-    """Raises `Terminal` where there is no Java or no pyspark."""
-    if shutil.which("java") is None:
-        raise Terminal(
-            "the engine `spark` needs Java, and there is no `java` on the PATH", hint="install a Java 17"
-        )
-    if find_spec("pyspark") is None:
-        raise Terminal("the engine `spark` needs pyspark, which is not installed", hint=_EXTRA)
 
 
 def _assert_no_session() -> None:
@@ -394,15 +381,6 @@ def _noise_into(path: Path) -> Iterator[None]:
             yield
         finally:
             context.launch_gateway = launch
-
-
-def log_path() -> Path:
-    """The file that takes what the JVMs of this process say. Raises `Terminal` if somebody else owns it."""
-    folder = Path(tempfile.gettempdir()) / f"rayetl-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise Terminal(f"{folder}, which takes the logs of Spark, belongs to somebody else", hint="remove it")
-    return folder / f"spark-{os.getpid()}.log"
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from typing import IO, Any
 from sqlglot import exp
 
 from rayetl import sql
-from rayetl.cluster.spark_session import assert_installed, log_path
+from rayetl.cluster.spark_machine import assert_installed, log_path
 from rayetl.engines.spark.described import schema_of
 from rayetl.engines.spark.session import MEANING, TIME_ZONE
 from rayetl.errors import Problem, SqlError, Terminal

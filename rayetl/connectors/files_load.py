@@ -18,7 +18,7 @@ from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, Model, OneOrMany, Size
-from rayetl.sql.coerce import holds_interval
+from rayetl.sql.coerce import is_interval
 from rayetl.sql.types import (
     BINARY,
     NULL,
@@ -27,6 +27,7 @@ from rayetl.sql.types import (
     MapType,
     Schema,
     StructType,
+    kinds_within,
 )
 from rayetl.sql.types import Field as Column
 
@@ -174,7 +175,7 @@ class FilesLoad(LoadsHereOrToS3):
 
     def _unfit(self, name: str, kind: DataType) -> list[Problem]:
         hint = None
-        if holds_interval(kind) or kind == NULL:
+        if kind == NULL or any(map(is_interval, kinds_within(kind))):
             hint = "cast it to another type in a select step"
         elif self.format == "csv" and (isinstance(kind, (ArrayType, MapType, StructType)) or kind == BINARY):
             hint = "use to_json, hex or base64 in a select step, or another format"

@@ -1,4 +1,4 @@
-"""What a pipeline keeps must not lie where its loads put rows."""
+"""What a pipeline writes has places of its own: each load, and what is kept beside them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rayetl.connectors.base import Load, Source
 from rayetl.errors import Problem
 from rayetl.plan.graph import DEAD_LETTER, LoadDraft
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
 
 
-def kept_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
-    """Dead letters and reports that would be among the rows of a load, or gone with what it overwrites."""
+def apart(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
+    """Loads that share a place, and dead letters and reports that would be among the rows of one, or gone
+    with what it overwrites."""
+    yield from _targets(loads)
     yield from _letters_in_loads(config, loads)
     yield from _state_in_loads(config, loads)
 
@@ -40,3 +43,26 @@ def _state_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Itera
         if load.type == "files" and load.mode == "overwrite":
             message = f"the reports of runs in {state} would be gone with what `{draft.id}` overwrites"
             yield Problem("plan", message, ("state",), "let `state` name a directory outside of it")
+
+
+def _targets(loads: Sequence[LoadDraft]) -> Iterator[Problem]:
+    """Two loads into one place, or one into a directory of the other's, would take each other's rows away."""
+    placed = [(draft, target) for draft in loads if (target := draft.load.location()) is not None]
+    for number, (draft, target) in enumerate(placed):
+        for other, taken in placed[:number]:
+            if target == taken:
+                message = f"`{draft.id}` and `{other.id}` both write to {target}"
+            elif f"{target}/".startswith(f"{taken}/"):
+                message = f"`{draft.id}` writes to {target}, inside {taken} of `{other.id}`"
+            elif f"{taken}/".startswith(f"{target}/"):
+                message = f"`{draft.id}` writes to {target}, around {taken} of `{other.id}`"
+            else:
+                continue
+            place = place_field(draft.load)
+            yield Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
+            break
+
+
+def place_field(connector: Source | Load) -> str:
+    """The field of a source or load that says where the rows are."""
+    return next((name for name in ("path", "table", "query") if getattr(connector, name, None)), "type")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from rayetl import sql
-from rayetl.connectors.base import FilesScan, Load, Scan, Source
+from rayetl.connectors.base import FilesScan, Scan, Source
 from rayetl.contracts import ContractConfig
 from rayetl.errors import (
     ConfigError,
@@ -24,7 +24,7 @@ from rayetl.errors import (
     at_step,
 )
 from rayetl.names import PREFIX, ROW
-from rayetl.plan.apart import kept_in_loads
+from rayetl.plan.apart import apart, place_field
 from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.fingerprint import fingerprint
 from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
@@ -88,7 +88,7 @@ def build_plan(
     now = time.time_ns() // 1000
     compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
-    problems = [*graph.problems, *compiler.problems, *kept_in_loads(config, graph.loads)]
+    problems = [*graph.problems, *compiler.problems, *apart(config, graph.loads)]
     if problems:
         raise ConfigError(sorted(_distinct(problems), key=_place))
     plan = Plan(
@@ -151,13 +151,12 @@ class _Compiler:
             self._add_step(step)
         for load in self.graph.loads:
             self._add_load(load)
-        _check_targets(self.graph.loads, self.problems)
         if not self.problems:
             self._add_positions()
 
     def _add_source(self, draft: SourceDraft) -> None:
         contract = contract_of(draft.source)
-        place = _place_field(draft.source)
+        place = place_field(draft.source)
         promised = None
         try:
             promised = promised_schema(contract) if contract else None
@@ -422,28 +421,3 @@ def _waiting(
         carries_row=carry,
         schemas=schemas,
     )
-
-
-def _place_field(connector: Source | Load) -> str:
-    """The field of a source or load that says where the rows are."""
-    return next((name for name in ("path", "table", "query") if getattr(connector, name, None)), "type")
-
-
-def _check_targets(loads: Sequence[LoadDraft], problems: list[Problem]) -> None:
-    """Two loads into one place, or one into a directory of the other's, would take each other's rows away."""
-    placed = [(draft, target) for draft in loads if (target := draft.load.location()) is not None]
-    for number, (draft, target) in enumerate(placed):
-        for other, taken in placed[:number]:
-            if target == taken:
-                message = f"`{draft.id}` and `{other.id}` both write to {target}"
-            elif f"{target}/".startswith(f"{taken}/"):
-                message = f"`{draft.id}` writes to {target}, inside {taken} of `{other.id}`"
-            elif f"{taken}/".startswith(f"{target}/"):
-                message = f"`{draft.id}` writes to {target}, around {taken} of `{other.id}`"
-            else:
-                continue
-            place = _place_field(draft.load)
-            problems.append(
-                Problem("plan", message, path=(*draft.path, place), hint=f"give each load its own {place}")
-            )
-            break

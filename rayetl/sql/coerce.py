@@ -62,18 +62,6 @@ def is_interval(type: DataType) -> bool:  # noqa: A002
     return is_day_time(type) or is_year_month(type) or type == CALENDAR_INTERVAL
 
 
-def holds_interval(type: DataType) -> bool:  # noqa: A002
-    """Whether the type is an interval or has one inside."""
-    match type:
-        case ArrayType(element):
-            return holds_interval(element)
-        case MapType(key, value):
-            return holds_interval(key) or holds_interval(value)
-        case StructType(fields):
-            return any(holds_interval(field.type) for field in fields)
-    return is_interval(type)
-
-
 def is_datetime(type: DataType) -> bool:  # noqa: A002
     return type in (DATE, TIMESTAMP, TIMESTAMP_NTZ)
 

@@ -100,17 +100,27 @@ class StructType(DataType):
 Schema = StructType
 
 
-def names_within(kind: DataType) -> Iterator[str]:
-    """The names of all fields, those inside others too."""
+def kinds_within(kind: DataType) -> Iterator[DataType]:
+    """The type, and all those inside of it."""
+    yield kind
     match kind:
         case StructType(fields):
-            for field in fields:
-                yield field.name
-                yield from names_within(field.type)
+            inner = tuple(field.type for field in fields)
         case ArrayType(element):
-            yield from names_within(element)
-        case MapType(_, value):
-            yield from names_within(value)
+            inner = (element,)
+        case MapType(key, value):
+            inner = (key, value)
+        case _:
+            inner = ()
+    for each in inner:
+        yield from kinds_within(each)
+
+
+def names_within(kind: DataType) -> Iterator[str]:
+    """The names of all fields, those inside others too."""
+    for each in kinds_within(kind):
+        if isinstance(each, StructType):
+            yield from each.names
 
 
 NULL = AtomicType("void")

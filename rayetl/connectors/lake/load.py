@@ -14,7 +14,7 @@ from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany, Size
-from rayetl.sql.coerce import holds_interval
+from rayetl.sql.coerce import is_interval
 from rayetl.sql.types import (
     NULL,
     ArrayType,
@@ -22,6 +22,7 @@ from rayetl.sql.types import (
     MapType,
     Schema,
     StructType,
+    kinds_within,
 )
 
 MODES = Literal["append", "overwrite", "upsert", "insert_ignore", "error_if_exists", "ignore"]
@@ -105,7 +106,7 @@ class LakeLoad(Load):
     def unfit_types(self, schema: Schema) -> Iterator[Problem]:
         """A problem for each column of a type that no such table can hold."""
         for field in schema:
-            if field.type == NULL or holds_interval(field.type):
+            if field.type == NULL or any(map(is_interval, kinds_within(field.type))):
                 message = f"{self.kind} tables cannot hold the column {field.name!r} of type {field.type}"
                 yield Problem("load.type", message, (), "cast it to another type in a select step")
 
