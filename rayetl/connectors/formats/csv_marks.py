@@ -129,8 +129,9 @@ class Marks:
         """How many of those fields are among the columns `texts` of the same chunk."""
         number = rf"^[ \t](?:[\x00-\x{_LAST:02x}\x{self._sep:02x}]|$)"
         count = 0
+        blanks = [chr(blank) for blank in _BLANKS if blank in self._chunk]
         for text in texts:
-            for blank in _BLANKS.decode():
+            for blank in blanks:
                 begun = text.filter(text.str.starts_with(blank))
                 count += int(begun.str.contains(number).sum())
         return count
