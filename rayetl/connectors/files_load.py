@@ -13,22 +13,13 @@ from pydantic import Field, model_validator
 from rayetl.connectors.base import Epoch, FilesTarget, LoadSession
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
 from rayetl.connectors.commit.layout import hidden_partition
+from rayetl.connectors.kinds import untyped, with_text_keys
 from rayetl.connectors.places import TargetPath, is_on_s3
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, Model, OneOrMany, Size
-from rayetl.sql.coerce import is_interval
-from rayetl.sql.types import (
-    BINARY,
-    NULL,
-    ArrayType,
-    DataType,
-    MapType,
-    Schema,
-    StructType,
-    kinds_within,
-)
+from rayetl.sql.types import BINARY, ArrayType, DataType, MapType, Schema, StructType, is_nested
 from rayetl.sql.types import Field as Column
 
 FileFormat = Literal["parquet", "csv", "json", "avro"]
@@ -160,7 +151,7 @@ class FilesLoad(LoadsHereOrToS3):
                 hint = f"did you mean {near[0]}?" if near else f"columns: {', '.join(schema.names)}"
                 message = f"partition_by names the column {name!r}, which does not reach this load"
                 problems.append(Problem("load.partition", message, ("partition_by", index), hint))
-            elif isinstance(field.type, (ArrayType, MapType, StructType)) or field.type == BINARY:
+            elif is_nested(field.type) or field.type == BINARY:
                 message = f"the column {name!r} of type {field.type} cannot name a directory"
                 problems.append(Problem("load.partition", message, ("partition_by", index)))
             elif hidden := hidden_partition(name):
@@ -174,11 +165,11 @@ class FilesLoad(LoadsHereOrToS3):
         return problems
 
     def _unfit(self, name: str, kind: DataType) -> list[Problem]:
-        hint = None
-        if kind == NULL or any(map(is_interval, kinds_within(kind))):
-            hint = "cast it to another type in a select step"
-        elif self.format == "csv" and (isinstance(kind, (ArrayType, MapType, StructType)) or kind == BINARY):
+        hint = untyped(kind)
+        if hint is None and self.format == "csv" and (is_nested(kind) or kind == BINARY):
             hint = "use to_json, hex or base64 in a select step, or another format"
+        if hint is None and self.format in ("json", "avro") and (texts := with_text_keys(kind)) != kind:
+            hint = f"keys are texts there: cast it in a select step to {texts}, or take format: parquet"
         if hint is None:
             return []
         return [

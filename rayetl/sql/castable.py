@@ -18,6 +18,7 @@ from rayetl.sql.types import (
     DataType,
     MapType,
     StructType,
+    is_nested,
 )
 
 _TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
@@ -36,9 +37,9 @@ def check_cast(source: DataType, target: DataType) -> Refusal:
         case StructType(), StructType() if len(source) == len(target):
             parts = [check_cast(a.type, b.type) for a, b in zip(source, target, strict=True)]
             return next((part for part in parts if part), None)
-    if isinstance(source, ArrayType | MapType | StructType):
+    if is_nested(source):
         return "unsupported" if target == STRING else "impossible"
-    if isinstance(target, ArrayType | MapType | StructType):
+    if is_nested(target):
         return "impossible"
     return _check_atoms(source, target)
 

@@ -7,7 +7,8 @@ and Polars are in `rayetl.sql.interop`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from rayetl.records import dataclass
 
@@ -100,6 +101,11 @@ class StructType(DataType):
 Schema = StructType
 
 
+def is_nested(kind: DataType) -> bool:
+    """Whether a type holds others."""
+    return isinstance(kind, ArrayType | MapType | StructType)
+
+
 def kinds_within(kind: DataType) -> Iterator[DataType]:
     """The type, and all those inside of it."""
     yield kind
@@ -114,6 +120,19 @@ def kinds_within(kind: DataType) -> Iterator[DataType]:
             inner = ()
     for each in inner:
         yield from kinds_within(each)
+
+
+def rebuilt(kind: DataType, change: Callable[[DataType], DataType]) -> DataType:
+    """What `change` makes of a type after it was done to all those inside of it."""
+    match kind:
+        case StructType(fields):
+            inner = tuple(replace(field, type=rebuilt(field.type, change)) for field in fields)
+            return change(StructType(inner))
+        case ArrayType(element):
+            return change(replace(kind, element=rebuilt(element, change)))
+        case MapType(key, value):
+            return change(replace(kind, key=rebuilt(key, change), value=rebuilt(value, change)))
+    return change(kind)
 
 
 def names_within(kind: DataType) -> Iterator[str]:

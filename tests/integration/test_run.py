@@ -414,6 +414,22 @@ def test_null_and_the_text_that_its_directory_is_called_by_are_one_partition(her
     assert sorted((row["k"], row["g"]) for row in found.to_pylist()) == wanted
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "parquet", "avro"])
+def test_numbers_that_are_equal_are_one_partition(here: Path, form: str) -> None:
+    numbers = ("0.0", "-0.0", "1.5", '"NaN"', '"-Infinity"', "null")
+    lines = (f'{{"k": {place}, "g": {number}}}' for place, number in enumerate(2 * numbers))
+    Path("in.json").write_text("\n".join(lines))
+    source = {"type": "files", "path": "in.json", "schema": "k BIGINT, g DOUBLE"}
+    load = {"type": "files", "path": "out", "format": form, "partition_by": "g", "mode": "append"}
+    Pipeline.from_dict({"name": "p", "extract": {"s": source}, "load": load}).run()
+    assert len([*Path("out").glob("g=*")]) == 5
+    options = {"options": {"header": True}} if form == "csv" else {}
+    back = {"type": "files", "path": "out", "format": form, "schema": "k BIGINT, g DOUBLE", **options}
+    found = Pipeline.from_dict({"name": "b", "extract": {"s": back}, "load": {**load, "path": "b"}}).preview()
+    wanted = 2 * ["0.0", "0.0", "1.5", "nan", "-inf", "None"]
+    assert [str(row["g"]) for row in sorted(found.to_pylist(), key=lambda row: row["k"])] == wanted
+
+
 def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: Path) -> None:
     Path("in").mkdir()
     for part, last in enumerate(("2.5", "NaN")):

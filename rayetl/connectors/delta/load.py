@@ -9,13 +9,13 @@ from pydantic import Field
 
 from rayetl.connectors.base import Epoch, LoadSession
 from rayetl.connectors.commit.layout import hidden_partition
-from rayetl.connectors.lake.load import LakeLoad, is_nested
+from rayetl.connectors.lake.load import LakeLoad
 from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.connectors.places import TargetPath
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany
-from rayetl.sql.types import BINARY, TIMESTAMP, Schema
+from rayetl.sql.types import BINARY, TIMESTAMP, Schema, is_nested
 
 if TYPE_CHECKING:
     from rayetl.connectors.delta.place import DeltaPlace

@@ -84,6 +84,8 @@ def _escaped(value: object) -> str:
     if value is None:
         return NULL_PARTITION
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if text == "nan" and isinstance(value, float):
+        text = "NaN"
     return quote(text, safe=" !$&'()+,;@-._~" if os.sep == "/" else "")
 
 

@@ -12,7 +12,7 @@ from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats.text_values import csv_text, json_value
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
-from rayetl.sql.types import STRING, TIMESTAMP, TIMESTAMP_NTZ
+from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
@@ -31,7 +31,8 @@ def sink_files(frame: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
 
 def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
     """Partition columns as Spark spells them in directory names. An empty string counts as NULL, and so does
-    the text that NULL's directory is called by: two writers would have one directory, and write one file."""
+    the text that NULL's directory is called by: two writers would have one directory, and write one file.
+    Zeros, which are equal and have two spellings, are positive."""
     spelled = []
     for name in target.partition_by:
         kind, column = next(field.type for field in target.schema if field.name == name), pl.col(name)
@@ -41,6 +42,8 @@ def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFra
             text = column.dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.replace(r"\.?0+$", "")
             whole = column.dt.strftime("%Y-%m-%d %H:%M:%S")
             spelled.append(pl.when(column.dt.microsecond() == 0).then(whole).otherwise(text).alias(name))
+        elif kind in FRACTIONAL:
+            spelled.append(pl.when(column != 0).then(column).otherwise(column.abs()).alias(name))
     return rows.with_columns(spelled, **dict(target.derived))
 
 
@@ -112,7 +115,7 @@ def _changed(names: Mapping[str, str]) -> dict[str, str]:
 
 def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     kinds = {field.name: field.type for field in target.schema}
-    values = [json_value(column, kinds[name]).alias(name) for name, column in _body(target)]
+    values = [json_value(name, column, kinds[name]).alias(name) for name, column in _body(target)]
     codec = options.compression or "uncompressed"
     sink = rows.with_columns(values).sink_ndjson(  # type: ignore[call-overload]
         _place(target, f".json{_ENDINGS.get(codec, '')}"),

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rayetl.connectors.lake.load import is_nested
 from rayetl.connectors.lake.staging import DERIVED
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.lazy import lazily
@@ -20,6 +19,7 @@ from rayetl.sql.types import (
     TIMESTAMP,
     TIMESTAMP_NTZ,
     DataType,
+    is_nested,
 )
 
 if TYPE_CHECKING:

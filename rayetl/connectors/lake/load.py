@@ -10,20 +10,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from rayetl.connectors.base import Load
+from rayetl.connectors.kinds import untyped
 from rayetl.connectors.lake.upkeep import Upkeep
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany, Size
-from rayetl.sql.coerce import is_interval
-from rayetl.sql.types import (
-    NULL,
-    ArrayType,
-    DataType,
-    MapType,
-    Schema,
-    StructType,
-    kinds_within,
-)
+from rayetl.sql.types import DataType, Schema
 
 MODES = Literal["append", "overwrite", "upsert", "insert_ignore", "error_if_exists", "ignore"]
 KEYED = ("upsert", "insert_ignore")
@@ -106,9 +98,9 @@ class LakeLoad(Load):
     def unfit_types(self, schema: Schema) -> Iterator[Problem]:
         """A problem for each column of a type that no such table can hold."""
         for field in schema:
-            if field.type == NULL or any(map(is_interval, kinds_within(field.type))):
+            if hint := untyped(field.type):
                 message = f"{self.kind} tables cannot hold the column {field.name!r} of type {field.type}"
-                yield Problem("load.type", message, (), "cast it to another type in a select step")
+                yield Problem("load.type", message, (), hint)
 
     def unknown(self, schema: Schema, setting: str, name: str, index: int) -> Iterator[Problem]:
         """A problem where the column `name`, item `index` of a setting, does not reach this load."""
@@ -122,8 +114,3 @@ class LakeLoad(Load):
         """A problem for each key that does not reach this load."""
         for index, name in enumerate(self.keys):
             yield from self.unknown(schema, "keys", name, index)
-
-
-def is_nested(kind: DataType) -> bool:
-    """Whether a type holds others."""
-    return isinstance(kind, ArrayType | MapType | StructType)

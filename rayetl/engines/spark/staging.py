@@ -22,7 +22,7 @@ from rayetl.engines.spark.exchange import Spread, named, set_down, taken_back, t
 from rayetl.errors import at_step
 from rayetl.quality.compile import quoted
 from rayetl.records import dataclass
-from rayetl.sql.types import STRING, TIMESTAMP, TIMESTAMP_NTZ
+from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -91,13 +91,19 @@ def _is_sparks(target: FilesTarget) -> bool:
     return target.format == "parquet" and not own and codec(target) is not None
 
 
-def _without_null_names(target: FilesTarget) -> dict[str, Column]:
-    """Texts that are called as the directory of NULL is are NULL there, as whoever reads them back finds."""
+def _partition_names(target: FilesTarget) -> dict[str, Column]:
+    """Values that would share a directory are one: texts that are called as that of NULL is are NULL, as
+    whoever reads them back finds, and zeros are positive."""
     from pyspark.sql import functions as f
 
-    texts = {field.name for field in target.schema if field.type == STRING}
-    columns = {name: f.col(quoted(name)) for name in target.partition_by if name in texts}
-    return {name: f.when(column != NULL_PARTITION, column) for name, column in columns.items()}
+    found = {}
+    for field in target.schema:
+        column = f.col(quoted(field.name))
+        if field.name in target.partition_by and field.type == STRING:
+            found[field.name] = f.when(column != NULL_PARTITION, column)
+        elif field.name in target.partition_by and field.type in FRACTIONAL:
+            found[field.name] = f.when(column == 0, f.abs(column)).otherwise(column)
+    return found
 
 
 def codec(target: FilesTarget) -> str | None:
@@ -107,7 +113,7 @@ def codec(target: FilesTarget) -> str | None:
 
 
 def _by_spark(frame: DataFrame, target: FilesTarget) -> int:
-    chosen = frame.select(*named(target.schema.names)).withColumns(_without_null_names(target))
+    chosen = frame.select(*named(target.schema.names)).withColumns(_partition_names(target))
     writer = chosen.write.mode("append").option("compression", str(codec(target)))
     if target.partition_by:
         writer = writer.partitionBy(*target.partition_by)
