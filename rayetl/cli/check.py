@@ -10,7 +10,7 @@ import typer
 
 from rayetl.cli import shared
 from rayetl.cli.faults import problems
-from rayetl.errors import ConfigError, Problem
+from rayetl.errors import ConfigError, Problem, RunError
 from rayetl.observability.text import clean
 
 
@@ -28,21 +28,22 @@ def check(
       rayetl check flights.yaml --json | jq '.problems[].message'
     """
     found: list[Problem] = []
+    code = 0
     for config in configs:
-        wrong = _problems(config, assignments)
-        found += wrong
-        if not wrong and not as_json:
-            sys.stdout.write(f"{clean(str(config))}: ok\n")
+        try:
+            shared.load(config, assignments).check()
+        except ConfigError as error:
+            found += error.problems
+            code = error.exit_code
+        except RunError as error:
+            at = f"{error.step}: " if error.step else ""
+            found.append(Problem("plan", f"{at}{error.message}", hint=error.hint, file=str(config)))
+            code = code or error.exit_code
+        else:
+            if not as_json:
+                sys.stdout.write(f"{clean(str(config))}: ok\n")
     if as_json:
         shared.write_json({"ok": not found, "problems": tuple(found)})
     elif found:
         problems(found)
-    return 2 if found else 0
-
-
-def _problems(config: Path, assignments: list[str] | None) -> tuple[Problem, ...]:
-    try:
-        shared.load(config, assignments).check()
-    except ConfigError as error:
-        return error.problems
-    return ()
+    return code

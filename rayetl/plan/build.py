@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
@@ -16,16 +15,20 @@ from rayetl.contracts import ContractConfig
 from rayetl.errors import (
     ConfigError,
     ConfigPath,
+    CredentialError,
     NoFilesError,
     Problem,
+    Retryable,
+    RunError,
     SourceError,
     SqlError,
     UnsupportedSqlError,
     at_step,
 )
-from rayetl.names import PREFIX, ROW
+from rayetl.names import ROW
 from rayetl.plan.apart import apart, place_field
 from rayetl.plan.checks import contract_of, visible
+from rayetl.plan.columns import column_problems
 from rayetl.plan.fingerprint import fingerprint
 from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
 from rayetl.plan.growing import growing_problems
@@ -38,7 +41,7 @@ from rayetl.quality.validate import ValidateStep
 from rayetl.records import dataclass
 from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.faults import UNSUPPORTED
-from rayetl.sql.types import Schema, names_within
+from rayetl.sql.types import Schema
 from rayetl.stepping import Input, RowEffect, StepContext
 
 if TYPE_CHECKING:
@@ -82,14 +85,18 @@ def build_plan(
     and `Plan.deferred` is true. Nothing else of the data is read than what `Source.describe` reads.
     `typed` is asked for queries that Spark alone can run; without it they are refused.
 
-    Raises `ConfigError` with every problem of the whole config.
+    Raises `ConfigError` with every problem of the whole config; the `CredentialError` or `Retryable` of a
+    source that cannot be reached, if that is the only one.
     """
     graph = _graph(config)
     now = time.time_ns() // 1000
     compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
     problems = [*graph.problems, *compiler.problems, *apart(config, graph.loads)]
-    if problems:
+    unreached = [Problem("plan", error.message, path, error.hint) for path, error in compiler.unreached]
+    if compiler.unreached and not problems and len(unreached) == 1:
+        raise compiler.unreached[0][1]
+    if problems := [*problems, *unreached]:
         raise ConfigError(sorted(_distinct(problems), key=_place))
     plan = Plan(
         name=config.name,
@@ -138,6 +145,7 @@ class _Compiler:
     typed: Typed | None
     describe: Describe
     problems: list[Problem] = field(default_factory=list)
+    unreached: list[tuple[ConfigPath, RunError]] = field(default_factory=list)
     sources: dict[str, SourceNode] = field(default_factory=dict)
     steps: dict[str, StepNode] = field(default_factory=dict)
     loads: list[LoadNode] = field(default_factory=list)
@@ -168,6 +176,9 @@ class _Compiler:
         except SourceError as error:
             code = NO_FILES if isinstance(error, NoFilesError) else "plan"
             self._fault(error.message, (*draft.path, *(error.path or (place,))), error.hint, code)
+            return
+        except (CredentialError, Retryable) as error:
+            self.unreached.append((draft.path, error))
             return
         scan = scan.in_zone(self.time_zone) if isinstance(scan, FilesScan) else scan
         schema = visible(scan.schema)
@@ -349,30 +360,9 @@ class _Compiler:
         return node.schema is None or self._check_columns(node.schema, path, hidden=True)
 
     def _check_columns(self, schema: Schema, path: ConfigPath, *, hidden: bool) -> bool:
-        seen: dict[str, str] = {}
-        good = True
-        for column in schema.names:
-            other = seen.setdefault(column.lower(), column)
-            if not hidden and column.lower().startswith(PREFIX):
-                self._fault(
-                    f"the column `{column}` begins with `{PREFIX}`, which rayetl keeps for itself", path
-                )
-                good = False
-        for name in names_within(schema):
-            if re.fullmatch(r"\^.*\$", name, re.DOTALL):
-                what = f"the name `{name}` begins with ^ and ends with $, as a pattern of names does"
-                self._fault(what, path, "give it another one")
-                good = False
-        if len(seen) < len(schema):
-            names = schema.names
-            twice = next(name for i, name in enumerate(names) if name.lower() in map(str.lower, names[:i]))
-            other = seen[twice.lower()]
-            what = (
-                f"`{twice}`" if other == twice else f"`{other}` and `{twice}`, which Spark takes for the same"
-            )
-            self._fault(f"two columns are called {what}", path, "rename or drop one of them")
-            good = False
-        return good
+        found = [*column_problems(schema, path, hidden=hidden)]
+        self.problems += found
+        return not found
 
     def _fault(self, message: str, path: ConfigPath, hint: str | None = None, code: str = "plan") -> None:
         self.problems.append(Problem(code, message, path=path, hint=hint))

@@ -39,6 +39,24 @@ def test_the_starter_is_right_as_it_is(rayetl: Rayetl, started: Path) -> None:
     assert rayetl("test", "pipeline.yaml").stdout.endswith("1 passed, 0 failed\n")
 
 
+def test_check_goes_on_after_a_source_that_it_cannot_reach(rayetl: Rayetl, tmp_path: Path) -> None:
+    stores = "{type: postgres, credential: absent, table: t}", "{type: mysql, credential: gone, table: t}"
+    load = "load: {type: files, path: out}\n"
+    (tmp_path / "one.yaml").write_text(f"name: one\nextract: {stores[0]}\n{load}")
+    two = f"name: two\nextract:\n  a: {stores[0]}\n  b: {stores[1]}\n  c: {{type: files, path: c.csv}}\n"
+    (tmp_path / "two.yaml").write_text(two + load.replace("{", "{from: a, "))
+    said = rayetl("check", "one.yaml", "two.yaml", code=2).stderr.splitlines()
+    assert [line.partition(" (")[0] for line in said] == [
+        "one.yaml: source: no credential 'absent' was found",
+        "two.yaml:3:6: no credential 'absent' was found",
+        "two.yaml:4:6: no credential 'gone' was found",
+        "two.yaml:5:26: there is no file or directory c.csv",
+        "4 problems found, nothing was read or written",
+    ]
+    # Alone it stays what it is: it is not the config that is wrong.
+    assert "no credential 'absent'" in rayetl("check", "one.yaml", code=1).stderr
+
+
 def test_init_replaces_nothing_unasked(rayetl: Rayetl, started: Path) -> None:
     started.write_text("mine")
     assert "exists already" in rayetl("init", code=1).stderr
