@@ -17,7 +17,7 @@ from rayetl.sql.analyze.exprs import canonical, map_window
 from rayetl.sql.analyze.places import GROUP_BY, allowed
 from rayetl.sql.analyze.query import ordinal_of
 from rayetl.sql.analyze.scope import Context, Scope
-from rayetl.sql.analyze.subquery import attached
+from rayetl.sql.analyze.subquery import Plan, attached
 from rayetl.sql.expr import (
     AggregateCall,
     Call,
@@ -256,8 +256,9 @@ class _Rewriter:
             return self._call(part)
         if isinstance(part, WindowCall):
             return map_window(part, lambda child: self.rewrite(child, node))
-        if isinstance(part, Subquery) and part.kind != "in":
-            return part
+        if isinstance(part, Subquery) and isinstance(part.plan, Plan):
+            args = tuple(self.rewrite(arg, node) for arg in part.args)
+            return replace(part, args=args, plan=part.plan.retied(lambda tied: self._swap(tied, node)))
         if isinstance(part, Column):
             raise self._not_grouped(part, node)
         return None

@@ -28,6 +28,15 @@ class Plan:
     ties: tuple[Expr, ...]
     node: exp.Expression
 
+    def retied(self, change: Callable[[Expr], Expr | None]) -> Plan:
+        """The same, tied to what `change` makes of the query around it."""
+        own = _produced(self.relation)
+
+        def swap(part: Expr) -> Expr | None:
+            return part if isinstance(part, Column) and part.id in own else change(part)
+
+        return replace(self, ties=tuple(tie.transform(swap) for tie in self.ties))
+
 
 def predicate(node: exp.Expression, scope: Scope, place: Place) -> Expr:
     """A boolean expression. Raises `SqlError` for another type, and for what may not stand there."""

@@ -271,7 +271,21 @@ _GROUPED_SUBQUERIES = cases(
     """
 SELECT grp, max((SELECT max(o.oid) FROM orders o WHERE o.id = p.id)) AS m FROM people p GROUP BY grp
 SELECT grp, max(n) + (SELECT max(oid) FROM orders) AS m FROM people p GROUP BY grp
+SELECT id, count(*) FROM people p GROUP BY id HAVING (SELECT max(oid) FROM orders o WHERE o.id = p.id) > 0
+SELECT id, count(*) FROM people p GROUP BY id HAVING EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id)
+SELECT id, count(*) FROM people p GROUP BY id HAVING id IN (SELECT o.id FROM orders o WHERE o.id = p.id)
 """
+)
+
+_UNGROUPED_SUBQUERIES = cases(
+    """
+SELECT grp FROM people p GROUP BY grp HAVING (SELECT max(oid) FROM orders o WHERE o.id = p.id) > 0
+SELECT grp FROM people p GROUP BY grp HAVING EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id)
+SELECT grp FROM people p GROUP BY grp HAVING grp IN (SELECT 'a' FROM orders o WHERE o.id = p.id)
+SELECT grp, EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id) AS e FROM people p GROUP BY grp
+SELECT grp FROM people p GROUP BY grp ORDER BY (SELECT max(oid) FROM orders o WHERE o.id = p.id)
+""",
+    both_refuse=True,
 )
 
 _MISPLACED = cases(
@@ -374,6 +388,7 @@ CASES = (
     *_SHAPES,
     *_REFUSED,
     *_GROUPED_SUBQUERIES,
+    *_UNGROUPED_SUBQUERIES,
     *_MISPLACED,
     *_MADE_ROWS,
 )
