@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
@@ -20,7 +19,7 @@ from rayetl.connectors.dead_letters import LETTERS, REPLAYED, DeadLetters, DeadL
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.places import TargetPath, holds, is_on_s3
 from rayetl.connectors.s3.settings import S3LoadSettings, UsesS3
-from rayetl.connectors.sealed_parquet import scan_sealed, sealed_with, write_sealed
+from rayetl.connectors.sealed_parquet import scan_sealed, write_sealed
 from rayetl.lazy import lazily
 from rayetl.model import Identifier
 from rayetl.secrets.keyring import Keyring
@@ -122,14 +121,5 @@ class FileLetters(DeadLetters):
             from rayetl.connectors.s3.listing import parts_of
 
             return scan_sealed(parts_of(load.account, load.path), "record", types)
-        files = sorted(Path(load.path).glob("part-*.parquet"))
         # In the order of their names, which is that of time: of two letters the later one is kept.
-        groups = [
-            (list(paths), sealed)
-            for sealed, paths in groupby(files, lambda path: sealed_with(path) is not None)
-        ]
-        scans = [
-            scan_sealed(paths, "record", types) if sealed else pl.scan_parquet(paths, schema=types)
-            for paths, sealed in groups
-        ]
-        return pl.concat(scans) if scans else pl.LazyFrame(schema=types)
+        return scan_sealed(sorted(Path(load.path).glob("part-*.parquet")), "record", types)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import InputFile
+from rayetl.connectors.formats.parquet import guarded
 from rayetl.connectors.scanning import scan
 from rayetl.errors import CredentialError, SourceError
 from rayetl.secrets.keyring import Keyring
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MARK = b"rayetl.key"
 _MORSEL = 8_192
+_DAMAGED = "put back a copy of the file, or move it away: its dead letters are lost then, others are read"
 
 
 def write_sealed(path: Path, frame: pl.LazyFrame, column: str, ring: Keyring, group: int) -> int:
@@ -61,12 +63,17 @@ def scan_sealed(
     files: Sequence[Path | InputFile], column: str, schema: Mapping[str, pl.DataType]
 ) -> pl.LazyFrame:
     """The rows of files, sealed ones and others. Keys are looked up only where `column` is asked for; then
-    reading raises `CredentialError` for one that is not there."""
+    reading raises `CredentialError` for one that is not there. A damaged file raises `SourceError`."""
 
     def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
         del predicate
         for file in files:
-            yield from _read(file, columns, column in columns)
+            try:
+                with guarded(str(file if isinstance(file, Path) else file.path)):
+                    yield from _read(file, columns, column in columns)
+            except SourceError as error:
+                error.hint = _DAMAGED
+                raise
 
     return scan(read, schema)
 
@@ -77,22 +84,14 @@ def _source(file: Path | InputFile) -> Any:
 
 def _read(file: Path | InputFile, columns: list[str], opened: bool) -> Iterator[pl.DataFrame]:
     import polars as pl
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     properties = _opened(file) if opened else None
-    try:
-        with pq.ParquetFile(_source(file), decryption_properties=properties) as parquet:
-            for batch in parquet.iter_batches(_MORSEL, columns=columns):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                yield frame.select(columns)
-    except (pa.ArrowException, OSError) as error:
-        path = file if isinstance(file, Path) else file.path
-        raise SourceError(
-            f"the dead letters in {path} are damaged: {str(error).splitlines()[0]}",
-            hint="put back a copy of the file; the other files of the store are not touched by this",
-        ) from error
+    with pq.ParquetFile(_source(file), decryption_properties=properties) as parquet:
+        for batch in parquet.iter_batches(_MORSEL, columns=columns):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame.select(columns)
 
 
 def _opened(file: Path | InputFile) -> Any:

@@ -74,3 +74,22 @@ def test_an_empty_store_has_nothing(tmp_path):
     assert dead.read().collect().is_empty()
     assert dead.count().is_empty()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["rejects", "replayed"])
+def test_a_damaged_file_is_named_and_the_others_are_read_without_it(tmp_path, part):
+    epoch = Epoch("flights/x", "rejects", "k1", "r1")
+    dead = store(tmp_path, epoch)
+    dead.mark_replayed(["0-1"], epoch)
+    dead.write(Epoch("flights/x", "rejects", "k2", "r2"), [letters(epoch, 2).lazy()], 2)
+    (*_, last) = sorted(tmp_path.rglob(f"{part}/part-*.parquet"))
+    whole = last.read_bytes()
+    for spoilt in (whole[:-9], whole[: len(whole) // 2], b"", whole[:4] + bytes(60) + whole[64:]):
+        last.write_bytes(spoilt)
+        for ask in (dead.count, dead.read().collect, lambda: dead.show("0-")):
+            with pytest.raises(SourceError) as told:
+                ask()
+            assert last.name in str(told.value)
+            assert "move it away" in str(told.value)
+    last.unlink()
+    assert dead.read().collect().height == 3
