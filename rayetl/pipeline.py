@@ -282,6 +282,8 @@ class Pipeline:
         plan, batch = self._plan_of(taken), None
         if taken is not None and (batch := taken.next(plan, again=force)) is not None:
             plan = batch.of(plan)
+        if taken is not None and not force:
+            plan = taken.warned(plan)
         seconds = perf_counter() - begun
         listener.stage_finished("plan", seconds)
         named = ("" if run_key is None else str(run_key)) or self.config.run_key or key_of(plan)

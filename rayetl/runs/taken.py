@@ -22,7 +22,7 @@ from rayetl.connectors.base import Epoch, FilesScan, InputFile
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.listing import shown, version_of
-from rayetl.errors import SourceError, Terminal, at_step
+from rayetl.errors import Problem, SourceError, Terminal, at_step
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.plan.growing import REPLACING, growing
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     import polars as pl
 else:
     pl = lazily("polars")
+
+
+_LACKING = (
+    "{} does not hold {}, the batch before: it came later or was emptied, and gets none of the files that "
+    "were taken until then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,14 @@ class Taken:
             return None
         number = _last(taken) + 1
         return self._begin(Batch(self._free(plan, number) if again else number, files, ()))
+
+    def warned(self, plan: Plan) -> Plan:
+        """The plan, with a warning for each load that has not got the batch before this one."""
+        last = _last(self._read())
+        held = self._held(plan, last) if last else {load.id for load in plan.loads}
+        lacking = [load for load in plan.loads if load.id not in held]
+        warnings = [Problem("plan", _LACKING.format(load.id, _key(last)), load.path) for load in lacking]
+        return replace(plan, warnings=(*plan.warnings, *warnings))
 
     def loaded(self) -> None:
         """Every load holds the batch."""

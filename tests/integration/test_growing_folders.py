@@ -208,6 +208,22 @@ def test_a_load_that_failed_gets_the_files_that_the_others_have_got() -> None:
     assert rows("one") == rows("two") == [1, 2, 3]
 
 
+def test_a_load_without_the_batches_before_is_told_of() -> None:
+    put("1.csv", 1, 2)
+    assert run().warnings == ()
+    put("2.csv", 3)
+    later = run(load=[*BOTH]).warnings
+    assert [warning.partition(":")[0] for warning in later] == [
+        "two does not hold incremental-1, the batch before"
+    ]
+    assert run(load=[*BOTH]).warnings == ()
+    assert (rows("one"), rows("two")) == ([1, 2, 3], [3])
+    shutil.rmtree("two")
+    emptied = run(load=[*BOTH])
+    assert emptied.status == "nothing_new"
+    assert emptied.warnings[0].startswith("two does not hold incremental-2")
+
+
 def half(load: Any) -> None:
     """A run that is killed between the commits of its two loads."""
     Path("half.json").write_bytes(orjson.dumps(config(load=load)))
