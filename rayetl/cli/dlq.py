@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +12,14 @@ import typer
 from rayetl.cli import settings, shared
 from rayetl.cli.run import tell
 from rayetl.errors import RayetlError
+from rayetl.lazy import lazily
 from rayetl.observability import progress
 from rayetl.observability.text import Table, Writer, count
 
 if TYPE_CHECKING:
     import polars as pl
+else:
+    pl = lazily("polars")
 
 Letter = dict[str, Any]
 
@@ -71,7 +74,7 @@ def list_letters(
     if as_json:
         _write_lines(shown.to_dicts())
         return 0
-    whole = letters.select("id").collect().height
+    whole = letters.select(pl.len()).collect().item()
     more = f", {shown.height} shown (--limit)" if whole > shown.height else ""
     headers = ("id", "time (UTC)", "step", "place", "why", "replayed")
     rows = tuple(map(_row, shown.to_dicts()))
@@ -123,14 +126,19 @@ def show(
       rayetl dlq show flights.yaml --json
     """
     store = shared.load(config, assignments).dead_letters
-    found = [store.show(wanted) for wanted in ids] if ids else store.read().collect().to_dicts()
-    if as_json:
-        _write_lines(found)
-        return 0
     out = Writer(sys.stdout)
-    for letter in found:
-        _show(out, letter)
+    for found in [[store.show(wanted) for wanted in ids]] if ids else _batches(store.read()):
+        if as_json:
+            _write_lines(found)
+            continue
+        for letter in found:
+            _show(out, letter)
     return 0
+
+
+def _batches(letters: pl.LazyFrame) -> Iterator[list[Letter]]:
+    for batch in letters.collect_batches():
+        yield batch.to_dicts()
 
 
 @app.command("replay", epilog=settings.EPILOG)

@@ -121,5 +121,4 @@ class FileLetters(DeadLetters):
             from rayetl.connectors.s3.listing import parts_of
 
             return scan_sealed(parts_of(load.account, load.path), "record", types)
-        # In the order of their names, which is that of time: of two letters the later one is kept.
         return scan_sealed(sorted(Path(load.path).glob("part-*.parquet")), "record", types)

@@ -64,6 +64,9 @@ REPLAYED = Part(
 )
 """The letters that were run again, each with the epoch that did so."""
 
+_VERSION = ["id", "time", "run"]
+"""What tells a letter apart. Two of one id and moment are of two runs."""
+
 _BATCH = 8_192
 """Letters that are handed to a service at a time."""
 
@@ -136,8 +139,8 @@ class DeadLetters(ABC):
 
     @abstractmethod
     def _scan(self, part: Part, since: datetime | None = None) -> pl.LazyFrame:
-        """All rows of a part, in the order of time; letters from before `since` may be left out by a store
-        that saves work so."""
+        """All rows of a part, in any order; letters from before `since` may be left out by a store that saves
+        work so."""
 
     def write(self, epoch: Epoch, frames: Iterable[pl.LazyFrame], rows: int) -> None:
         """Store frames of `DEAD_LETTER` rows durably, once for the epoch. They are streamed: how much memory
@@ -207,9 +210,10 @@ class DeadLetters(ABC):
         """The last letter of each id, of ids for which `narrowed` is TRUE."""
         if since is not None:
             narrowed &= pl.col("time") >= since.astimezone(UTC)
-        done = self._scan(REPLAYED).select("id").unique().with_columns(replayed=pl.lit(True))
-        letters = self._scan(LETTERS, since).filter(narrowed).unique("id", keep="last", maintain_order=True)
-        letters = letters.join(done, on="id", how="left", maintain_order="left")
+        letters = _latest(self._scan(LETTERS, since).filter(narrowed))
+        # Collected, so that of the two sides this one is taken into memory.
+        done = self._scan(REPLAYED).select("id").unique().with_columns(replayed=pl.lit(True)).collect()
+        letters = letters.join(done.lazy(), on="id", how="left", maintain_order="left")
         return letters.with_columns(pl.col("replayed").fill_null(False))
 
     def count(
@@ -238,6 +242,19 @@ class DeadLetters(ABC):
                 hint="`rayetl dlq list` shows what is there",
             )
         return found.row(0, named=True)
+
+
+def _latest(letters: pl.LazyFrame) -> pl.LazyFrame:
+    """The last letter of each id. Letters may be more than fit into memory: kept there are their ids alone,
+    and what tells those of one id apart."""
+    repeated = letters.select("id").group_by("id").len().filter(pl.col("len") > 1).collect()
+    if repeated.is_empty():
+        return letters
+    versions = letters.select(_VERSION).join(repeated.lazy(), on="id", how="semi").collect()
+    last = versions.sort(_VERSION).unique("id", keep="last")
+    left = letters.join(versions.join(last, on=_VERSION, how="anti").lazy(), on=_VERSION, how="anti")
+    # One that was stored twice is told from itself by nothing.
+    return left.unique(_VERSION) if versions.is_duplicated().any() else left
 
 
 def as_text(column: str) -> pl.Expr:

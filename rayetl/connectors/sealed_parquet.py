@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.formats.parquet import guarded
 from rayetl.connectors.scanning import scan
 from rayetl.errors import CredentialError, SourceError
 from rayetl.secrets.keyring import Keyring
@@ -64,6 +63,8 @@ def scan_sealed(
 ) -> pl.LazyFrame:
     """The rows of files, sealed ones and others. Keys are looked up only where `column` is asked for; then
     reading raises `CredentialError` for one that is not there. A damaged file raises `SourceError`."""
+
+    from rayetl.connectors.formats.parquet import guarded
 
     def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
         del predicate

@@ -187,9 +187,7 @@ class TableLetters(DeadLetters):
             for frame in self._rows(part, columns, None if apart else predicate):
                 yield frame.with_columns(as_reasons(name) for name in columns if name == "reasons")
 
-        found = scan(read, to_polars(part.schema))
-        # Of two letters the later one is kept; two of one moment are of two runs.
-        return found.sort("time", "run") if part is LETTERS else found
+        return scan(read, to_polars(part.schema))
 
     def _rows(self, part: Part, columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
         store = self._store

@@ -134,9 +134,7 @@ class TopicLetters(DeadLetters):
             for batch in self._store.connect().read(self._store.named(part), moment):
                 yield self._decoded([value for _, value in batch], part).select(columns)
 
-        found = scan(read, to_polars(part.schema))
-        # Of two letters the later one is kept; two of one moment are of two runs.
-        return found.sort("time", "run") if part is LETTERS else found
+        return scan(read, to_polars(part.schema))
 
     def _decoded(self, values: list[bytes], part: Part) -> pl.DataFrame:
         """The letters of this pipeline among messages. Raises `SourceError` for one that is none."""

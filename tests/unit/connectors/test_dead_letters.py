@@ -86,10 +86,21 @@ def test_a_damaged_file_is_named_and_the_others_are_read_without_it(tmp_path, pa
     whole = last.read_bytes()
     for spoilt in (whole[:-9], whole[: len(whole) // 2], b"", whole[:4] + bytes(60) + whole[64:]):
         last.write_bytes(spoilt)
-        for ask in (dead.count, dead.read().collect, lambda: dead.show("0-")):
+        for ask in (dead.count, lambda: dead.read().collect(), lambda: dead.show("0-")):
             with pytest.raises(SourceError) as told:
                 ask()
             assert last.name in str(told.value)
             assert "move it away" in str(told.value)
     last.unlink()
     assert dead.read().collect().height == 3
+
+
+def test_the_last_letter_of_an_id_is_kept_and_only_once(tmp_path):
+    first = store(tmp_path, Epoch("flights/x", "rejects", "k1", "r1"))
+    for number, day in ((3, 2), (2, 3)):
+        epoch = Epoch("flights/x", "rejects", f"k{number}", f"r{number}")
+        later = letters(epoch, 2).with_columns(time=pl.lit(datetime(2026, 1, day, tzinfo=UTC)))
+        # The last one is there twice, as where a service got it again.
+        first.write(epoch, [later.lazy(), later.lazy()], 4)
+    kept = first.read().sort("id").select("id", "run").collect()
+    assert kept["run"].to_list() == ["r2", "r2", "r1"]
