@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from rayetl.connectors.delta.table import DeltaVersion
 else:
     pl, pa, pq = lazily("polars"), lazily("pyarrow"), lazily("pyarrow.parquet")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def spoiled(found: DeltaVersion) -> str | None:
@@ -48,8 +45,7 @@ def _doubtful(found: DeltaVersion) -> list[str]:
     ends = [f"{end}.{field.name}" for field in holders for end in ("min", "max")]
     actions = pl.DataFrame(pa.table(found.table.get_add_actions(flatten=True)))
     if set(ends) <= set(actions.columns) and not any(pa.types.is_nested(field.type) for field in holders):
-        near = timedelta(microseconds=NEAR)
-        sure = pl.all_horizontal(pl.col(ends).is_between(_EPOCH - near, _EPOCH + near))
+        sure = pl.all_horizontal(pl.col(ends).dt.epoch("us").is_between(-NEAR, NEAR))
         actions = actions.filter(~sure.fill_null(False))
     return [found.place.resolve(path) for path in actions["path"]]
 
