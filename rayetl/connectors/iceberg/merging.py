@@ -145,6 +145,8 @@ class _Merge:
 
 
 def _bounds(keys: pl.Series) -> Iterator[BooleanExpression]:
+    if keys.dtype.is_nested():
+        return
     for word, value in ((">=", keys.min()), ("<=", keys.max())):
         if isinstance(value, int | str | date | datetime) and not isinstance(value, bool):
             within = comparison(keys.name, word, value)
