@@ -134,6 +134,13 @@ def test_times_that_the_library_would_spoil_stay_as_they_are(far: pa.Array) -> N
         assert read().sort("id").equals(pl.DataFrame(rows))
 
 
+def test_floats_inside_of_a_key_are_refused() -> None:
+    """To the library, -0.0 is not 0.0 inside of another column."""
+    rows = pl.DataFrame({"k": [[0.0]], "v": [1]})
+    with pytest.raises(ConfigError, match=r"the key 'k' of type array<double> has floats inside"):
+        load(rows, mode="upsert", keys="k")
+
+
 def test_partitions_that_the_library_would_misspell_stay_as_they_are() -> None:
     rows = numbers(1).with_columns(p=pl.lit(Decimal("-0.05"), pl.Decimal(9, 2)))
     load(rows, mode="append", partition_by="p")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import math
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +158,26 @@ def test_keys_and_partitions_are_found_however_they_are_spelled(lake: Lake) -> N
     for _ in range(2):
         lake.load(numbers(1, 2), mode="upsert", keys="ID", partition_by="V", force=True)
     assert sorted(lake.seen().rows()) == [(1, "v1"), (2, "v2")]
+
+
+def test_keys_of_any_type_meet_themselves(lake: Lake) -> None:
+    """To Spark, zeros are the same and NaNs are, whatever their bits."""
+    keys = pl.DataFrame(
+        {
+            "zero": [0.0, 1.5],
+            "nan": pl.Series([math.nan, 1.5], dtype=pl.Float32),
+            "moment": [dt.datetime(1, 1, 1), dt.datetime(2026, 1, 1)],
+            "price": pl.Series([Decimal("1.10"), Decimal("-0.05")], dtype=pl.Decimal(9, 2)),
+            "pair": [{"a": 1, "b": None}, {"a": None, "b": "x"}],
+            "list": [[1, None], []],
+        }
+    )
+    floats = {"zero": [-0.0, 1.5], "nan": pl.Series([-math.nan, 1.5], dtype=pl.Float32)}
+    other = keys.with_columns(pl.DataFrame(floats))
+    for rows, value in ((keys, "old"), (other, "new"), (other, "newest")):
+        new = rows.with_columns(v=pl.lit(value))
+        lake.load(new, mode="upsert", keys=keys.columns)
+    assert lake.seen()["v"].to_list() == ["newest", "newest"]
 
 
 def test_upsert_keeps_columns_that_do_not_come(lake: Lake) -> None:

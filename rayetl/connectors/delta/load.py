@@ -15,7 +15,7 @@ from rayetl.connectors.places import TargetPath
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany
-from rayetl.sql.types import BINARY, TIMESTAMP, Schema, is_nested
+from rayetl.sql.types import BINARY, DOUBLE, FLOAT, TIMESTAMP, Schema, is_nested, kinds_within
 
 if TYPE_CHECKING:
     from rayetl.connectors.delta.place import DeltaPlace
@@ -59,8 +59,19 @@ class DeltaLoad(LakeLoad, LoadsHereOrToS3):
             *self.unfit_types(schema),
             *(problem for field in schema for problem in _unfit_name(field.name)),
             *self.unknown_keys(schema),
+            *self._unfit_keys(schema),
             *self._unfit_partitions(schema),
         ]
+
+    def _unfit_keys(self, schema: Schema) -> Iterator[Problem]:
+        for index, name in enumerate(self.keys):
+            field = schema.get(name)
+            if field and is_nested(field.type) and {FLOAT, DOUBLE} & {*kinds_within(field.type)}:
+                message = (
+                    f"the key {name!r} of type {field.type} has floats inside, which the library that merges "
+                    "Delta tables tells apart by their bits"
+                )
+                yield Problem("load.keys", message, ("keys", index), "make columns of what tells rows apart")
 
     def _unfit_partitions(self, schema: Schema) -> Iterator[Problem]:
         for index, name in enumerate(self.partition_by):

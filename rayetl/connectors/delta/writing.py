@@ -21,7 +21,7 @@ from rayetl.errors import LoadError
 from rayetl.failpoints import failpoint
 from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow
-from rayetl.sql.types import DataType, Schema
+from rayetl.sql.types import DOUBLE, FLOAT, DataType, Schema
 
 if TYPE_CHECKING:
     import deltalake
@@ -142,7 +142,10 @@ def _merge(
     if not files:
         _transact(found, [], "append", properties)
         return
-    matched = " AND ".join(f"new.{_quoted(key)} = old.{_quoted(key)}" for key in load.keys)
+    kinds = {name: field.type for name in load.keys if (field := found.schema.get(name))}
+    matched = " AND ".join(
+        f"{_compared('new', key, kind)} = {_compared('old', key, kind)}" for key, kind in kinds.items()
+    )
     merger = found.table.merge(
         ds.dataset([file.source for file in files]).scanner().to_reader(),
         matched,
@@ -153,6 +156,12 @@ def _merge(
     if load.mode == "upsert":
         merger = merger.when_matched_update_all()
     merger.when_not_matched_insert_all().execute()
+
+
+def _compared(table: str, key: str, kind: DataType) -> str:
+    """A key as it is compared with that of another row. The library tells NaN from NaN by their bits."""
+    column = f"{table}.{_quoted(key)}"
+    return f"nanvl({column}, CAST('NaN' AS DOUBLE))" if kind in (FLOAT, DOUBLE) else column
 
 
 def _quoted(name: str) -> str:
