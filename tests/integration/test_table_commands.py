@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from deltalake import DeltaTable, TableFeatures
 from lakes import DeltaOnS3, IcebergLake, Lake, numbers
@@ -67,8 +68,8 @@ def test_history_says_which_run_made_what(lake: Lake, call: Call) -> None:
 
 def test_small_files_are_put_together_and_loads_go_on(lake: Lake, call: Call) -> None:
     loaded(lake, 1, 2, 3)
-    code, out, _ = call("optimize", config(lake))
-    assert code == 0
+    code, out, err = call("optimize", config(lake))
+    assert code == 0, err
     assert "3 files of" in out
     assert "are now 1 of" in out
     assert "in version 3" in out
@@ -187,22 +188,59 @@ def test_a_retention_that_is_not_understood_is_no_week(
     assert (code, "keeps files for 'for a long time'" in err) == (1, True)
 
 
+def while_compacting(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
+    """Another program comes in between, once, just before a compaction is committed."""
+    waiting = [other]
+
+    def passed(name: str) -> None:
+        if name == "delta.compacting" and waiting:
+            waiting.pop()()
+
+    monkeypatch.setattr("rayetl.connectors.delta.compacting.failpoint", passed)
+
+
+@pytest.mark.parametrize("other", ["compacts", "deletes"])
 def test_a_compaction_that_loses_a_race_says_so(
-    lake: Lake, call: Call, monkeypatch: pytest.MonkeyPatch
+    aged: Lake, call: Call, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
-    from deltalake.exceptions import CommitFailedError
-    from deltalake.table import TableOptimizer
-
-    loaded(lake, 1, 2)
-
-    def beaten(*given: Any, **more: Any) -> None:
-        raise CommitFailedError("a concurrent transaction deleted data this operation read")
-
-    monkeypatch.setattr(TableOptimizer, "compact", beaten)
-    code, _, err = call("optimize", config(lake))
+    """The library lets a second compaction of the same files through, and each row is there twice."""
+    loaded(aged, 4)
+    rivals = {
+        "compacts": lambda: DeltaTable("lake").optimize.compact(),
+        "deletes": lambda: DeltaTable("lake").delete("id = 4"),
+    }
+    while_compacting(monkeypatch, rivals[other])
+    code, _, err = call("optimize", config(aged))
     assert code == 1
     assert "another writer changed files of the Delta table" in err
     assert "run it again" in err
+    assert sorted(aged.seen()["id"]) == [1, 2, 3, 4][: 4 if other == "compacts" else 3]
+
+
+def test_rows_that_come_while_a_compaction_goes_on_are_no_conflict(
+    lake: Lake, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded(lake, 1, 2)
+    while_compacting(monkeypatch, lambda: loaded(lake, 3))
+    assert "2 files of" in call("optimize", config(lake))[1]
+    assert sorted(lake.seen()["id"]) == [1, 2, 3]
+
+
+def test_files_are_put_together_by_partition_and_size(lake: Lake, call: Call) -> None:
+    for part in ("a b/%", None, "a b/%", None, "c"):
+        lake.load(
+            numbers(1).with_columns(p=pl.lit(part, pl.String)), mode="append", partition_by="p", force=True
+        )
+    lake.load(numbers(1, 2).with_columns(p=pl.lit("c"), w=pl.lit(0.5)), mode="append", add_columns=True)
+    before = lake.seen()
+    assert "nothing to put together" in call("optimize", config(lake), "--target-size", "10")[1]
+    code, out, err = call("optimize", "p.json")
+    assert code == 0, err
+    assert "6 files of" in out
+    assert "are now 3 of" in out
+    order = {"by": before.columns, "nulls_last": True}
+    assert lake.seen().sort(**order).equals(before.sort(**order))  # type: ignore[arg-type]
+    assert lake.read().sort(**order).equals(before.sort(**order))  # type: ignore[arg-type]
 
 
 def test_a_table_is_chosen_by_its_id(lake: Lake, call: Call) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from rayetl.connectors.base import InputFile
+from rayetl.connectors.commit.durable import sync
 from rayetl.connectors.places import is_on_s3, split_key
 from rayetl.connectors.s3.account import S3Account
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, Terminal
@@ -77,6 +79,10 @@ class DeltaPlace(ABC):
         """Files of the table as a scan reads them, or why one of them cannot be read."""
 
     @abstractmethod
+    def create(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """A new data file, which is there for good once the block is left without a fault."""
+
+    @abstractmethod
     def blame(self, fault: type[Terminal], error: Exception) -> None:
         """Raise what is wrong with the place itself, as far as something is, after the library has failed."""
 
@@ -131,6 +137,14 @@ class Directory(DeltaPlace):
 
     def inputs(self, paths: Sequence[str]) -> list[InputFile | OSError]:
         return [_input(path) for path in paths]
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        path = Path(self.path, name)
+        with path.open("xb") as stream:
+            yield stream
+        sync(path)
+        sync(path.parent)
 
     def blame(self, fault: type[Terminal], error: Exception) -> None:
         """Nothing: what is wrong with a directory the library says itself."""
@@ -236,6 +250,18 @@ class Bucket(DeltaPlace):
         }
         missing = FileNotFoundError(2, "no such object")
         return [found.get(path, missing) for path in paths]
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[IO[bytes]]:
+        from rayetl.connectors.s3.sending import send_whole
+        from rayetl.connectors.s3.target import S3Target
+
+        bucket, key = split_key(self.path)
+        with tempfile.TemporaryDirectory(prefix="rayetl-") as staged:
+            path = Path(staged, name)
+            with path.open("xb") as stream:
+                yield stream
+            send_whole(S3Target(self.account, bucket, key, self.protection), [(path, name)])
 
     def blame(self, fault: type[Terminal], error: Exception) -> None:
         self.may_hold(fault)

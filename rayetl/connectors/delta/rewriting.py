@@ -1,4 +1,4 @@
-"""What the library would spoil in files that it rewrites, as a merge and a compaction do."""
+"""What the library would spoil in files that it rewrites, as a merge does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The upkeep of Delta tables, as their library does it."""
+"""The upkeep of Delta tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 
 from rayetl.connectors.base import InputFile
+from rayetl.connectors.delta.compacting import OPERATION, compact
 from rayetl.connectors.delta.ledger import Ledger
 from rayetl.connectors.delta.place import DeltaPlace
-from rayetl.connectors.delta.rewriting import spoiled
 from rayetl.connectors.delta.table import VECTORS, DeltaVersion
 from rayetl.connectors.lake.upkeep import SHORTEST, Change, Clearing, Compaction, Upkeep, told
-from rayetl.errors import CommitConflict, LoadError
+from rayetl.errors import LoadError
 from rayetl.model import format_duration
 from rayetl.records import dataclass
 
@@ -47,31 +47,14 @@ class DeltaUpkeep(Upkeep):
             return [change for change, _ in zip(_changes(found), range(limit), strict=False)]
 
     def optimize(self, target_size: int | None) -> Compaction:
-        from deltalake.exceptions import CommitFailedError
-
         with self.place.told(LoadError):
             found = self._now()
-            if reason := found.unwritable() or spoiled(found):
+            if reason := found.unwritable():
                 raise LoadError(
                     f"the Delta table {self.place.path} {reason}, so rayetl does not rewrite its files",
                     hint="let a program that knows this do it, as Spark: OPTIMIZE",
                 )
-            try:
-                done = found.table.optimize.compact(target_size=target_size)
-            except CommitFailedError as error:
-                raise CommitConflict(
-                    f"another writer changed files of the Delta table {self.place.path} at the same moment",
-                    hint="nothing was changed here; run it again",
-                ) from error
-            removed, added = (orjson.loads(done[name]) for name in ("filesRemoved", "filesAdded"))
-            return Compaction(
-                self.place.path,
-                self._now().version,
-                done["numFilesRemoved"],
-                removed["totalSize"],
-                done["numFilesAdded"],
-                added["totalSize"],
-            )
+            return compact(found, target_size)
 
     def vacuum(self, retention: timedelta | None, *, shorten: bool, delete: bool) -> Clearing:
         with self.place.told(LoadError):
@@ -117,7 +100,7 @@ def _changes(found: DeltaVersion) -> Iterator[Change]:
             (each["commitInfo"] for each in actions if "commitInfo" in each), {}
         )
         time = datetime.fromtimestamp(information.get("timestamp", 0) / 1000, UTC)
-        operation = str(information.get("operation", "unknown"))
+        operation = str(information.get(OPERATION) or information.get("operation", "unknown"))
         yield told(version, time, operation, Ledger.entry(information))
 
 

@@ -16,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from rayetl.connectors.base import Epoch
@@ -27,7 +28,13 @@ from rayetl.connectors.lake.stats import FileStats
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import CommitConflict
 from rayetl.failpoints import failpoint
+from rayetl.lazy import lazily
 from rayetl.records import dataclass
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+else:
+    pq = lazily("pyarrow.parquet")
 
 CONTROL = "_rayetl"
 DERIVED = "part."
@@ -246,7 +253,7 @@ class Attempt:
         """The files that hold rows: those of the engine, or those below a directory of `aside`."""
         found = []
         for source, place, partition in self._places(inside or self.staging):
-            stats = FileStats.of(source)
+            stats = FileStats.of(pq.read_metadata(source))
             if stats.rows:
                 found.append(StagedFile(source, place, partition, source.stat().st_size, stats))
         return found

@@ -7,16 +7,12 @@ texts, and whatever a footer does not call exact.
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rayetl.lazy import lazily
 from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
-else:
-    pq = lazily("pyarrow.parquet")
 
 COLUMNS = 32
 """So many columns have least and greatest values, as by Delta's own default
@@ -35,9 +31,8 @@ class FileStats:
     greatest: dict[str, Any]
 
     @classmethod
-    def of(cls, path: Path) -> FileStats:
-        """From the footer of a Parquet file that has just been staged."""
-        metadata = pq.ParquetFile(path).metadata
+    def of(cls, metadata: pq.FileMetaData) -> FileStats:
+        """From the footer of a Parquet file that has just been written."""
         nulls: dict[str, int] = {}
         least: dict[str, Any] = {}
         greatest: dict[str, Any] = {}
