@@ -18,7 +18,8 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,13 +112,16 @@ class Parking:
 
     def record(self, number: int) -> Record:
         """A split that is finished."""
-        return self._read(self._own / f"{number:06d}.json")
+        path = self._own / f"{number:06d}.json"
+        with _shared(path):
+            return self._read(path)
 
     def do(self, number: int, engine: Engine, listener: ProgressListener) -> Measured:
         """Put a split through the plan and record it; gives what was counted."""
         split, name = self.splits.parts[number], f"{number:06d}-{secrets.token_hex(4)}"
         for place in self._places():
-            (place / name).mkdir()
+            with _shared(place):
+                (place / name).mkdir()
         targets: dict[str, Target] = {
             load: replace(target, directory=str(self._of_load(load) / name))
             for load, target in self.targets.items()
@@ -257,6 +261,19 @@ def added(records: Sequence[Record], streaming: frozenset[str]) -> Measured:
             for node in first.rejects
         },
     )
+
+
+@contextlib.contextmanager
+def _shared(path: Path) -> Iterator[None]:
+    """Tells that another process of the run has made what is not here: it did so on a disk of its own."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise LoadError(
+            f"{socket.gethostname()} has no {path}, which another node of the cluster has just made",
+            hint="`state` and the targets of loads must be directories that all nodes share, as NFS; choose "
+            "such ones and run again, nothing was committed",
+        ) from error
 
 
 def _made_durable(directory: Path) -> list[tuple[str, int]]:

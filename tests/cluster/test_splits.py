@@ -311,6 +311,19 @@ def test_a_split_done_twice_counts_once_and_lost_files_are_done_anew(inputs: Pat
     assert not list(Path().glob(".out.*"))
 
 
+@pytest.mark.parametrize("place", ["state", "out"])
+def test_a_node_with_a_disk_of_its_own_is_told(inputs: Path, place: str) -> None:
+    """The work for a split finds nothing of what the supervisor has made, or the supervisor nothing of it."""
+    made, splits, _ = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+    with pytest.raises(LoadError, match=r"000003\.json, which another node of the cluster has just made"):
+        parking.record(3)
+    parked = {"state": parking.records, "out": Path(made.targets["out"].parking)}[place]
+    shutil.rmtree(parked)
+    with pytest.raises(LoadError, match=f"(?s)has no .*{parked.name}.*must be directories that all nodes share"):
+        parking.do(0, PolarsEngine(), Silent())
+
+
 def test_splits_of_another_input_are_not_taken(inputs: Path) -> None:
     made, splits, session = job(inputs)
     Parking.of(inputs / "state", made, splits).do(0, PolarsEngine(), Silent())
