@@ -206,7 +206,13 @@ def _reported(reference: Any) -> RunReport | None:
     except RunError as error:
         if isinstance(error.__cause__, faults.RayActorError):
             raise RunError(
-                f"the supervisor of the run died {RESTARTS + 1} times",
+                f"the supervisor of the run died {RESTARTS + 1} times"
+                if _is_alive(ray.get_runtime_context().get_node_id())
+                else "the cluster has lost the node that this command runs on: its `raylet` is gone",
                 hint="run again: what is committed is recognised, what is finished is kept",
             ) from error.__cause__
         raise
+
+
+def _is_alive(node: str) -> bool:
+    return any(each["Alive"] and each["NodeID"] == node for each in ray.nodes())

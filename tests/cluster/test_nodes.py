@@ -126,6 +126,20 @@ def test_splits_run_on_both_nodes_and_a_killed_one_costs_what_it_had_under_way(
     whole_and_once()
 
 
+def test_the_node_of_the_command_that_is_gone_is_told_and_the_next_run_does_the_rest(
+    nodes: Cluster, config: Path
+) -> None:
+    run = start(nodes)
+    wait_for(5, run)
+    os.kill(process(nodes.head_node, "raylet"), signal.SIGKILL)
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 1, err
+    assert "the cluster has lost the node that this command runs on" in err
+    nodes.shutdown()
+    assert ended(start(None))["splits"]["total"] == SPLITS
+    whole_and_once()
+
+
 def test_a_head_that_is_gone_is_told_in_time_and_another_cluster_does_the_rest(
     nodes: Cluster, config: Path
 ) -> None:

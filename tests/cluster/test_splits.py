@@ -320,7 +320,9 @@ def test_a_node_with_a_disk_of_its_own_is_told(inputs: Path, place: str) -> None
         parking.record(3)
     parked = {"state": parking.records, "out": Path(made.targets["out"].parking)}[place]
     shutil.rmtree(parked)
-    with pytest.raises(LoadError, match=f"(?s)has no .*{parked.name}.*must be directories that all nodes share"):
+    with pytest.raises(
+        LoadError, match=f"(?s)has no .*{parked.name}.*must be directories that all nodes share"
+    ):
         parking.do(0, PolarsEngine(), Silent())
 
 
