@@ -226,6 +226,25 @@ def test_rows_that_come_while_a_compaction_goes_on_are_no_conflict(
     assert sorted(lake.seen()["id"]) == [1, 2, 3]
 
 
+def test_a_compaction_whose_answer_is_lost_is_looked_up(
+    lake: Lake, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deltalake.exceptions import CommitFailedError
+
+    loaded(lake, 1, 2)
+    commit = DeltaTable.create_write_transaction
+
+    def unheard(*given: Any, **more: Any) -> None:
+        commit(*given, **more)
+        raise CommitFailedError("there is such a version already")
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", unheard)
+    code, out, err = call("optimize", config(lake))
+    assert code == 0, err
+    assert "in version 2" in out
+    assert sorted(lake.seen()["id"]) == [1, 2]
+
+
 def test_files_are_put_together_by_partition_and_size(lake: Lake, call: Call) -> None:
     for part in ("a b/%", None, "a b/%", None, "c"):
         lake.load(

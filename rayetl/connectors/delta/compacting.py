@@ -152,7 +152,7 @@ def _committed(found: DeltaVersion, bins: Sequence[_Bin]) -> int:
     from deltalake.exceptions import CommitFailedError
 
     told = CommitProperties(max_commit_retries=0, custom_metadata={OPERATION: "OPTIMIZE"})
-    old = {file.named for each in bins for file in each.files}
+    old, new = {file.named for each in bins for file in each.files}, {each.name for each in bins}
     for _ in range(TRIES):
         failpoint("delta.compacting")
         try:
@@ -166,7 +166,11 @@ def _committed(found: DeltaVersion, bins: Sequence[_Bin]) -> int:
             return found.version + 1
         except CommitFailedError:
             now = DeltaVersion.open(found.place, LoadError)
-            if now is None or now.unwritable() or not old <= {file.named for file in now.files()}:
+            there = set() if now is None else {file.named for file in now.files()}
+            if now is not None and new <= there:
+                # The answer to the commit was lost, and the library's own retry met it.
+                return now.version
+            if now is None or now.unwritable() or not old <= there:
                 break
             found = now
     raise CommitConflict(
