@@ -25,6 +25,13 @@ def holds(place: str, other: str) -> bool:
     return first.startswith(second) or second.startswith(first)
 
 
+def advice(error: Exception) -> str | None:
+    """What to do about a fault of files, where the system itself tells of it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"see to the disk and the rights of {error.filename}, then run again"
+    return None
+
+
 def split_key(path: str) -> tuple[str, str]:
     """Bucket and key of `s3://bucket/key`."""
     bucket, _, key = path.removeprefix(S3).partition("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -256,6 +257,18 @@ def test_all_that_does_not_fit_is_said_at_once(lake: Lake) -> None:
 
 
 # The source
+
+
+@pytest.mark.parametrize("lake", ["delta", "iceberg", "hadoop"], indirect=True)
+def test_a_fault_of_the_disk_says_what_to_see_to(lake: Lake) -> None:
+    lake.load(numbers(1), mode="append")
+    (own,) = Path("lake").rglob("_rayetl")
+    shutil.rmtree(own)
+    own.touch()
+    with pytest.raises(LoadError, match=r"cannot be loaded into: .*Not a directory") as told:
+        lake.load(numbers(2), mode="append")
+    assert str(told.value.hint).startswith("see to the disk and the rights of ")
+    assert str(own) in str(told.value.hint)
 
 
 def test_a_table_that_did_not_change_is_the_same_input(lake: Lake) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.commit.durable import sync
-from rayetl.connectors.places import is_on_s3, split_key
+from rayetl.connectors.places import advice, is_on_s3, split_key
 from rayetl.connectors.s3.account import S3Account
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, Terminal
 from rayetl.records import dataclass
@@ -95,7 +95,8 @@ class DeltaPlace(ABC):
         except (lake.exceptions.DeltaError, ValueError, OSError) as error:
             self.blame(fault, error)
             doing = "loaded into" if fault is LoadError else "read"
-            raise fault(f"the Delta table {self.path} cannot be {doing}: {_sentence(error)}") from error
+            message = f"the Delta table {self.path} cannot be {doing}: {_sentence(error)}"
+            raise fault(message, hint=advice(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

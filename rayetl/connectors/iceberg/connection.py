@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, field_validator, model_validator
 
 from rayetl.connectors.iceberg.catalogs import AnyCatalog, HadoopCatalog, RestCatalog, SqlCatalog
+from rayetl.connectors.places import advice
 from rayetl.connectors.s3.account import S3Account
 from rayetl.connectors.s3.settings import S3Settings
 from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, SqlError, Terminal
@@ -231,7 +232,7 @@ def told(
             raise CredentialError(f"the catalog refuses the login: {said}", hint=hint) from None
         if isinstance(error, kinds.away):
             raise Retryable(message, endpoint=connection.endpoint()) from None
-        raise fault(message) from None
+        raise fault(message, hint=advice(error)) from None
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -229,9 +229,11 @@ def _count_taker(query: _Query, node: str) -> Take:
 def _written(job: Job) -> list[str]:
     """Where the run writes: loads into directories, and refused rows."""
     loads = [
-        load.load.location() for load in job.plan.loads if isinstance(job.targets.get(load.id), FilesTarget)
+        load.load.directory() or target.directory
+        for load in job.plan.loads
+        if isinstance(target := job.targets.get(load.id), FilesTarget)
     ]
-    return list(dict.fromkeys([*(place for place in loads if place), str(job.rejects.parent)]))
+    return list(dict.fromkeys([*loads, str(job.rejects.parent)]))
 
 
 def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
