@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from rayetl.connectors.base import Epoch, FilesTarget, LoadSession
 from rayetl.connectors.commit import CountRows, DirectorySession, SaveMode
 from rayetl.connectors.commit.layout import hidden_partition
-from rayetl.connectors.kinds import untyped, with_text_keys
+from rayetl.connectors.kinds import untyped, way_out, with_text_keys
 from rayetl.connectors.places import TargetPath, is_on_s3
 from rayetl.connectors.s3.settings import LoadsHereOrToS3
 from rayetl.contracts import ContractConfig
@@ -167,7 +167,7 @@ class FilesLoad(LoadsHereOrToS3):
     def _unfit(self, name: str, kind: DataType) -> list[Problem]:
         hint = untyped(kind)
         if hint is None and self.format == "csv" and (is_nested(kind) or kind == BINARY):
-            hint = "use to_json, hex or base64 in a select step, or another format"
+            hint = f"{way_out(kind)}, or choose another format"
         if hint is None and self.format in ("json", "avro") and (texts := with_text_keys(kind)) != kind:
             hint = f"keys are texts there: cast it in a select step to {texts}, or take format: parquet"
         if hint is None:

@@ -42,9 +42,8 @@ def interval(_: Resolver, node: exp.Expression) -> Expr:
     negated = isinstance(this, exp.Neg)
     inner = this.this if isinstance(this, exp.Neg) else this
     if not isinstance(inner, exp.Literal):
-        raise unsupported(
-            node, "an interval needs a constant amount", hint="write d + make_interval or date_add"
-        )
+        hint = "write date_add(d, n), add_months(d, n) or timestampadd(HOUR, n, t)"
+        raise unsupported(node, "an interval needs a constant amount", hint=hint)
     start, end = _units(unit)
     try:
         return literals.interval(("-" if negated else "") + inner.this, start, end)

@@ -220,6 +220,33 @@ def test_a_value_that_would_be_changed_stops_the_load(
     assert mysql.value("SELECT count(*) FROM t") == 0
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "loaded"),
+    [
+        ("datetime", dt.datetime(2024, 1, 1, 0, 0, 0, 5), "2024-01-01 00:00:00"),
+        ("time", "100:00:00.5", "100:00:00"),
+        ("time", "1500", "00:15:00"),
+        ("enum('a','b')", "1", None),
+        ("enum('Red','b')", "RED", "Red"),
+        ("set('a','b')", "b,A", "b"),
+        ("varchar(3)", "abc ", "abc"),
+        ("double(7,2)", 1.239, "1.24"),
+        ("bit(64)", -1, ""),
+    ],
+)
+def test_what_the_hint_says_to_type_makes_rows_that_are_loaded(
+    mysql: MariaDatabase, column: str, value: Any, loaded: str | None
+) -> None:
+    mysql.execute(f"CREATE TABLE t (v {column})")
+    frame = pl.DataFrame({"v": [value]})
+    with pytest.raises(LoadError) as told:
+        into(mysql, frame).run()
+    shall_be, _, _ = str(told.value.hint).partition("; or change the table")
+    typed = shall_be.removeprefix("say in a select step what it shall be: ").replace("...", loaded or "")
+    assert into(mysql, frame, {"type": "select", "columns": [typed]}).run().rows_loaded == 1
+    assert mysql.value("SELECT trim(CHAR(0) FROM CAST(v AS CHAR)) FROM t") == loaded
+
+
 def test_values_that_stay_as_they_are_do_not_stop_a_load(mysql: MariaDatabase) -> None:
     mysql.execute(
         "CREATE TABLE t (e enum('a','B,c'), s set('a','b'), v varchar(3), d double(7,2), f float(7,2), "

@@ -241,6 +241,28 @@ def test_a_value_that_would_be_changed_stops_the_load(
     assert into(database, fits, mode=mode, **keys).run().rows_loaded == 2
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "loaded"),
+    [
+        ("timestamp(0)", dt.datetime(2024, 1, 1, 0, 0, 0, 5), "2024-01-01 00:00:00"),
+        ("timestamp(0)[]", [dt.datetime(2024, 1, 1, 0, 0, 0, 5)], '{"2024-01-01 00:00:00"}'),
+        ("varchar(3)", "abc ", "abc"),
+        ("varchar(3)[]", ["ab    "], "{ab}"),
+    ],
+)
+def test_what_the_hint_says_to_type_makes_rows_that_are_loaded(
+    database: Database, column: str, value: object, loaded: str
+) -> None:
+    database.execute(f'CREATE TABLE t ("the v" {column})')
+    frame = pl.DataFrame({"the v": [value]})
+    with pytest.raises(LoadError) as told:
+        into(database, frame).run()
+    shall_be, _, _ = str(told.value.hint).partition("; or change the table")
+    typed = shall_be.removeprefix("say in a select step what it shall be: ")
+    assert into(database, frame, {"type": "select", "columns": [typed]}).run().rows_loaded == 1
+    assert database.value('SELECT "the v"::text FROM t') == loaded
+
+
 def test_decimals_of_an_array_go_where_the_scale_holds_them(database: Database) -> None:
     database.execute("CREATE TABLE t (v numeric(5, 2)[])")
     wide = pl.DataFrame({"v": [[Decimal("1.2399")]]}, schema={"v": pl.List(pl.Decimal(10, 4))})

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from rayetl.connectors.base import Load
 from rayetl.connectors.databases.connection import DatabaseConnection
 from rayetl.connectors.databases.naming import QualifiedName
+from rayetl.connectors.kinds import way_out
 from rayetl.contracts import ContractConfig
 from rayetl.errors import Problem
 from rayetl.model import ColumnName, OneOrMany
@@ -82,16 +83,10 @@ class DatabaseLoad(DatabaseConnection, Load):
     def check(self, schema: Schema) -> Sequence[Problem]:
         server = self.naming.spelling.server
         problems = [problem for name in schema.names for problem in self._unfit_names(name)]
-        problems += [
-            Problem(
-                "load.type",
-                f"{server} has no column for {field.name!r} of type {field.type}",
-                (),
-                "cast it, or make it a JSON text with to_json, in a select step",
-            )
-            for field in schema
-            if self.made_type(field.type) is None
-        ]
+        for field in schema:
+            if self.made_type(field.type) is None:
+                message = f"{server} has no column for {field.name!r} of type {field.type}"
+                problems.append(Problem("load.type", message, (), way_out(field.type)))
         if len(schema) > self.most_columns:
             message = f"{len(schema)} columns are more than the {self.most_columns} that a table may have"
             problems.append(Problem("load.columns", message))

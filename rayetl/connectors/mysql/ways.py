@@ -8,7 +8,7 @@ from dataclasses import field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from rayetl.connectors.databases.changes import refuse_changes
+from rayetl.connectors.databases.changes import refuse_changes, shall_be
 from rayetl.connectors.mysql.naming import identifier
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -215,33 +215,39 @@ def _refuse_changes(rows: pl.DataFrame, each: Way) -> None:
     kind, server, column = each.kind, each.server, pl.col(each.name)
     if kind in (TIMESTAMP, TIMESTAMP_NTZ) and server.digits < 6:
         cut = column.dt.microsecond() % 10 ** (6 - server.digits) != 0
-        refuse_changes(rows, each.name, server.shown, cut, "date_trunc('second', {})")
+        whole = "date_trunc('second', {0})"
+        # Of a TIMESTAMP_NTZ it is a TIMESTAMP.
+        whole = whole if kind == TIMESTAMP else f"CAST({whole} AS TIMESTAMP_NTZ)"
+        refuse_changes(rows, each.name, server.shown, cut, shall_be(whole))
     elif kind == STRING and server.base == "time":
         # The server rounds a fraction, and takes a bare number for hours, minutes and seconds side by side.
-        changed = rf"\.\d{{{server.digits}}}\d*[1-9]|^\s*-?\d+\s*$"
-        cut = column.str.contains(changed)
-        refuse_changes(rows, each.name, server.shown, cut, "substring({}, 1, 8)")
+        cut = column.str.contains(rf"\.\d{{{server.digits}}}\d*[1-9]")
+        refuse_changes(rows, each.name, server.shown, cut, shall_be("substring_index({0}, '.', 1)"))
+        number = column.str.contains(r"^\s*-?\d+\s*$")
+        parts = "regexp_replace(lpad({0}, 6, '0'), '(..)(..)(..)', '$1:$2:$3')"
+        refuse_changes(rows, each.name, server.shown, number, shall_be(parts))
     elif kind == STRING and server.members:
         # A number that is no member counts as the place of one.
         number = column.str.contains(r"^\s*\d+\s*$") & ~column.is_in(server.members)
-        refuse_changes(rows, each.name, server.shown, number, "nullif({}, '...')")
-        refuse_changes(rows, each.name, server.shown, _spelled_otherwise(column, server), "lower({})")
+        refuse_changes(rows, each.name, server.shown, number, shall_be("nullif({0}, {1})"))
+        other = _spelled_otherwise(column, server)
+        as_there = "CASE {0} WHEN {1} THEN '...' ELSE {0} END"
+        refuse_changes(rows, each.name, server.shown, other, shall_be(as_there))
     elif kind == STRING and (length := _VARYING.match(server.shown)):
         # The server cuts off blanks that are too many, and refuses all other letters.
         longest, short = int(length[1]), column.str.strip_chars_end(" ").str.len_chars()
         cut = (column.str.len_chars() > longest) & (short <= longest)
-        refuse_changes(rows, each.name, server.shown, cut, "rtrim({})")
+        refuse_changes(rows, each.name, server.shown, cut, shall_be("rtrim({0})"))
     elif kind in (FLOAT, DOUBLE) and (scale := _ROUNDING.match(server.shown)):
         number = column.cast(pl.Float32 if server.base == "float" else pl.Float64)
-        refuse_changes(
-            rows, each.name, server.shown, number.round(int(scale[1])) != number, f"round({{}}, {scale[1]})"
-        )
+        changed = number.round(int(scale[1])) != number
+        refuse_changes(rows, each.name, server.shown, changed, shall_be(f"round({{0}}, {scale[1]})"))
     elif kind == BINARY and (size := _FIXED.match(server.shown)):
         short = column.bin.size() < int(size[1])
-        refuse_changes(rows, each.name, server.shown, short, f"rpad({{}}, {size[1]}, X'00')")
+        refuse_changes(rows, each.name, server.shown, short, f"make it varbinary({size[1]}) in the table")
     elif kind in _NEEDED and kind != BOOLEAN and server.base == "bit":
         # As bits it would be a number beyond those of its type.
-        refuse_changes(rows, each.name, server.shown, column < 0, "greatest({}, 0)")
+        refuse_changes(rows, each.name, server.shown, column < 0, shall_be("greatest({0}, 0)"))
 
 
 def _spelled_otherwise(column: pl.Expr, server: ServerType) -> pl.Expr:

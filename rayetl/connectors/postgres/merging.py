@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from rayetl.connectors.databases.changes import would_change
+from rayetl.connectors.databases.changes import shall_be, would_change
 from rayetl.connectors.databases.faults import Fault
 from rayetl.connectors.databases.load import KEYED
 from rayetl.connectors.databases.writing import NUMBER, STAGE, Merger
@@ -114,7 +114,7 @@ class PostgresMerger(Merger):
         column = identifier(way.target)
         query = f"SELECT {column}::text FROM {_STAGE.sql} WHERE {cut} LIMIT 1"
         for (value,) in self.connection.rows(query, "looking for values that were changed"):
-            raise would_change(way.name, value, way.shown, "substring({}, 1, ...)")
+            raise would_change(way.name, value, way.shown, shall_be("substring({0}, 1, ...)"))
 
     def _row(self, number: int) -> pl.DataFrame:
         """A row of the stage as it was sent there."""

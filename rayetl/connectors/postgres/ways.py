@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rayetl.connectors.databases.changes import refuse_changes
+from rayetl.connectors.databases.changes import refuse_changes, shall_be
 from rayetl.connectors.postgres.naming import identifier
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -208,7 +208,10 @@ def _refuse_changes(rows: pl.DataFrame, way: Way) -> None:
     base = server.element or server.base
     if base in ("timestamp", "timestamptz") and server.limit < 6:
         unit = 10 ** (6 - server.limit)
-        _refuse(rows, way, lambda value: value.dt.microsecond() % unit != 0, "date_trunc('second', {})")
+        whole = "date_trunc('second', {0})"
+        # Of a TIMESTAMP_NTZ it is a TIMESTAMP.
+        whole = whole if base == "timestamptz" else f"CAST({whole} AS TIMESTAMP_NTZ)"
+        _refuse(rows, way, lambda value: value.dt.microsecond() % unit != 0, whole)
     elif base == "varchar":
         longest = server.limit - _LENGTH_BESIDE
         _refuse(
@@ -217,14 +220,15 @@ def _refuse_changes(rows: pl.DataFrame, way: Way) -> None:
             lambda text: (
                 (text.str.len_chars() > longest) & (text.str.strip_chars_end(" ").str.len_chars() <= longest)
             ),
-            "rtrim({})",
+            "rtrim({0})",
         )
 
 
 def _refuse(rows: pl.DataFrame, way: Way, changed: Callable[[pl.Expr], pl.Expr], instead: str) -> None:
     column, is_list = pl.col(way.name), isinstance(way.kind, ArrayType)
     found = column.list.eval(changed(pl.element())).list.any() if is_list else changed(column)
-    refuse_changes(rows, way.name, way.shown, found, instead)
+    each = f"transform({{0}}, each -> {instead.format('each')})" if is_list else instead
+    refuse_changes(rows, way.name, way.shown, found, shall_be(each))
 
 
 def _encoded(column: Any, sent: str) -> Any:

@@ -59,3 +59,10 @@ def test_all_faults_of_an_expression_at_once() -> None:
     with pytest.raises(SqlError) as caught:
         analyze("SELECT concat(nope, uper(s), other) FROM t", TABLE)
     assert len(caught.value.problems) == 3
+
+
+def test_what_is_said_of_an_interval_that_is_no_constant_can_be_typed() -> None:
+    with pytest.raises(UnsupportedSqlError) as told:
+        analyze("SELECT d + INTERVAL i DAYS AS x FROM t", TABLE)
+    assert told.value.problems[0].hint == "write date_add(d, n), add_months(d, n) or timestampadd(HOUR, n, t)"
+    analyze("SELECT date_add(d, i) AS a, add_months(d, i) AS b, timestampadd(HOUR, i, ts) AS c FROM t", TABLE)
