@@ -47,6 +47,7 @@ unit: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m rayetl.config.reference --write
 	$(BIN)/python -m rayetl.steps.reference > docs/steps.md
+	$(BIN)/python -m rayetl.cli.reference > docs/cli.md
 
 constraints:
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --no-emit-find-links \

@@ -26,6 +26,8 @@ def check(
       rayetl check flights.yaml
       rayetl check configs/*.yaml
       rayetl check flights.yaml --json | jq '.problems[].message'
+
+    Exits with 2 when there are problems, with 1 when all there is are sources that cannot be looked at.
     """
     found: list[Problem] = []
     code = 0

@@ -179,6 +179,15 @@ def test_check_finds_the_problems_of_every_file(fake, call) -> None:
     assert "4 problems found" in done.err
 
 
+def test_check_goes_on_after_a_config_whose_source_cannot_be_looked_at(fake, call) -> None:
+    fake.fault = SourceError("it is gone", hint="put it back", step="flights")
+    done = call("check", "a.yaml", "b.yaml")
+    assert done.code == 1
+    assert "b.yaml: flights: it is gone (put it back)\n2 problems found" in done.err
+    told = call("check", "a.yaml", "--json")
+    assert [p["hint"] for p in json.loads(told.out)["problems"]] == ["put it back"]
+
+
 def test_explain(fake, call) -> None:
     assert call("explain", "a.yaml").out == "the plan\n"
     assert call("explain", "a.yaml", "--sql").out == "SELECT 1\n"
