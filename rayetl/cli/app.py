@@ -51,7 +51,10 @@ def _common(
         typer.Option(help="Level, and levels of modules: `info,rayetl.connectors=debug`.", metavar="LEVELS"),
     ] = None,
     log_format: Annotated[
-        logs.Format, typer.Option(help="Form of the log on stderr; auto is text on a terminal.")
+        logs.Format,
+        typer.Option(
+            help="Form of the log on stderr; auto is text on a terminal, in colours unless NO_COLOR is set."
+        ),
     ] = "auto",
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)

@@ -47,7 +47,8 @@ ChosenRuntime = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="The Ray cluster to join, `auto` for this machine's; by default one is started.",
+        help="The Ray cluster to join, `auto` for this machine's; by default that of "
+        "RAY_ADDRESS, or one is started.",
         metavar="HOST:PORT",
     ),
 ]

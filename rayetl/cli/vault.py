@@ -93,8 +93,8 @@ def _public(assignment: str) -> tuple[str, str]:
     field, _, value = assignment.partition("=")
     if field.lower() not in PUBLIC_FIELDS:
         raise typer.BadParameter(
-            f"the value of `{field}` is a secret, and everybody on a machine can read command lines: give "
-            f"`{field}` alone, it is asked for or read from stdin; choose another value, this one was seen",
+            f"`{field}` is kept as a secret, and everybody on a machine can read command lines: give it "
+            "alone, it is asked for or read from stdin; if it is one, choose another value: this was seen",
             param_hint="FIELD",
         )
     return field.lower(), value

@@ -15,7 +15,10 @@ from rayetl.records import dataclass
 MASK = "***"
 
 PUBLIC_FIELDS = frozenset(
-    ("user", "username", "host", "hostname", "port", "database", "dbname", "schema", "account", "region")
+    (
+        *("user", "username", "host", "hostname", "port", "database", "dbname", "schema"),
+        *("sslmode", "sslrootcert", "account", "region", "role_arn", "sts_endpoint", "oauth2_server_uri"),
+    )
 )
 """Fields of a credential that are plain text; every other field is a secret."""
 

@@ -66,6 +66,13 @@ def test_a_secret_in_an_argument_is_refused_and_not_repeated(call, vault: Path) 
     assert "0 credentials" in call("vault", "list").out
 
 
+def test_what_is_no_secret_may_be_an_argument_and_is_shown(call, vault: Path) -> None:
+    call("vault", "init")
+    call("vault", "set", "warehouse", "sslmode=require", "role_arn=arn:aws:iam::1:role/r")
+    found = json.loads(call("vault", "get", "warehouse", "--json").out)
+    assert found == {"sslmode": "require", "role_arn": "arn:aws:iam::1:role/r"}
+
+
 def test_several_secrets_come_one_a_line(call, typed) -> None:
     call("vault", "init")
     typed("id\nsecret\n")
