@@ -24,7 +24,9 @@ PATIENCE = 3.0
 HEAD_PATIENCE = 4.0
 """Seconds that the head of a cluster may be away while a run is under way."""
 
-_START = "start one with `ray start --head`, or leave --address out to have one started for this run"
+_START = (
+    "start one with `ray start --head`, or have one started for this run: leave out --address and RAY_ADDRESS"
+)
 
 
 @contextlib.contextmanager

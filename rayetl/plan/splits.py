@@ -90,6 +90,8 @@ def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:
         return Splits(source.id, streaming)
     parts = cut_files(source.scan, size)
     if len(parts) < 2:
+        if _bytes(source) > size:
+            return f"{source.id} cannot be cut: splits are whole files, and row groups of Parquet"
         return f"{source.id} is small enough for one task"
     return Splits(source.id, streaming, parts)
 

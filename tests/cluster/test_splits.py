@@ -153,6 +153,14 @@ def test_a_rule_over_all_rows_is_not_cut(inputs: Path) -> None:
     assert "checks all rows together" in str(found)
 
 
+def test_explain_says_that_a_file_of_text_is_not_cut(inputs: Path) -> None:
+    Path("long.csv").write_text("1\n" * 9_000)
+    source = {"type": "files", "path": "long.csv", "schema": "k INT"}
+    pipeline = Pipeline.from_dict(config(source, [sql("SELECT k FROM rows")]))
+    assert "rows cannot be cut: splits are whole files" in pipeline.explain(runtime="ray", split_size=1)
+    assert "rows is small enough for one task" in pipeline.explain(runtime="ray", split_size=10**6)
+
+
 def test_explain_says_which_part_runs_where(inputs: Path) -> None:
     query = "SELECT r.id, n.name FROM rows r JOIN names n ON r.k = n.k"
     told = Pipeline.from_dict(config(steps=[sql(query)])).explain(runtime="ray", split_size=1)
@@ -506,7 +514,7 @@ def test_a_supervisor_that_is_killed_at_every_commit_stores_letters_and_rows_onc
 @pytest.mark.usefixtures("cluster")
 def test_files_that_come_are_taken_once(inputs: Path) -> None:
     made = Pipeline.from_dict(config({**CSV, "incremental": True}))
-    first = made.run(runtime="ray", split_size=1000)
+    first = made.run(runtime="ray", split_size=10**6)
     assert first.splits is not None
     assert first.splits.total > 1
     shutil.copy("csv/1.csv", "csv/more.csv")

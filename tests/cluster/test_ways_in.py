@@ -123,7 +123,7 @@ def test_without_a_cluster_it_is_said_at_once(address: str, said: str) -> None:
     with pytest.raises(RunError, match=said) as fault, connected_from_nowhere(address):
         pass
     assert time.monotonic() - began < 5
-    assert "ray start --head" in str(fault.value.hint) or "ray job submit" in str(fault.value.hint)
+    assert "--address and RAY_ADDRESS" in str(fault.value.hint) or "ray job submit" in str(fault.value.hint)
 
 
 def test_spark_joins_the_cluster_that_is_named(here: Path) -> None:
