@@ -82,7 +82,7 @@ class AwsProvider(Provider):
         except exceptions.BotoCoreError as error:
             raise CredentialError(
                 f"AWS Secrets Manager cannot be asked: {type(error).__name__}",
-                hint="which region and login? try: aws sts get-caller-identity",
+                hint="which region and login? set AWS_REGION, and try: aws sts get-caller-identity",
             ) from None
 
     def _fault(self, code: str, name: str) -> CredentialError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import time
@@ -288,7 +289,9 @@ def test_nothing_listening_is_said_at_once_with_what_to_type(nowhere: SqlDatabas
         (POSTGRES, {"host": "no-such-host.invalid"}, Retryable, "could not translate host name"),
         (POSTGRES, {"sslmode": "verify-full"}, CredentialError, "SSL"),
         (POSTGRES, {"table": "missing"}, ConfigError, 'relation "missing" does not exist'),
-        *mysql({"database": "nowhere"}, CredentialError, "no such database for this user"),
+        *mysql(
+            {"database": "nowhere"}, CredentialError, r"no such database for this user: .*\n.* -p -e 'SHOW"
+        ),
         *mysql({"host": "no-such-host.invalid", "sslmode": "prefer"}, Retryable, "cannot be reached"),
         *mysql({"sslmode": "verify-full"}, CredentialError, "is not trusted"),
         *mysql({"sslmode": "verify-ca", "sslrootcert": "/nowhere.pem"}, CredentialError, "sslrootcert"),
@@ -315,6 +318,25 @@ def test_a_credential_opens_the_connection(store: SqlDatabase, monkeypatch: pyte
     monkeypatch.delenv("RAYETL_CREDENTIAL_WAREHOUSE__DATABASE")
     with pytest.raises(CredentialError, match="has no field 'database'"):
         Pipeline.from_dict(config).check()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("sslmode", "verify_full", r"it is one of disable, prefer, require, verify-ca, verify-full"),
+        ("port", "usual", r"it is a number such as \d+"),
+    ],
+)
+def test_a_field_of_a_credential_that_says_nothing_known_is_named(
+    nowhere: SqlDatabase, field: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, given in {"host": "localhost", "database": "d", field: value}.items():
+        monkeypatch.setenv(f"RAYETL_CREDENTIAL_WAREHOUSE__{name.upper()}", given)
+    named = {"type": nowhere.kind, "credential": "warehouse", "table": "t"}
+    config = {"name": "p", "extract": named, "load": {"type": "files", "path": "out"}}
+    with pytest.raises(CredentialError, match=f"the field '{field}' of the credential 'warehouse'") as told:
+        Pipeline.from_dict(config).check()
+    assert re.fullmatch(said, str(told.value.hint))
 
 
 def test_a_run_without_a_database_imports_no_driver() -> None:

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
 from rayetl.connectors.databases.faults import Fault, Refused, Server
-from rayetl.errors import RunError, SourceError, Terminal
+from rayetl.errors import CredentialError, RunError, SourceError, Terminal
 from rayetl.hosts import is_here
 from rayetl.model import Duration
 from rayetl.secrets import Credential, Credentials
@@ -206,6 +206,10 @@ class DatabaseConnection(UsesCredential):
             credential.required(*SPELLINGS["host" if found["host"] is None else "database"])
         known = {name: value for name, value in found.items() if value is not None}
         known.setdefault("sslmode", "prefer" if is_here(known["host"]) else "verify-full")
+        if known["sslmode"] not in (modes := get_args(SslMode)):
+            raise _unknown(credential, "sslmode", known["sslmode"], f"it is one of {', '.join(modes)}")
+        if not known.get("port", "1").isdecimal():
+            raise _unknown(credential, "port", known["port"], f"it is a number such as {self.usual_port}")
         return known
 
     def _value(self, name: str, credential: Credential) -> str | None:
@@ -226,3 +230,10 @@ class DatabaseConnection(UsesCredential):
             place=credential.place,
             endpoint=self.endpoint() or "",
         )
+
+
+def _unknown(credential: Credential, field: str, value: str, hint: str) -> CredentialError:
+    message = (
+        f"the field {field!r} of the credential {credential.name!r} from {credential.place} is {value!r}"
+    )
+    return CredentialError(message, hint=hint)

@@ -60,9 +60,10 @@ def connect_fault(error: Exception, server: Server) -> RunError:
             hint=f"the password comes from {server.place}; try it with: {client(server)}",
         )
     if number in (1044, 1049):
+        outside = client(server).removesuffix(f" {server.database}")
         return CredentialError(
             f"MySQL at {server} has no such database for this user: {said}",
-            hint=f"see what there is with: {client(server)} -e 'SHOW DATABASES'",
+            hint=f"see what there is with: {outside} -e 'SHOW DATABASES'",
         )
     if number == 2026 or isinstance(getattr(error, "original_exception", None), ssl.SSLCertVerificationError):
         return CredentialError(
