@@ -354,10 +354,14 @@ class Pipeline:
         wanted = next(iter(tables), None) if name is None and len(tables) == 1 else name
         if wanted in tables:
             return tables[wanted].upkeep()
-        names = ", ".join(tables) or "none: Delta and Iceberg tables are meant"
+        if not tables:
+            raise RayetlError(
+                f"{self.config.name} has no table of a lake",
+                hint="sources and loads of the types `delta` and `iceberg` have one",
+            )
         raise RayetlError(
             f"{name!r} is no table of a lake" if name is not None else "say which table is meant",
-            hint=f"tables of {self.config.name}: {names}",
+            hint=f"tables of {self.config.name}: {', '.join(tables)}",
         )
 
     def parity(self, sample: int | None = None) -> ParityReport:

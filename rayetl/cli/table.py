@@ -41,7 +41,7 @@ def history(
     Examples:
       rayetl table history flights_lake.yaml
       rayetl table history flights_lake.yaml daily --limit 5
-      rayetl table history flights_lake.yaml --json | jq -r .version
+      rayetl table history flights_lake.yaml --json | jq '.[].version'
     """
     changes = shared.load(config, assignments).table(name).history(limit)
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sqlglot import exp
 
@@ -19,13 +19,18 @@ BARE_FUNCTIONS = ("current_date", "current_timestamp", "current_user", "user")
 `LiteralFunctionResolution`)."""
 
 
+def star(_: Resolver, node: exp.Expression) -> NoReturn:
+    """All columns, where one value is expected; Spark has functions that take them, as struct(*)."""
+    raise unsupported(node, "* is not supported here", hint="write count(*) or name the columns")
+
+
 def name(resolver: Resolver, node: exp.Expression) -> Expr:
     parts = _parts(node)
     if parts is None:
         inner, last = take(node, "this", "expression")
         return field(resolver, resolver.resolve(inner), last.name, node)
     if any(isinstance(part, exp.Star) for part in parts):
-        raise fault(node, "* is not allowed here", hint="write count(*) or name the columns")
+        return star(resolver, node)
     names = [part.name for part in parts]
     variable = _variable(resolver, names[0])
     found, used = (variable, 1) if variable is not None else _column(resolver, names, node)

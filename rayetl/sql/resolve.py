@@ -317,6 +317,7 @@ _SPECIAL: dict[str, Callable[[Resolver, exp.Expression, str, list[exp.Expression
 }
 _HANDLERS: dict[type[exp.Expression], Callable[[Resolver, exp.Expression], Expr]] = {
     **dict.fromkeys((exp.Column, exp.Identifier, exp.Dot), references.name),
+    exp.Star: references.star,
     **dict.fromkeys(_OPERATORS, Resolver.binary),
     **dict.fromkeys((exp.And, exp.Or), Resolver.connector),
     **dict.fromkeys((exp.Like, exp.ILike, exp.RegexpLike), predicates.like),

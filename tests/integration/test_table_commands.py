@@ -273,6 +273,9 @@ def test_a_table_is_chosen_by_its_id(lake: Lake, call: Call) -> None:
     assert call("history", made, "mine")[0] == 0
     code, _, err = call("history", made, "other")
     assert (code, "'other' is no table of a lake" in err) == (1, True)
+    plain = config(lake, load={"type": "files", "path": "out"}, extract=extract["other"], transform=[])
+    code, _, err = call("history", plain)
+    assert (code, "p has no table of a lake" in err) == (1, True)
 
 
 def test_what_is_not_there_and_what_is_no_size_is_said(lake: Lake, call: Call) -> None:

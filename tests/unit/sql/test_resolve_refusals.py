@@ -46,6 +46,8 @@ TABLE = {"t": parse_ddl("i INT, s STRING, d DATE, m DECIMAL(38,10), a ARRAY<INT>
         ("upper(distinct s)", SqlError, "DISTINCT is for aggregate functions"),
         ("sum(distinct i) over (partition by s)", SqlError, "DISTINCT"),
         ("rank() over (partition by s)", SqlError, "ORDER BY"),
+        ("* AS n", UnsupportedSqlError, "write count"),
+        ("struct(t.*)", UnsupportedSqlError, "write count"),
     ],
 )
 def test_refused_in_one_sentence(expression: str, kind: type[SqlError], part: str) -> None:
