@@ -42,7 +42,9 @@ def whole(part: Any) -> dict[str, Any]:
     known = {field.alias or name for name, field in PipelineConfig.model_fields.items()}
     if not part.keys() <= known:
         part = {"load": {"type": "iceberg", "table": "shop.daily", **part}}
-    return {"name": "example", "extract": FILES, "load": FILES} | part
+    # What has both ends is meant to be run as it stands.
+    name = {} if {"extract", "load"} <= part.keys() else {"name": "example"}
+    return {**name, "extract": FILES, "load": FILES} | part
 
 
 EXAMPLES = [
