@@ -270,7 +270,8 @@ def assert_known(run: str, runs: Sequence[str], load: str, key: str) -> None:
     """Raise `Terminal` if a load got a batch of a run that is not among the `runs` of that batch."""
     if run not in runs:
         raise Terminal(
-            f"{load} holds {key} of the run {run}, of which the notes of this pipeline know nothing",
+            f"it holds {key} of the run {run}, of which the notes of this pipeline know nothing",
+            step=load,
             hint="is `state` an old copy, or another one than that run had? go on with the latest; --force "
             "loads every file again",
         )

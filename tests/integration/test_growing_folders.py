@@ -300,7 +300,7 @@ def test_the_kills_above_would_find(bug: str, monkeypatch: pytest.MonkeyPatch) -
     put("c", 4)
     if bug == "forgets the batch":
         monkeypatch.setattr(Taken, "_noted", lambda _: None)
-        with pytest.raises(Terminal, match="one holds incremental-1 of the run"):
+        with pytest.raises(Terminal, match="one: it holds incremental-1 of the run"):
             run(load=BOTH)
         return
     if bug == "notes it too late":
@@ -330,7 +330,7 @@ def test_a_state_that_is_older_than_a_load_stops_a_run_before_a_row_is_read() ->
     shutil.rmtree(".rayetl")
     shutil.move("backup", ".rayetl")
     for _ in range(2):
-        with pytest.raises(Terminal, match=r"one holds incremental-2 of the run .* know nothing"):
+        with pytest.raises(Terminal, match=r"one: it holds incremental-2 of the run .* know nothing"):
             run()
     assert rows() == [1, 2]
     report = run(force=True)
