@@ -48,11 +48,18 @@ class Credentials:
         Raises `CredentialError` that lists every place looked at when none has it, or that says what is
         wrong with a place; `CredentialUnavailable` (to be tried again) when one cannot be reached.
         """
+        found = self.look(name)
+        if found is None:
+            raise CredentialError(f"no credential {name!r} was found", hint=self._looked(name))
+        return found
+
+    def look(self, name: str) -> Credential | None:
+        """The credential `name` as it is now, `None` if no place has it. Raises what `find` raises else."""
         for provider in self.providers:
             found = provider.find(name)
             if found is not None:
                 return Credential.of(name, provider.place(name), found)
-        raise CredentialError(f"no credential {name!r} was found", hint=self._looked(name))
+        return None
 
     def refreshed(self, stale: Credential) -> Credential | None:
         """The same credential looked up again after a store refused it; `None` if it has not changed, so

@@ -47,7 +47,13 @@ class Keyring:
     def find(cls, name: str) -> Keyring:
         """The keys as they are now. Raises what `Credentials.find` raises, and `CredentialError` for a
         credential that holds no keys."""
-        return cls.of(Credentials.here().find(name))
+        found = Credentials.here().look(name)
+        if found is None:
+            raise CredentialError(
+                f"no credential {name!r} was found, which holds the key of the dead letters",
+                hint=f"`rayetl vault new-key {name}` makes one; letters that are there need their own again",
+            )
+        return cls.of(found)
 
     @classmethod
     def of(cls, credential: Credential) -> Keyring:

@@ -131,8 +131,9 @@ def test_a_replay_decrypts_and_encrypts_again(vault: Vault) -> None:
 
 
 def test_a_missing_key_stops_a_run_before_a_row_is_read(vault: Vault) -> None:
-    with pytest.raises(CredentialError, match="no credential 'nix' was found"):
+    with pytest.raises(CredentialError, match="no credential 'nix' was found") as told:
         pipeline(encrypt="nix").run()
+    assert "`rayetl vault new-key nix` makes one" in str(told.value.hint)
     assert not Path("out").exists() or not list(Path("out").glob("part-*"))
     vault.put({"other": {"user": "u", "password": "p"}})
     with pytest.raises(CredentialError, match="has no field 'current'"):
