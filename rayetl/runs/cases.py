@@ -52,7 +52,7 @@ def run_cases(
     if unknown:
         raise RayetlError(
             f"there is no test {unknown[0]!r}",
-            hint=f"there are {', '.join(test.name for test in tests) or 'none'}",
+            hint=f"there are {', '.join(repr(test.name) for test in tests) or 'none'}",
         )
     chosen = [test for test in tests if not names or test.name in names]
     return TestReport(tuple(_run_case(loaded.config, test, engine, typed) for test in chosen))

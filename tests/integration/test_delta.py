@@ -242,7 +242,7 @@ def test_versions_and_moments_of_the_past() -> None:
     assert read(version=0)["id"].to_list() == [1]
     assert sorted(read(version=1)["id"]) == [1, 2]
     assert read(timestamp=between)["id"].to_list() == [1]
-    with pytest.raises(ConfigError, match="the Delta table lake cannot be read"):
+    with pytest.raises(ConfigError, match="the Delta table lake has no version 7: the newest one is"):
         read(version=7)
 
 

@@ -87,6 +87,11 @@ class DeltaVersion(LakeVersion):
                 return None
             if isinstance(at, datetime) and table.metadata().configuration.get(_TIMED) == "true":
                 at = _version_at(place, table, at)
+            if isinstance(at, int) and at > table.version():
+                raise fault(
+                    f"the Delta table {place.path} has no version {at}: the newest one is {table.version()}",
+                    hint="`rayetl table history CONFIG` shows the versions that there are",
+                )
             if at is not None:
                 table.load_as_version(at)
             if isinstance(at, datetime) and _named_time(place, table.version()) > at:

@@ -231,7 +231,8 @@ def told(
             hint = "look at the fields of the credential, or give one with `credential:`"
             raise CredentialError(f"the catalog refuses the login: {said}", hint=hint) from None
         if isinstance(error, kinds.away):
-            raise Retryable(message, endpoint=connection.endpoint()) from None
+            hint = "does the catalog's service run, and does its `uri` hold?"
+            raise Retryable(message, hint=hint, endpoint=connection.endpoint()) from None
         raise fault(message, hint=advice(error)) from None
 
 
