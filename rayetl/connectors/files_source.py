@@ -34,7 +34,8 @@ def _parsed(text: str) -> Schema:
     try:
         return parse_ddl(text)
     except SqlError as error:
-        raise ValueError("; ".join(problem.message for problem in error.problems)) from None
+        said = (f"{each.message}{f': {each.hint}' if each.hint else ''}" for each in error.problems)
+        raise ValueError("; ".join(said)) from None
 
 
 class FilesSource(UsesS3, Source):

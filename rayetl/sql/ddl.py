@@ -70,6 +70,12 @@ def parse_schema(text: str) -> StructType:
     return StructType(fields)
 
 
+def nearest_type(word: str) -> str | None:
+    """The hint that names the type which a word looks like."""
+    near = get_close_matches(word.lower(), [*ATOMS, "decimal", "array", "map", "struct"], 1)
+    return f"did you mean {near[0]}?" if near else None
+
+
 def parse_data_type(text: str) -> DataType:
     """One type, such as `array<decimal(10,2)>`. Raises SqlError."""
     reader = _Reader(text)
@@ -162,8 +168,7 @@ class _Reader:
             return self._interval()
         if word in ATOMS:
             return ATOMS[word]
-        near = get_close_matches(word, [*ATOMS, "decimal", "array", "map", "struct"], 1)
-        raise self._fault(f"unknown type {word}", offset, f"did you mean {near[0]}?" if near else None)
+        raise self._fault(f"unknown type {word}", offset, nearest_type(word))
 
     def _array(self) -> DataType:
         return ArrayType(self.type())

@@ -6,6 +6,7 @@ Every node with a position carries `meta["start"]` (character offset in the text
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from rayetl.errors import ConfigPath, Problem, SqlError, UnsupportedSqlError
+from rayetl.sql.ddl import nearest_type, parse_data_type
 from rayetl.sql.dialect import DIALECT, RaySqlParser, TextError, is_number
 
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES", "(", "TABLE", "MAP", "REDUCE")
@@ -39,6 +41,9 @@ _SYNONYMS = {
     "date_type": "date",
     "double precision": "double",
 }
+
+
+_NESTED_TYPE = re.compile(r"\bAS\s+((?:ARRAY|MAP|STRUCT)\s*<)", re.IGNORECASE)
 
 
 def parse_query(text: str, origin: ConfigPath = ()) -> exp.Query:
@@ -165,7 +170,32 @@ def _syntax_error(error: TextError, text: str, origin: ConfigPath) -> SqlError:
         return _error(f"something is missing {'at' if at_end else 'before'} {what}", origin, start)
     expected = message.removeprefix("Expecting ").removeprefix("Expected ").rstrip(".")
     expected = expected.partition(" but got ")[0]
+    if expected.startswith("TYPE") and token is not None and token.text.isidentifier():
+        return _error(f"unknown type {token.text}", origin, start, nearest_type(token.text))
+    if expected == ">" and (misfit := _type_error(text, start, origin)):
+        return misfit
     return _error(f"expected {expected} near {what}", origin, start)
+
+
+def _type_error(text: str, at: int, origin: ConfigPath) -> SqlError | None:
+    """What is wrong with the nested type around `at`, in the words of the reader of types."""
+    for found in reversed([*_NESTED_TYPE.finditer(text, 0, at)]):
+        try:
+            parse_data_type(_balanced(text[found.start(1) :]))
+        except SqlError as error:
+            (problem,) = error.problems
+            return _error(problem.message, origin, found.start(1) + (problem.offset or 0), problem.hint)
+    return None
+
+
+def _balanced(text: str) -> str:
+    """A text up to where its angle brackets are closed."""
+    depth = 0
+    for index, char in enumerate(text):
+        depth += (char == "<") - (char == ">")
+        if char == ">" and depth == 0:
+            return text[: index + 1]
+    return text
 
 
 def _error(message: str, origin: ConfigPath, offset: int, hint: str | None = None) -> SqlError:
