@@ -34,6 +34,7 @@ from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_gr
 from rayetl.plan.growing import growing_problems
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
+from rayetl.plan.syntax import syntax_problems
 from rayetl.plan.warnings import warnings_of
 from rayetl.quality.base import Checked
 from rayetl.quality.contract import check_contract, promised_schema
@@ -136,7 +137,7 @@ def _distinct(problems: Iterable[Problem]) -> list[Problem]:
 
 @dataclass(slots=True)
 class _Compiler:
-    """Compiles every node in order. A node whose inputs failed fails in silence."""
+    """Compiles every node in order. Of a node whose inputs failed, what is wrong in itself is told."""
 
     graph: Graph
     time_zone: str
@@ -209,6 +210,7 @@ class _Compiler:
 
     def _add_step(self, draft: StepDraft) -> None:
         if any(self.outputs.get(name) is None for name in draft.inputs):
+            self.problems += syntax_problems(draft.step, draft.path)
             return
         bindings = tuple(Binding(name, self.outputs[name]) for name in dict.fromkeys(draft.inputs))
 

@@ -26,10 +26,9 @@ from rayetl.sql.expr import (
     Subquery,
     null,
 )
-from rayetl.sql.faults import collect, did_you_mean, fault, label, take, unsupported
+from rayetl.sql.faults import collect, fault, label, take, unsupported
 from rayetl.sql.functions.base import Function, TypeFault
-from rayetl.sql.functions.known import SPARK_ONLY
-from rayetl.sql.functions.table import functions
+from rayetl.sql.functions.table import function_called, functions
 from rayetl.sql.lambdas import lambda_args
 from rayetl.sql.types import (
     BOOLEAN,
@@ -171,7 +170,7 @@ class Resolver:
 
     def call(self, node: exp.Expression, name: str, nodes: Sequence[exp.Expression]) -> Expr:
         """A function call as written: aggregate, window-only, generator or scalar."""
-        entry = self.entry(name, node)
+        entry = function_called(name, node)
         distinct = ignore_nulls = False
         if len(nodes) == 1 and isinstance(nodes[0], exp.Distinct):
             (nodes,), distinct = take(nodes[0], "expressions"), True
@@ -188,19 +187,6 @@ class Resolver:
             return special(self, node, name, nodes)
         args = lambda_args(self, entry, nodes, node) if entry.lambdas else self.all(nodes)
         return self.apply(entry, name, args, node, distinct, ignore_nulls)
-
-    def entry(self, name: str, node: exp.Expression) -> Function:
-        entry = functions().get(name.lower())
-        if entry is None or (not name[0].isalpha() and name[0] != "_"):
-            if name.lower() in SPARK_ONLY:
-                raise unsupported(
-                    node,
-                    f"function {name} is not supported by the embedded engine",
-                    hint="engine: spark runs it",
-                )
-            hint = did_you_mean(name, (n for n in functions() if n[0].isalpha()))
-            raise fault(node, f"unknown function {name}", hint=hint, code="sql.function")
-        return entry
 
     def make(self, name: str, args: tuple[Expr, ...], node: exp.Expression) -> Expr:
         """A call by canonical name over typed arguments."""

@@ -11,7 +11,7 @@ from rayetl.sql import coerce
 from rayetl.sql.expr import AggregateCall, Call, Expr, Frame, Literal, SortKey, WindowCall
 from rayetl.sql.faults import collect, fault, label, take, unsupported
 from rayetl.sql.functions.constants import folded
-from rayetl.sql.functions.table import functions
+from rayetl.sql.functions.table import function_called, functions
 from rayetl.sql.types import BOOLEAN, DATE, DOUBLE, INT, TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def within_group(resolver: Resolver, node: exp.Expression) -> Expr:
     if str(name).lower() not in ("percentile_cont", "percentile_disc") or len(keys) != 1:
         raise unsupported(node, f"WITHIN GROUP is not supported for {name}")
     found = resolver.apply(
-        resolver.entry(str(name), node), str(name), (keys[0].expr, *resolver.all(nodes)), node
+        function_called(str(name), node), str(name), (keys[0].expr, *resolver.all(nodes)), node
     )
     assert isinstance(found, AggregateCall)
     return AggregateCall(

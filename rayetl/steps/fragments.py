@@ -137,6 +137,13 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{folded[near[0]]}`?" if near else None
 
 
+def without_order(text: str) -> str:
+    """A text without `ASC`, `DESC` and `NULLS FIRST` at its end; one that is nothing else as it is."""
+    found = _ORDER.search(text)
+    assert found is not None
+    return text[: found.start()] or text
+
+
 class Reader:
     """Reads the SQL texts of one step and gathers every fault before any is raised.
 
@@ -204,7 +211,7 @@ class Reader:
         """`expression [ASC | DESC] [NULLS FIRST | LAST]`, with Spark's defaults."""
         found = _ORDER.search(text)
         assert found is not None
-        tree = self.expression(text[: found.start()] or text, *field)
+        tree = self.expression(without_order(text), *field)
         descending = (found["way"] or "asc").lower() == "desc"
         first = found["nulls"].lower() == "first" if found["nulls"] else not descending
         return exp.Ordered(this=tree, desc=descending or None, nulls_first=first)

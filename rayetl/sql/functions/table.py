@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from sqlglot import exp
+
+from rayetl.sql.faults import did_you_mean, fault, unsupported
 from rayetl.sql.functions import (
     aggregates,
     arrays,
@@ -24,6 +27,7 @@ from rayetl.sql.functions import (
     windows,
 )
 from rayetl.sql.functions.base import Function
+from rayetl.sql.functions.known import SPARK_ONLY
 
 FAMILIES = (
     operators,
@@ -61,3 +65,18 @@ def functions() -> dict[str, Function]:
 def function(name: str) -> Function:
     """The entry of a canonical name; the resolver has checked that it exists."""
     return functions()[name]
+
+
+def function_called(name: str, node: exp.Expression) -> Function:
+    """The function that a call names. Raises `SqlError` for one that there is not."""
+    entry = functions().get(name.lower())
+    if entry is None or (not name[0].isalpha() and name[0] != "_"):
+        if name.lower() in SPARK_ONLY:
+            raise unsupported(
+                node,
+                f"function {name} is not supported by the embedded engine",
+                hint="engine: spark runs it",
+            )
+        hint = did_you_mean(name, (n for n in functions() if n[0].isalpha()))
+        raise fault(node, f"unknown function {name}", hint=hint, code="sql.function")
+    return entry
