@@ -213,7 +213,7 @@ def test_parquet_is_what_arrow_expects(tmp_path):
 def test_json_refuses_what_it_would_turn_into_null(tmp_path, kind, value):
     schema = parse_ddl(f"d {kind}")
     frame = pl.DataFrame({"d": [None, value]}, schema=to_polars(schema))
-    with pytest.raises((LoadError, pl.exceptions.ComputeError), match=r"NaN .* column 'd' holds"):
+    with pytest.raises(LoadError, match=r"NaN .* column 'd' holds"):
         write(tmp_path / "out", schema, frame, "json")
 
 

@@ -435,7 +435,7 @@ def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: 
     for part, last in enumerate(("2.5", "NaN")):
         Path(f"in/{part}.csv").write_text(f"k\n1.5\n{last}\n")
     text = {"format": "csv", "schema": "k DOUBLE", "options": {"header": True}}
-    load = {"type": "files", "path": "out", "format": "json", "mode": "append"}
+    load = {"id": "lines", "type": "files", "path": "out", "format": "json", "mode": "append"}
     made = Pipeline.from_dict(
         {"name": "p", "extract": {"s": {"type": "files", "path": "in", **text}}, "load": load}
     )
@@ -443,6 +443,7 @@ def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: 
         made.run()
     assert caught.value.message == "JSON has no way to write NaN or infinity, which the column 'k' holds"
     assert caught.value.hint == "replace them in a select step, or choose another format"
+    assert caught.value.step == "lines"
     assert not list(here.glob(".out*"))
     assert not Path("out").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from rayetl.sql.types import (
     DataType,
     Field,
     MapType,
+    Schema,
     StructType,
     kinds_within,
     rebuilt,
@@ -61,41 +62,71 @@ def _quoted(text: pl.Expr, options: WriteOptions) -> pl.Expr:
     return pl.when(awkward).then(quoted).otherwise(text)
 
 
-def json_value(name: str, column: pl.Expr, kind: DataType) -> pl.Expr:
-    """The value of the column `name`, or a part of it, as JSON holds it: binary as base64, timestamps as ISO
-    8601 text."""
+def json_value(column: pl.Expr, kind: DataType) -> pl.Expr:
+    """The value of a column as JSON holds it: binary as base64, timestamps as ISO 8601 text."""
     if kind == BINARY:
         return column.bin.encode("base64")
     if kind == TIMESTAMP:
         return column.dt.strftime(_ZONED)
     if kind == TIMESTAMP_NTZ:
         return column.dt.strftime(_UNZONED)
-    if kind in FRACTIONAL:
-        return column.map_batches(partial(_all_finite, name), is_elementwise=True)
     if isinstance(kind, ArrayType) and _is_reshaped(kind.element):
-        return column.list.eval(json_value(name, pl.element(), kind.element))
+        return column.list.eval(json_value(pl.element(), kind.element))
     if isinstance(kind, StructType) and _is_reshaped(kind):
-        members = [json_value(name, column.struct.field(f.name), f.type).alias(f.name) for f in kind]
+        members = [json_value(column.struct.field(f.name), f.type).alias(f.name) for f in kind]
         return pl.when(column.is_not_null()).then(pl.struct(members))
     if isinstance(kind, MapType) and _is_reshaped(kind):
-        entries = ArrayType(StructType((Field("key", kind.key), Field("value", kind.value))))
-        texts = json_value(name, column.cast(polars_type(entries)), entries)
+        entries = _entries(kind)
+        texts = json_value(column.cast(polars_type(entries)), entries)
         return texts.cast(polars_type(rebuilt(kind, _json_type)))
     return column
 
 
+def finite(rows: pl.LazyFrame, schema: Schema, load: str | None) -> pl.LazyFrame:
+    """`rows`, which hold numbers alone where `schema` says so: JSON has no NaN and no infinity. Collecting it
+    raises `LoadError`, at `load`, where they do not."""
+    tests = {f.name: list(_floats(pl.col(f.name), f.type)) for f in schema}
+    checked = {
+        name: pl.all_horizontal(part.is_finite().all() for part in parts)
+        for name, parts in tests.items()
+        if parts
+    }
+
+    def judged(batch: pl.DataFrame) -> pl.DataFrame:
+        for name, fine in batch.select(**checked).to_dicts()[0].items():
+            if not fine:
+                raise LoadError(
+                    f"JSON has no way to write NaN or infinity, which the column {name!r} holds",
+                    hint="replace them in a select step, or choose another format",
+                    step=load,
+                )
+        return batch
+
+    return rows.map_batches(judged, streamable=True) if checked else rows
+
+
+def _floats(column: pl.Expr, kind: DataType) -> Iterator[pl.Expr]:
+    """All floating point numbers in a column, those inside of its values too."""
+    match kind:
+        case ArrayType(element):
+            yield from _floats(column.explode(), element)
+        case MapType():
+            entries = _entries(kind)
+            yield from _floats(column.cast(polars_type(entries)), entries)
+        case StructType(fields):
+            for field in fields:
+                yield from _floats(column.struct.field(field.name), field.type)
+        case _ if kind in FRACTIONAL:
+            yield column
+
+
+def _entries(kind: MapType) -> ArrayType:
+    return ArrayType(StructType((Field("key", kind.key), Field("value", kind.value))))
+
+
 def _is_reshaped(kind: DataType) -> bool:
-    return any(each in (*_AS_TEXT, *FRACTIONAL) for each in kinds_within(kind))
+    return any(each in _AS_TEXT for each in kinds_within(kind))
 
 
 def _json_type(kind: DataType) -> DataType:
     return STRING if kind in _AS_TEXT else kind
-
-
-def _all_finite(name: str, values: pl.Series) -> pl.Series:
-    if not values.is_finite().all():
-        raise LoadError(
-            f"JSON has no way to write NaN or infinity, which the column {name!r} holds",
-            hint="replace them in a select step, or choose another format",
-        )
-    return values

@@ -9,23 +9,26 @@ import polars as pl
 
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import WriteOptions
-from rayetl.connectors.formats.text_values import csv_text, json_value
+from rayetl.connectors.formats.text_values import csv_text, finite, json_value
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
-from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ
+from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, Schema
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
 
-def sink_files(frame: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
+def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None) -> pl.LazyFrame:
     """A lazy sink that writes the columns of `target.schema` into `target.directory`.
 
     No row at all still makes one file that holds the schema (none below `partition_by`). Collecting it
-    raises `LoadError` for values that the format cannot hold.
+    raises `LoadError`, at `load`, for values that the format cannot hold.
     """
     if not isinstance(target.options, WriteOptions):
         raise TypeError("the options of a files target are WriteOptions")
     rows = frame.select(target.schema.names)
+    if target.format == "json":
+        body = tuple(field for field in target.schema if field.name not in target.partition_by)
+        rows = finite(rows, Schema(body), load)
     return _SINKS[target.format](_with_partition_names(rows, target), target, target.options)
 
 
@@ -115,7 +118,7 @@ def _changed(names: Mapping[str, str]) -> dict[str, str]:
 
 def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     kinds = {field.name: field.type for field in target.schema}
-    values = [json_value(name, column, kinds[name]).alias(name) for name, column in _body(target)]
+    values = [json_value(column, kinds[name]).alias(name) for name, column in _body(target)]
     codec = options.compression or "uncompressed"
     sink = rows.with_columns(values).sink_ndjson(  # type: ignore[call-overload]
         _place(target, f".json{_ENDINGS.get(codec, '')}"),

@@ -144,7 +144,7 @@ class PolarsEngine:
             query.sinks.append(sink_spool(frame, target))
         else:
             frame = query.frames.add(load).map_batches(count, streamable=True)
-            query.sinks.append(sink_files(frame, target))
+            query.sinks.append(sink_files(frame, target, load))
 
     def _add_tables(self, query: _Query, node: Node) -> None:
         if isinstance(node, StepNode) and node.tables:

@@ -18,7 +18,6 @@ from rayetl.plan.nodes import Plan, SourceNode, StepNode
 FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError)
 """What a query ends with that cannot be done."""
 
-_TAIL = "\n\nThis error occurred in the following expression:"
 _REPORT = "run again with --debug for the details; nothing was committed"
 _DISK = "see to {places}, then run again; nothing was committed"
 
@@ -32,8 +31,7 @@ def told_plainly(
     are the places that the query writes to."""
     try:
         yield
-    except RayetlError as error:
-        _undress(error)
+    except RayetlError:
         raise
     except FAULTS as fault:
         for source in plan.sources:
@@ -51,8 +49,7 @@ def told_at(node: str, scan: Scan | None = None) -> Iterator[None]:
     """The same for the part of a query that is the source or load `node`, of which it reads `scan`."""
     try:
         yield
-    except RayetlError as error:
-        _undress(error)
+    except RayetlError:
         raise
     except FAULTS as fault:
         if isinstance(scan, FilesScan) and (damage := find_damage(scan)):
@@ -64,15 +61,6 @@ def told_at(node: str, scan: Scan | None = None) -> Iterator[None]:
 def _is_of_disk(fault: BaseException) -> bool:
     """Whether the system refused to read or write; writers of files wrap what it says in faults of theirs."""
     return isinstance(fault, OSError) or re.search(r"\(os error \d+\)", _first_line(fault)) is not None
-
-
-def _undress(error: RayetlError) -> None:
-    """Take off what Polars adds to an error that was raised within an expression: it makes another one of the
-    text of the first, hint and all."""
-    said, found, _ = error.message.partition(_TAIL)
-    if found:
-        error.message, _, hint = said.partition("\nhint: ")
-        error.hint, error.args = hint or None, (error.message,)
 
 
 def behind(plan: Plan, ids: Iterable[str]) -> list[str]:

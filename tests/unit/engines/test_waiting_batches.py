@@ -34,7 +34,7 @@ def hold(batch):
 
 with (
     mock.patch.object(gates.Gate, "_look", looked),
-    mock.patch.object(engine, "sink_files", lambda frame, target: frame.sink_batches(hold, lazy=True)),
+    mock.patch.object(engine, "sink_files", lambda frame, target, load: frame.sink_batches(hold, lazy=True)),
 ):
     try:
         Pipeline.from_dict(json.loads(sys.argv[1])).run()
