@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import polars as pl
 
@@ -12,7 +13,8 @@ from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats.text_values import csv_text, finite, json_value
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
-from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, Schema
+from rayetl.sql.lower.texts import elementwise, format_decimals, format_floats
+from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, DecimalType, Schema
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
@@ -46,7 +48,10 @@ def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFra
             whole = column.dt.strftime("%Y-%m-%d %H:%M:%S")
             spelled.append(pl.when(column.dt.microsecond() == 0).then(whole).otherwise(text).alias(name))
         elif kind in FRACTIONAL:
-            spelled.append(pl.when(column != 0).then(column).otherwise(column.abs()).alias(name))
+            one_zero = pl.when(column != 0).then(column).otherwise(column.abs())
+            spelled.append(elementwise(one_zero, format_floats, pl.String).alias(name))
+        elif isinstance(kind, DecimalType):
+            spelled.append(elementwise(column, partial(format_decimals, scale=kind.scale), pl.String))
     return rows.with_columns(spelled, **dict(target.derived))
 
 
