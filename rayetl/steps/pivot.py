@@ -162,14 +162,18 @@ class Unpivot(Step):
             source = exp.Subquery(this=select(columns([*kept, *turned, *context.carry]), context.main.name))
         pivot = exp.Pivot(
             unpivot=True,
-            include_nulls=None if self.drop_nulls else True,
+            include_nulls=True,
             expressions=[name(self.value)],
             fields=[exp.In(this=name(self.name), expressions=columns(turned))],
         )
         source.append("pivots", pivot)
         plain = not context.carry
         result = [*kept, self.name, self.value, *context.carry]
-        return read.done(select([exp.Star()] if plain else columns(result), source))
+        query = select([exp.Star()] if plain else columns(result), source)
+        if self.drop_nulls:
+            # Spark's own EXCLUDE NULLS fails for a column whose name is no plain word.
+            query.set("where", exp.Where(this=columns([self.value])[0].is_(exp.null()).not_()))
+        return read.done(query)
 
     def _kept(self, read: Reader, context: StepContext, turned: list[str]) -> list[str]:
         folded = {text.lower() for text in turned}

@@ -195,6 +195,13 @@ CASES: dict[str, dict[str, Any]] = {
         "value": "value",
         "drop_nulls": True,
     },
+    "unpivot_odd_value": {
+        "type": "unpivot",
+        "ids": ["k"],
+        "columns": ["n", "a b"],
+        "value": "x.2",
+        "drop_nulls": True,
+    },
     "unpivot_common_type": {"type": "unpivot", "ids": ["g"], "columns": ["k", "x", "dec"]},
     "unpivot_keeps_the_rest": {"type": "unpivot", "columns": ["k", "n"]},
     "flatten_array": {"type": "flatten", "column": "tags"},
