@@ -246,15 +246,21 @@ class DeadLetters(ABC):
 
 def _latest(letters: pl.LazyFrame) -> pl.LazyFrame:
     """The last letter of each id. Letters may be more than fit into memory: kept there are their ids alone,
-    and what tells those of one id apart."""
+    and what tells those of one id apart. A record that had become several rows before they were refused has a
+    letter of each; shown is one, with the reasons of all."""
     repeated = letters.select("id").group_by("id").len().filter(pl.col("len") > 1).collect()
     if repeated.is_empty():
         return letters
     versions = letters.select(_VERSION).join(repeated.lazy(), on="id", how="semi").collect()
     last = versions.sort(_VERSION).unique("id", keep="last")
     left = letters.join(versions.join(last, on=_VERSION, how="anti").lazy(), on=_VERSION, how="anti")
-    # One that was stored twice is told from itself by nothing.
-    return left.unique(_VERSION) if versions.is_duplicated().any() else left
+    several = versions.filter(versions.is_duplicated()).unique()
+    if several.is_empty():
+        return left
+    rows = left.select(*_VERSION, "reasons").join(several.lazy(), on=_VERSION, how="semi")
+    every = rows.explode("reasons").group_by(_VERSION).agg(_all=pl.col("reasons").unique().sort()).collect()
+    told = left.unique(_VERSION).join(every.lazy(), on=_VERSION, how="left", maintain_order="left")
+    return told.with_columns(reasons=pl.coalesce("_all", "reasons")).drop("_all")
 
 
 def as_text(column: str) -> pl.Expr:

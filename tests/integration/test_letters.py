@@ -82,6 +82,22 @@ def test_records_are_those_of_the_source_whatever_the_steps_made_of_them(
     assert found == [(name, {"k": k, "v": f"{name}{k}"}) for name in "ab" for k in range(10, 20)]
 
 
+def test_a_record_that_became_several_rows_is_told_with_the_reasons_of_all(here: Path) -> None:
+    split = [
+        {"type": "select", "add": {"w": "array('long', '')"}},
+        {"type": "flatten", "column": "w"},
+    ]
+    said = {"name": "said", "length": {"column": "w", "min": 1}}
+    short = {"name": "short", "length": {"column": "w", "max": 3}}
+    made = pipeline(transform=[*split, {"id": "both", "type": "validate", "rules": [said, short]}])
+    report = made.run()
+    assert report.rows_rejected == 80
+    found = letters(made)
+    assert found.height == 40
+    assert {tuple(why["rule"] for why in reasons) for reasons in found["reasons"]} == {("said", "short")}
+    assert dict(made.dead_letters.count().select("rule", "letters").iter_rows()) == {"said": 40, "short": 40}
+
+
 def test_a_row_without_a_position_is_kept_as_the_step_saw_it(here: Path) -> None:
     Path("more.json").write_text('{"k":2,"w":1}\n{"k":77,"w":2}\n')
     join = {"type": "join", "with": "more", "on": ["k"], "how": "full"}
