@@ -430,6 +430,21 @@ def test_numbers_that_are_equal_are_one_partition(here: Path, form: str) -> None
     assert [str(row["g"]) for row in sorted(found.to_pylist(), key=lambda row: row["k"])] == wanted
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv", "json", "avro"])
+@pytest.mark.parametrize("name", ["a=b", "a/b", "a%41", "ü %"])
+def test_a_partition_column_may_have_any_name(here: Path, form: str, name: str) -> None:
+    pq.write_table(pa.table({"k": [1, 2], name: ["x=y", "z"]}), "in.parquet")
+    load = {"type": "files", "path": "out", "format": form, "partition_by": name}
+    source = {"type": "files", "path": "in.parquet"}
+    Pipeline.from_dict({"name": "p", "extract": source, "load": load}).run()
+    spelled = name.replace("%", "%25").replace("=", "%3D").replace("/", "%2F")
+    assert {path.name for path in Path("out").iterdir()} == {f"{spelled}=x%3Dy", f"{spelled}=z", "_rayetl"}
+    text = {"schema": "k INT", "options": {"header": True}} if form == "csv" else {}
+    back = {"type": "files", "path": "out", "format": form, **text}
+    found = Pipeline.from_dict({"name": "b", "extract": back, "load": {**load, "path": "b"}}).preview()
+    assert sorted((row["k"], row[name]) for row in found.to_pylist()) == [(1, "x=y"), (2, "z")]
+
+
 def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: Path) -> None:
     Path("in").mkdir()
     for part, last in enumerate(("2.5", "NaN")):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from urllib.parse import quote
 
 import polars as pl
 
@@ -55,11 +57,17 @@ def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFra
     return rows.with_columns(spelled, **dict(target.derived))
 
 
+def _keys(target: FilesTarget) -> dict[str, str]:
+    """The columns that name directories, as Polars is to know them: it escapes values, but not these."""
+    names = (*target.partition_by, *(name for name, _ in target.derived))
+    return {name: quote(name, safe=" ") if re.search("[%=/]", name) else name for name in names}
+
+
 def _place(target: FilesTarget, ending: str) -> str | pl.PartitionBy:
-    if keys := [*target.partition_by, *(name for name, _ in target.derived)]:
+    if keys := _keys(target):
         return pl.PartitionBy(
             target.directory,
-            key=keys,
+            key=list(keys.values()),
             include_key=False,
             approximate_bytes_per_file=target.max_bytes,
         )
@@ -79,7 +87,7 @@ def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> 
     if target.columns is not None:
         kinds = pl.DataFrame(target.columns.empty_table()).schema
         rows = rows.cast(kinds)
-    sink = rows.sink_parquet(  # type: ignore[call-overload]
+    sink = rows.rename(_changed(_keys(target))).sink_parquet(  # type: ignore[call-overload]
         _place(target, ".parquet"),
         compression=compression,
         arrow_schema=target.columns,
@@ -100,7 +108,7 @@ def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.L
     renamed = dict(zip((name for name, _ in body), pl.select(head).row(0), strict=True)) if head else {}
     sink = (
         rows.with_columns(texts)
-        .rename(_changed(renamed))
+        .rename(_changed(renamed) | _changed(_keys(target)))
         .sink_csv(  # type: ignore[call-overload]
             _place(target, f".csv{_ENDINGS.get(codec, '')}"),
             compression=codec,
@@ -125,12 +133,16 @@ def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.
     kinds = {field.name: field.type for field in target.schema}
     values = [json_value(column, kinds[name]).alias(name) for name, column in _body(target)]
     codec = options.compression or "uncompressed"
-    sink = rows.with_columns(values).sink_ndjson(  # type: ignore[call-overload]
-        _place(target, f".json{_ENDINGS.get(codec, '')}"),
-        compression=codec,
-        check_extension=False,
-        mkdir=True,
-        lazy=True,
+    sink = (
+        rows.with_columns(values)
+        .rename(_changed(_keys(target)))
+        .sink_ndjson(  # type: ignore[call-overload]
+            _place(target, f".json{_ENDINGS.get(codec, '')}"),
+            compression=codec,
+            check_extension=False,
+            mkdir=True,
+            lazy=True,
+        )
     )
     return _lazy(sink)
 
