@@ -289,7 +289,7 @@ def _round(ctx: Context, call: Call) -> pl.Expr:
     if drop <= 0:
         return value
     if drop > source.precision:
-        drop = min(drop, _LIMIT - 1)
+        return pl.when(value.is_not_null()).then(int128(0))
     unit = int128(10**drop)
     whole = value.truncdiv(unit)
     rest = value - whole * unit
@@ -305,7 +305,7 @@ def _round(ctx: Context, call: Call) -> pl.Expr:
             step = (rest > 0).cast(pl.Int128)
         case _:
             step = int128(0) - (rest < 0).cast(pl.Int128)
-    return fit(times(whole + step, kind.scale - (source.scale - drop)), kind.precision)
+    return fit(times(whole + step, kind.scale - digits), kind.precision)
 
 
 _SCALED: dict[str, Callable[[Context, Call], pl.Expr]] = {
