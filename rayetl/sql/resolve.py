@@ -240,6 +240,8 @@ class Resolver:
         return Call(case.type, case.nullable, "if", args, "if")
 
     def struct_(self, node: exp.Expression, _name: str, nodes: list[exp.Expression]) -> Expr:
+        if not nodes:
+            raise unsupported(node, "a struct without fields is not supported in the embedded engine")
         names = [item.alias if isinstance(item, exp.Alias) else None for item in nodes]
         values = self.all([take(i, "this", "alias")[0] if isinstance(i, exp.Alias) else i for i in nodes])
         fields = tuple(

@@ -14,6 +14,7 @@ TABLE = {"t": parse_ddl("i INT, s STRING, d DATE, m DECIMAL(38,10), a ARRAY<INT>
 @pytest.mark.parametrize(
     ("expression", "kind", "part"),
     [
+        ("struct()", UnsupportedSqlError, "without fields"),
         ("regexp_replace(s, '(?=x)', '')", UnsupportedSqlError, "lookahead"),
         ("s rlike '(a)\\\\1'", UnsupportedSqlError, "back references"),
         ("date_format(d, 'QQ')", UnsupportedSqlError, "QQ"),
