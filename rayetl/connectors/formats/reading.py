@@ -47,7 +47,7 @@ def scan_files(scan: FilesScan, *, position: bool = False, malformed: bool = Fal
         del size
         names = list(schema) if columns is None else columns
         needed = names if predicate is None else [*names, *predicate.meta.root_names()]
-        for frame in _frames(scan, needed, malformed):
+        for frame in _frames(scan, needed, position, malformed):
             found = frame if predicate is None else frame.filter(predicate)
             found = found.select(names)
             if rows is not None:
@@ -64,14 +64,17 @@ def _without_reasons(frame: pl.LazyFrame, malformed: bool) -> pl.LazyFrame:
     return frame.with_columns(pl.lit(None, dtype=pl.String).alias(BAD)) if malformed else frame
 
 
-def _frames(scan: FilesScan, names: Sequence[str], malformed: bool) -> Iterator[pl.DataFrame]:
-    """Frames of all columns, of which those not in `names` may hold nothing."""
+def _frames(scan: FilesScan, names: Sequence[str], position: bool, malformed: bool) -> Iterator[pl.DataFrame]:
+    """Frames of all columns, of which those not in `names` may hold nothing. Without `position`, a column
+    called `ROW` is one of the files: rows that Spark gives back hold positions of their own."""
     for index, file in enumerate(scan.files, scan.first_file):
         start = file.first
         for frame, bad in _file_batches(scan, file, names):
             height = frame.height
-            row = pl.int_range(height, dtype=pl.Int64) + ((index << ROW_BITS) + start)
-            made = frame.with_columns(*parquet.partition_columns(scan, file), row.alias(ROW))
+            made = frame.with_columns(parquet.partition_columns(scan, file))
+            if position:
+                row = pl.int_range(height, dtype=pl.Int64) + ((index << ROW_BITS) + start)
+                made = made.with_columns(row.alias(ROW))
             start += height
             yield _judged(scan, file, made, bad, malformed, start - height)
 

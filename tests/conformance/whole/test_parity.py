@@ -262,6 +262,20 @@ def test_another_time_zone(here: Path, other: Engine) -> None:
     assert_same({**config, "time_zone": "Europe/Vienna"}, other)
 
 
+def test_positions_of_refused_rows_outlive_what_is_computed_beside_them(here: Path, other: Engine) -> None:
+    pl.DataFrame({"k": range(20), "g": [k % 3 for k in range(20)]}).write_parquet("in.parquet")
+    lists = {"type": "window", "partition_by": ["g"], "order_by": ["k"], "columns": {"ks": "collect_list(k)"}}
+    rule = {"name": "small", "range": {"column": "k", "max": 15}}
+    steps = [lists, {"id": "checked", "type": "validate", "rules": [rule]}]
+    config = {
+        "name": "w",
+        "extract": {"s": files("in.parquet")},
+        "transform": steps,
+        "load": loads("checked"),
+    }
+    assert assert_same(config, other).rejects == 4
+
+
 def test_a_text_that_is_not_as_its_pattern_says_is_null(here: Path, other: Engine) -> None:
     texts = ["2020-01-31", "2020-1-3", "2020-01-31 1:2:3", "2020-02-30", "x", "", None]
     pl.DataFrame({"s": texts}).write_parquet("in.parquet")
