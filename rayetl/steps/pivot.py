@@ -97,7 +97,12 @@ class Pivot(Step):
         query = select([exp.Alias(this=by.copy(), alias=name("value"))], context.main.name)
         query.distinct(copy=False)
         query.set("limit", exp.Limit(expression=exp.Literal.number(MAX_VALUES + 1)))
-        found = list(context.found(query) or ())
+        answer = context.found(query)
+        found = list(answer or ())
+        if answer is not None and not found and not self.group_by:
+            hint = "name some in `values`, or give the rows something in common with `group_by`"
+            read.fault("there is no value, so that no column would be left", "column", hint=hint)
+            read.check()
         if len(found) > MAX_VALUES:
             hint = "name the wanted ones in `values`"
             read.fault(

@@ -185,6 +185,15 @@ def test_pivot_refuses_too_many_values() -> None:
         query(type="pivot", column="k", aggregates={"n": "count(*)"}, found=lambda _: range(10_001))
 
 
+def test_pivot_without_a_value_and_a_group_has_no_column() -> None:
+    with pytest.raises(SqlError, match="no column would be left"):
+        query(type="pivot", column="k", aggregates={"n": "count(*)"}, found=lambda _: [])
+    grouped = query(
+        type="pivot", group_by=["g"], column="k", aggregates={"n": "count(*)"}, found=lambda _: []
+    )
+    assert " ".join(grouped.split()) == "SELECT g FROM main GROUP BY g"
+
+
 @pytest.mark.parametrize(
     ("text", "carries"),
     [
