@@ -199,7 +199,8 @@ def _slice(values: pl.Expr, start: pl.Expr, length: pl.Expr) -> pl.Expr:
     found = values.list.slice(
         pl.max_horizontal(first, pl.lit(0, dtype=pl.Int64)), pl.when(outside).then(0).otherwise(length)
     )
-    known = values.is_not_null() & first.is_not_null() & length.is_not_null()
+    # Spark ends the query over a length below zero, as over a start of zero.
+    known = values.is_not_null() & first.is_not_null() & (length >= 0)
     return pl.when(known).then(found)
 
 

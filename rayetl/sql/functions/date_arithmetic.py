@@ -20,7 +20,7 @@ from rayetl.sql.functions.base import (
 )
 from rayetl.sql.functions.constants import constant, folded, is_null, value_of
 from rayetl.sql.functions.datetimes import instant, local
-from rayetl.sql.functions.shifts import shift_months
+from rayetl.sql.functions.shifts import in_micros, shift_months
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     BOOLEAN,
@@ -56,6 +56,9 @@ _MICROS = {
     "MILLISECOND": 1_000,
     "MICROSECOND": 1,
 }
+_FAR = 2**62
+"""Microseconds, some 146,000 years: what is added to a moment stays within a BIGINT."""
+
 _MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
 
@@ -126,12 +129,12 @@ def _unit_rule(args: tuple[Expr, ...]) -> Typed:
 def _unit_add(ctx: Context, call: Call) -> pl.Expr:
     unit, count = str(value_of(call.args[0])).upper(), ctx.expr(call.args[1])
     if unit in _MICROS:
-        micros = count.cast(pl.Int64) * _MICROS[unit]
+        micros = in_micros(count, _MICROS[unit], _FAR)
         return ctx.expr(call.args[2]) + micros.cast(pl.Duration("us"))
     value, wall = ctx.expr(call.args[2]), local(ctx, call.args[2])
     if unit in _MONTHS:
         return instant(ctx, shift_months(wall, count * _MONTHS[unit]), call.type, value)
-    days = count.cast(pl.Int64) * (7 if unit == "WEEK" else 1) * 86_400_000_000
+    days = in_micros(count, (7 if unit == "WEEK" else 1) * 86_400_000_000, _FAR)
     return instant(ctx, wall + days.cast(pl.Duration("us")), call.type, value)
 
 

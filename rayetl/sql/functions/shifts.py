@@ -57,3 +57,10 @@ def _local(ctx: Context, value: pl.Expr, node: Expr, function: Callable[[pl.Expr
 def shift_months(value: pl.Expr, months: pl.Expr) -> pl.Expr:
     """Move by months; a day past the new month's end becomes its last."""
     return value.dt.offset_by(months.cast(pl.String) + pl.lit("mo"))
+
+
+def in_micros(count: pl.Expr, each: int, most: int) -> pl.Expr:
+    """So many units of `each` microseconds; NULL where they are more than `most`. Spark ends the query there
+    (long overflow), and Polars would give another moment."""
+    count = count.cast(pl.Int64)
+    return pl.when(count.is_between(-(most // each), most // each)).then(count * each)

@@ -22,6 +22,7 @@ from rayetl.sql.functions.base import (
 from rayetl.sql.functions.constants import constant, text_of, value_of
 from rayetl.sql.functions.datetimes import local
 from rayetl.sql.functions.patterns import printing_format, reading_fields
+from rayetl.sql.functions.shifts import in_micros
 from rayetl.sql.lazy import LazyModule
 from rayetl.sql.types import (
     DATE,
@@ -125,7 +126,7 @@ def _make_date(year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
 
 def _scaled_seconds(factor: int) -> Callable[[Context, Call], pl.Expr]:
     def lower(ctx: Context, call: Call) -> pl.Expr:
-        return (ctx.expr(call.args[0]).cast(pl.Int64) * factor).cast(pl.Datetime("us", "UTC"))
+        return in_micros(ctx.expr(call.args[0]), factor, 2**63 - 1).cast(pl.Datetime("us", "UTC"))
 
     return lower
 

@@ -142,3 +142,22 @@ def test_tables_that_a_condition_ties_together_are_never_multiplied(tied: str) -
     plan = frame.explain()
     assert "CROSS JOIN" not in plan
     assert "NESTED LOOP JOIN" not in plan
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "timestamp_millis(n)",
+        "timestampadd(DAY, cast(n AS INT), TIMESTAMP'2020-01-01 00:00:00')",
+        "timestampadd(WEEK, cast(n AS INT), TIMESTAMP_NTZ'2020-01-01 00:00:00')",
+        "slice(array(1, 2, 3), 1, cast(-n AS INT))",
+        "slice(array(1, 2, 3), cast(n % 1 AS INT), 1)",
+        "element_at(array(1, 2, 3), cast(n % 1 AS INT))",
+    ],
+)
+def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
+    table = pa.table({"n": pa.array([2**31 - 1, 2**62 + 2**31 - 1, 1, None], pa.int64())})
+    found = rayetl.query(f"SELECT {value} AS v, n FROM t ORDER BY n", {"t": table})["v"].to_pylist()
+    assert found[0] is None
+    assert found[-1] is None
+    assert sum(each is None for each in found) >= 2
