@@ -12,7 +12,7 @@ import polars as pl
 from rayetl.connectors.base import FilesScan, Scan
 from rayetl.connectors.formats import find_damage
 from rayetl.engines.polars.frames import Frames
-from rayetl.errors import RayetlError, Terminal
+from rayetl.errors import Terminal
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 
 FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ArithmeticError)
@@ -31,8 +31,6 @@ def told_plainly(
     are the places that the query writes to."""
     try:
         yield
-    except RayetlError:
-        raise
     except FAULTS as fault:
         for source in plan.sources:
             if isinstance(source.scan, FilesScan) and (damage := find_damage(source.scan)):
@@ -49,8 +47,6 @@ def told_at(node: str, scan: Scan | None = None) -> Iterator[None]:
     """The same for the part of a query that is the source or load `node`, of which it reads `scan`."""
     try:
         yield
-    except RayetlError:
-        raise
     except FAULTS as fault:
         if isinstance(scan, FilesScan) and (damage := find_damage(scan)):
             raise damage from fault
