@@ -159,7 +159,7 @@ def list_names(file: File = None, as_json: shared.Json = False) -> int:
     if as_json:
         shared.write_json([dict(zip(("name", "version", "changed"), row, strict=True)) for row in rows])
         return 0
-    title = f"{len(rows)} credentials in {path}, data key {document.key}"
+    title = f"{len(rows)} credential{'' if len(rows) == 1 else 's'} in {path}, data key {document.key}"
     Writer(sys.stdout).table(Table(title, ("name", "version", "changed (UTC)"), tuple(rows), frozenset({1})))
     return 0
 

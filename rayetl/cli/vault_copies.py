@@ -90,7 +90,8 @@ def export(
         return 0
     copy = Vault.create(target, prompts.new_opener(new_key_file))
     copy.put(chosen)
-    return say(f"copied {len(chosen)} credentials into {target}, opened by {copy.opener.origin}")
+    many = "" if len(chosen) == 1 else "s"
+    return say(f"copied {len(chosen)} credential{many} into {target}, opened by {copy.opener.origin}")
 
 
 def import_entries(
