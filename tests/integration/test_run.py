@@ -476,3 +476,12 @@ def test_a_load_into_the_home_directory_is_no_directory_of_that_name(
     assert Path("home/state/runs").is_dir()
     assert pipeline.dead_letters.read().collect().height == report.rows_rejected
     assert list(Path("home/rejects").rglob("*.parquet"))
+
+
+def test_a_chain_of_steps_may_be_hundreds_long(here: Path) -> None:
+    del here
+    steps = [{"type": "select", "columns": ["id", "delay + 1 AS delay"]} for _ in range(400)]
+    first = {**steps[0], "from": "flights"}
+    load = [{"type": "files", "path": "out", "format": "parquet"}]
+    Pipeline.from_dict(config(transform=[first, *steps[1:]], load=load)).run()
+    assert ds.dataset("out").to_table().sort_by("id")["delay"].to_pylist()[:2] == [405, 397]

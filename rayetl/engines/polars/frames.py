@@ -12,7 +12,7 @@ from rayetl.connectors.formats import scan_files
 from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.gates import Gate
 from rayetl.names import BAD, ROW
-from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
+from rayetl.plan.nodes import LoadNode, Node, Plan, SourceNode, StepNode
 from rayetl.quality.base import Checked, OnFailure
 
 REFUSING = (OnFailure.ABORT, OnFailure.QUARANTINE)
@@ -32,6 +32,12 @@ def handed_on(node: SourceNode | StepNode) -> tuple[str, ...]:
     """The columns that the readers of a node get, the hidden position among them."""
     assert node.schema is not None, f"{node.id} is not known before the run"
     return node.schema.names + ((ROW,) if node.carries_row else ())
+
+
+def _read_by(node: Node) -> tuple[str, ...]:
+    if isinstance(node, SourceNode):
+        return ()
+    return (node.input,) if isinstance(node, LoadNode) else node.inputs
 
 
 def _same(batch: pl.DataFrame) -> pl.DataFrame:
@@ -67,23 +73,32 @@ class Frames:
         self.flagged: dict[str, pl.LazyFrame] = {}
 
     def add(self, node: str) -> pl.LazyFrame:
-        """The rows of `node`, after those of everything it reads."""
-        if node not in self.good:
-            found = self._plan.nodes[node]
-            if isinstance(found, SourceNode):
-                self._add_source(found)
-            elif isinstance(found, StepNode):
-                self._add_step(found)
-            else:
-                return self.visible(found.input)
-            self._note_gates(found)
-            if node in self._shared and self._gates:
-                self.good[node] = self._once(node)
-        return self.good[node]
+        """The rows of `node`, after those of everything it reads. A chain of steps can be hundreds long, so
+        what is waiting for its inputs is kept in a list."""
+        waiting = [node]
+        while waiting:
+            found = self._plan.nodes[waiting[-1]]
+            missing = [each for each in _read_by(found) if each not in self.good]
+            if missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            if found.id not in self.good and not isinstance(found, LoadNode):
+                self._add_one(found)
+        found = self._plan.nodes[node]
+        return self.visible(found.input) if isinstance(found, LoadNode) else self.good[node]
+
+    def _add_one(self, node: SourceNode | StepNode) -> None:
+        if isinstance(node, SourceNode):
+            self._add_source(node)
+        else:
+            self._add_step(node)
+        self._note_gates(node)
+        if node.id in self._shared and self._gates:
+            self.good[node.id] = self._once(node.id)
 
     def _note_gates(self, node: SourceNode | StepNode) -> None:
-        behind = node.inputs if isinstance(node, StepNode) else ()
-        if node.id in self._gates or any(each in self._gated for each in behind):
+        if node.id in self._gates or any(each in self._gated for each in _read_by(node)):
             self._gated.add(node.id)
 
     def _once(self, node: str) -> pl.LazyFrame:
