@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import field, replace
 
 from sqlglot import exp
@@ -65,8 +66,8 @@ class Scope:
         self.context = context
         self.entries = tuple(entries)
         self.outer = outer
-        self.fallback = dict(fallback or {})
-        self.first = dict(first or {})
+        self.fallback = {} if fallback is None else fallback
+        self.first = {} if first is None else first
         self.on_subquery: OnSubquery | None = None
         self.windows: dict[str, exp.Expression] = {}
         self._by_name: dict[str, list[Entry]] = {}
@@ -78,9 +79,11 @@ class Scope:
     def with_names(
         self, *, fallback: Mapping[str, Expr] | None = None, first: Mapping[str, Expr] | None = None
     ) -> Scope:
-        """The same scope with further single names: `fallback` behind, `first` before its columns."""
-        scope = Scope(self.context, self.entries, self.outer, fallback, first)
-        scope.on_subquery, scope.windows = self.on_subquery, self.windows
+        """The same scope with further single names: `fallback` behind, `first` before its columns. Names that
+        are added to either later on are seen too."""
+        scope = copy(self)
+        scope.fallback = {} if fallback is None else fallback
+        scope.first = {} if first is None else first
         return scope
 
     @property

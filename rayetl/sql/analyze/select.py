@@ -105,16 +105,14 @@ def select(node: exp.Select, context: Context, outer: Scope | None) -> Relation:
 
 def _items(node: exp.Select, scope: Scope, faults: Faults) -> list[Item]:
     items: list[Item] = []
+    lateral: dict[str, Expr] = {}
+    inner = scope.with_names(fallback=lateral)
     for item in node.expressions:
-        lateral = {
-            known.name.lower(): known.expr
-            for known in items
-            if isinstance(known.node, exp.Alias | exp.Aliases)
-        }
-        inner = scope.with_names(fallback=lateral)
-        faults.attempt(lambda item=item, names=lateral: _assert_no_alias_in_windows(item, scope, names))  # type: ignore[misc]
-        found = faults.attempt(lambda item=item, inner=inner: _expanded(item, inner))  # type: ignore[misc]
-        items += found or []
+        faults.attempt(lambda item=item: _assert_no_alias_in_windows(item, scope, lateral))  # type: ignore[misc]
+        found = faults.attempt(lambda item=item: _expanded(item, inner)) or []  # type: ignore[misc]
+        if isinstance(item, exp.Alias | exp.Aliases):
+            lateral.update((named.name.lower(), named.expr) for named in found)
+        items += found
     return items
 
 
@@ -336,7 +334,7 @@ class _Builder:
         if distinct is not None:
             take(distinct)
         by_expr: dict[Expr, Column] = {}
-        for expr, column in zip(exprs, columns, strict=True):
+        for expr, column in zip(exprs, columns, strict=True) if sorts else ():
             by_expr.setdefault(canonical(expr), column)
         hidden: dict[Expr, Column] = {}
 
@@ -375,14 +373,11 @@ class _Builder:
 
     def _output_columns(self, exprs: list[Expr]) -> tuple[Column, ...]:
         """A column that is passed on keeps its id; everything else gets a new one."""
+        given = {column.id for column in self.relation.columns}
         used: set[str] = set()
         columns = []
         for expr, item in zip(exprs, self.items, strict=True):
-            if (
-                isinstance(expr, Column)
-                and expr.id not in used
-                and expr.id in {c.id for c in self.relation.columns}
-            ):
+            if isinstance(expr, Column) and expr.id not in used and expr.id in given:
                 column = Column(expr.type, expr.nullable, expr.id, item.name)
             else:
                 column = self._fresh(expr, item.name)

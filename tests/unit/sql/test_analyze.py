@@ -144,3 +144,44 @@ def test_analysis_loads_neither_polars_nor_arrow() -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def calls(query: str, **schemas: str) -> int:
+    """How many calls the analysis of a query takes, which tells its work whatever the machine is busy with."""
+    count = 0
+
+    def note(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event.endswith("call")
+
+    known = {name: parse_ddl(schema) for name, schema in schemas.items()}
+    parsed = sql.parse_query(query)
+    sys.setprofile(note)
+    try:
+        sql.analyze(parsed, known)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_work_grows_with_the_columns_and_not_with_their_square() -> None:
+    def work(width: int) -> int:
+        numbers = range(width)
+        columns = ", ".join(f"c{number} INT" for number in numbers)
+        wanted = ", ".join(f"c{number} + 1 AS d{number}, c{number} AS e{number}" for number in numbers)
+        return calls(f"SELECT {wanted} FROM wide", wide=columns)
+
+    assert work(500) < 12 * work(50)
+
+
+def test_the_work_grows_with_the_levels_of_a_struct_as_its_text_does() -> None:
+    def work(depth: int) -> int:
+        names = [f"f{level}" for level in range(depth)]
+        schema = "a " + "".join(f"STRUCT<{name}: " for name in names) + "INT" + ">" * depth
+        paths = [".".join(["a", *names[:level]]) for level in range(depth)]
+        tests = [" AND ".join(f"{path} IS NOT NULL" for path in paths[: level + 1]) for level in range(depth)]
+        return calls(
+            f"SELECT {', '.join(f'{test} AS t{n}' for n, test in enumerate(tests))} FROM deep", deep=schema
+        )
+
+    assert work(24) < 2**3.5 * work(12)
