@@ -42,6 +42,7 @@ from rayetl.quality.validate import ValidateStep
 from rayetl.records import dataclass
 from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.faults import UNSUPPORTED
+from rayetl.sql.parse import IN_PARTS
 from rayetl.sql.types import Schema
 from rayetl.stepping import Input, RowEffect, StepContext
 
@@ -235,8 +236,7 @@ class _Compiler:
             return False
         except RecursionError:
             message = "the SQL of this step is nested too deeply, or too long a chain of operators"
-            hint = "compute it in several columns or steps"
-            self._extend([Problem("sql.syntax", message, hint=hint)], path)
+            self._extend([Problem("sql.syntax", message, hint=IN_PARTS)], path)
             return False
         if not self._check_node(node, path):
             return False

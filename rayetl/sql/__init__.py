@@ -8,6 +8,7 @@ Importing this package loads neither Polars nor Arrow; only `lower` and `interop
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ __all__ = [
     "parse_query",
     "render",
 ]
+
+
+# A query is read, typed and lowered by going down it, twenty calls and more for each bracket: Python's 1,000
+# end at 40 brackets, which generated SQL has. These many calls need less than 1 MiB of the stack of a thread.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 4_000))
 
 
 def parse_query(text: str, origin: ConfigPath = ()) -> exp.Query:

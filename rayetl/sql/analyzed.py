@@ -14,7 +14,7 @@ from rayetl.sql.analyze.scope import Context, Names
 from rayetl.sql.expr import Column
 from rayetl.sql.faults import collect, fault
 from rayetl.sql.functions.known import UNREPEATABLE
-from rayetl.sql.parse import as_expression, parse_query
+from rayetl.sql.parse import IN_PARTS, as_expression, parse_query
 from rayetl.sql.relations import Input, Relation, SparkOnly
 from rayetl.sql.types import Field, Schema
 
@@ -41,7 +41,7 @@ def analyze(
     try:
         plan = analyze_query(tree, Context(tables, Names(), time_zone), None)
     except RecursionError:
-        raise SqlError([Problem("sql.syntax", "the query is nested too deeply")]) from None
+        raise SqlError([Problem("sql.syntax", "the query is nested too deeply", hint=IN_PARTS)]) from None
     schema = Schema(tuple(Field(column.name, column.type, column.nullable) for column in plan.columns))
     inputs = frozenset(part.table for part in plan.walk() if isinstance(part, Input))
     return AnalyzedQuery(plan, schema, inputs, time_zone, now)

@@ -19,6 +19,9 @@ from rayetl.errors import ConfigPath, Problem, SqlError, UnsupportedSqlError
 from rayetl.sql.ddl import nearest_type, parse_data_type
 from rayetl.sql.dialect import DIALECT, RaySqlParser, TextError, is_number
 
+IN_PARTS = "compute it in several columns or steps"
+"""What to do with SQL that is nested too deeply."""
+
 _QUERY_STARTS = ("SELECT", "WITH", "FROM", "VALUES", "(", "TABLE", "MAP", "REDUCE")
 _REFUSED_TOKENS = {"::", "|>", "->>", "#>", "#>>", "@>", "<@", "?", "@", ":=", "$"}
 _NOISE = frozenset(
@@ -146,7 +149,7 @@ def _parse(
     except TextError as error:
         raise _syntax_error(error, text, origin) from None
     except RecursionError:
-        raise _error("the SQL text is nested too deeply", origin, 0) from None
+        raise _error("the SQL text is nested too deeply", origin, 0, hint=IN_PARTS) from None
     except (ParseError, SqlglotError) as error:
         raise _error(str(error).split("\n")[0], origin, 0) from None
     found = [as_expression(tree) for tree in trees if tree is not None]

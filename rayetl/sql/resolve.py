@@ -7,6 +7,7 @@ dropped argument is a silently different answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Protocol
 
 from sqlglot import exp
@@ -38,6 +39,8 @@ from rayetl.sql.types import (
     StructType,
 )
 from rayetl.sql.windowing import filter_, ignore_nulls, window, within_group
+
+_LONG_CHAIN = 32
 
 
 class Scope(Protocol):
@@ -108,7 +111,9 @@ class Resolver:
         return self.make(_OPERATORS[type(node)], self.all((left, right)), node)
 
     def connector(self, node: exp.Expression) -> Expr:
-        """AND and OR chains can be thousands long; they are walked without recursion."""
+        """AND and OR chains can be thousands long. They are walked without recursion, and a long one is one
+        call of many arguments, so that nothing after it has to go down a step for each of them. Short ones
+        stay the pairs that Spark makes: a GROUP BY may name the front part of one."""
         nodes: list[exp.Expression] = []
         current = node
         while type(current) is type(node):
@@ -116,10 +121,10 @@ class Resolver:
             nodes.append(right)
             current = left
         exprs = self.all([current, *reversed(nodes)])
-        found = exprs[0]
-        for item in exprs[1:]:
-            found = self.make(_OPERATORS[type(node)], (found, item), node)
-        return found
+        name = _OPERATORS[type(node)]
+        if len(exprs) > _LONG_CHAIN:
+            return self.make(name, exprs, node)
+        return reduce(lambda found, item: self.make(name, (found, item), node), exprs)
 
     def not_equal(self, node: exp.Expression) -> Expr:
         left, right = take(node, "this", "expression")

@@ -12,7 +12,7 @@ from sqlglot import exp
 from rayetl.errors import Problem, SqlError
 from rayetl.names import PREFIX
 from rayetl.sql.dialect import RaySql
-from rayetl.sql.parse import parse_expression, parse_projection, parse_query, placed
+from rayetl.sql.parse import as_expression, parse_expression, parse_projection, parse_query, placed
 from rayetl.sql.types import Schema
 from rayetl.steps.base import StepContext
 
@@ -105,16 +105,17 @@ def called(node: exp.Expression) -> str:
 def calls(tree: exp.Expression, names: frozenset[str]) -> Iterator[exp.Expression]:
     """The outermost calls of `names` in `tree`, those of subqueries and windows left out; with their FILTER
     and IGNORE NULLS."""
-    if isinstance(tree, (exp.Query, exp.Window)):
-        return
-    inner = tree
-    while isinstance(inner, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
-        inner = inner.this
-    if called(inner) in names:
-        yield tree
-        return
-    for child in tree.iter_expressions():
-        yield from calls(child, names)
+    waiting = [tree]
+    while waiting:
+        node = inner = waiting.pop()
+        if isinstance(node, (exp.Query, exp.Window)):
+            continue
+        while isinstance(inner, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
+            inner = inner.this
+        if called(inner) in names:
+            yield node
+        else:
+            waiting += map(as_expression, node.iter_expressions(reverse=True))
 
 
 def replaced(

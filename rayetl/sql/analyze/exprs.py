@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
 
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Subquery, WindowCall
 from rayetl.sql.types import BOOLEAN
 
-_COMMUTATIVE = frozenset({"=", "<=>", "+", "*", "and", "or", "&", "|", "^"})
+_CONNECTORS = frozenset({"and", "or"})
+_COMMUTATIVE = frozenset({"=", "<=>", "+", "*", "&", "|", "^"}) | _CONNECTORS
 
 
 def canonical(expr: Expr) -> Expr:
     """The expression without how it was written: equal for equal meaning, whatever the letter case, and
-    whichever side of an operator comes first where that is all the same (Spark's `Canonicalize`)."""
+    whichever side of an operator comes first where that is all the same (Spark's `Canonicalize`). A chain of
+    AND or OR is one set, however it is put in brackets."""
 
     def strip(node: Expr) -> Expr | None:
         if isinstance(node, Column):
@@ -22,7 +23,8 @@ def canonical(expr: Expr) -> Expr:
         if isinstance(node, (Call, AggregateCall)):
             inner = node.map_children(lambda child: child.transform(strip))
             if isinstance(inner, Call) and inner.function in _COMMUTATIVE:
-                inner = replace(inner, args=tuple(sorted(inner.args, key=repr)))
+                args = _chain(inner) if inner.function in _CONNECTORS else inner.args
+                inner = replace(inner, args=tuple(sorted(args, key=repr)))
             return replace(inner, shown="", nullable=True)
         return None
 
@@ -40,41 +42,42 @@ def conjuncts(expr: Expr) -> list[Expr]:
 
 
 def _factored(either: Call) -> list[Expr]:
-    sides = [{canonical(part): part for part in conjuncts(side)} for side in _sides(either)]
+    sides = [{canonical(part): part for part in conjuncts(side)} for side in _chain(either)]
     shared = set[Expr](sides[0]).intersection(*sides[1:])
     if not shared:
         return [either]
     common = [part for key, part in sides[0].items() if key in shared]
     own = [conjunction(part for key, part in side.items() if key not in shared) for side in sides]
     rests = [rest for rest in own if rest is not None]
-    return common if len(rests) < len(own) else [*common, reduce(_or, rests)]
+    return common if len(rests) < len(own) else [*common, _joined("or", rests)]
 
 
-def _sides(either: Call) -> Iterator[Expr]:
-    waiting = [*reversed(either.args)]
+def _chain(joined: Call) -> Iterator[Expr]:
+    """The parts of a chain of one connector, in order."""
+    waiting = [*reversed(joined.args)]
     while waiting:
-        side = waiting.pop()
-        if isinstance(side, Call) and side.function == "or":
-            waiting.extend(reversed(side.args))
+        part = waiting.pop()
+        if isinstance(part, Call) and part.function == joined.function:
+            waiting.extend(reversed(part.args))
         else:
-            yield side
+            yield part
 
 
-def _or(left: Expr, right: Expr) -> Expr:
-    return Call(BOOLEAN, left.nullable or right.nullable, "or", (left, right), "or")
+def _joined(connector: str, parts: Sequence[Expr]) -> Expr:
+    if len(parts) == 1:
+        return parts[0]
+    return Call(BOOLEAN, any(part.nullable for part in parts), connector, tuple(parts), connector)
 
 
 def conjunction(parts: Iterable[Expr]) -> Expr | None:
     """The parts joined by AND; None for no part."""
-    result: Expr | None = None
-    for part in parts:
-        result = part if result is None else both(result, part)
-    return result
+    joined = tuple(parts)
+    return _joined("and", joined) if joined else None
 
 
 def both(left: Expr, right: Expr) -> Expr:
     """`left AND right`."""
-    return Call(BOOLEAN, left.nullable or right.nullable, "and", (left, right), "and")
+    return _joined("and", (left, right))
 
 
 def columns_of(expr: Expr) -> set[str]:

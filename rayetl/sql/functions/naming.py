@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal
+from functools import reduce
 from typing import Any
 
 from rayetl.sql.coerce import is_interval
@@ -42,7 +43,7 @@ from rayetl.sql.types import (
     StructType,
 )
 
-_INFIX = {"+", "-", "*", "/", "%", "div", "=", "<=>", "<", "<=", ">", ">=", "and", "or", "&", "|", "^"}
+_INFIX = {"+", "-", "*", "/", "%", "div", "=", "<=>", "<", "<=", ">", ">=", "&", "|", "^"}
 _VARIABLE = "namedlambdavariable()"
 _EXACT = Context(prec=MAX_PRECISION)
 """Python's own context would round a decimal to 28 digits."""
@@ -113,8 +114,7 @@ def _call(expr: Call) -> str:
     if expr.function == "log" and len(args) == 1:
         args = ["E()", *args]
     if expr.function in _INFIX and len(args) == 2 and expr.shown in (expr.function, expr.function.upper()):
-        word = expr.function.upper() if expr.function in ("and", "or") else expr.function
-        return f"({args[0]} {word} {args[1]})"
+        return f"({args[0]} {expr.function} {args[1]})"
     return f"{name}({', '.join(args)})"
 
 
@@ -127,7 +127,13 @@ def _like(args: list[str], word: str) -> str:
     return f"{args[0]} {word} {args[1]}" + (f" ESCAPE '{args[2]}'" if len(args) > 2 else "")
 
 
+def _chain(word: str) -> Callable[[list[str]], str]:
+    return lambda args: reduce(lambda left, right: f"({left} {word} {right})", args)
+
+
 _SPECIAL: dict[str, Callable[[list[str]], str]] = {
+    "and": _chain("AND"),
+    "or": _chain("OR"),
     "not": lambda args: f"(NOT {args[0]})",
     "negative": lambda args: f"(- {args[0]})",
     "positive": lambda args: f"(+ {args[0]})",

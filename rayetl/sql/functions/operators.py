@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from rayetl.sql import coerce
@@ -337,6 +338,17 @@ def _unary_minus(ctx: Context, call: Call) -> pl.Expr:
     return -value
 
 
+def _chain(join: Callable[[Any, Any], Any]) -> Callable[..., pl.Expr]:
+    """Joins neighbours, then what that gave: a chain of thousands is as deep as the pairs of pairs are."""
+
+    def joined(*parts: pl.Expr) -> pl.Expr:
+        while len(parts) > 1:
+            parts = tuple(reduce(join, parts[at : at + 2]) for at in range(0, len(parts), 2))
+        return parts[0]
+
+    return joined
+
+
 for name, sign in (("+", 1), ("-", -1)):
     TABLE.add(name, _arithmetic(name), _add(sign), raw=True)
 TABLE.add("*", _arithmetic("*"), lambda a, b: a * b)
@@ -352,8 +364,8 @@ TABLE.add("<", _comparison, _compare(operator.lt, operator.gt), raw=True)
 TABLE.add("<=", _comparison, _compare(operator.le, operator.ge), raw=True)
 TABLE.add(">", _comparison, _compare(operator.gt, operator.lt), raw=True)
 TABLE.add(">=", _comparison, _compare(operator.ge, operator.le), raw=True)
-TABLE.add("and", takes(boolean, boolean, returns=BOOLEAN), lambda a, b: a & b)
-TABLE.add("or", takes(boolean, boolean, returns=BOOLEAN), lambda a, b: a | b)
+TABLE.add("and", takes(boolean, boolean, rest=boolean, returns=BOOLEAN), _chain(operator.and_))
+TABLE.add("or", takes(boolean, boolean, rest=boolean, returns=BOOLEAN), _chain(operator.or_))
 TABLE.add("not", takes(boolean, returns=BOOLEAN), lambda a: ~a)
 TABLE.add("in", _in, _member, raw=True)
 TABLE.add("&", _bits, lambda a, b: a & b)

@@ -161,3 +161,44 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
     assert found[0] is None
     assert found[-1] is None
     assert sum(each is None for each in found) >= 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        (" AND ".join(f"id <> {number}" for number in range(3, 5_000)), [True, True, False, None]),
+        (" OR ".join(f"id = {number}" for number in range(2, 5_000)), [False, True, True, None]),
+        (
+            " OR ".join(f"(id = {number} AND x < {number})" for number in range(1, 999)),
+            [False, False, True, None],
+        ),
+        ("+".join(["id"] * 400), [400, 800, 1200, None]),
+        ("coalesce(" * 120 + "id" + ", 0)" * 120, [1, 2, 3, 0]),
+        ("(" * 120 + "id" + ")" * 120, [1, 2, 3, None]),
+        ("".join(f"if(id = {n}, {n}, " for n in range(1, 100)) + "0" + ")" * 99, [1, 2, 3, 0]),
+    ],
+    ids=["and", "or", "or of and", "plus", "functions", "brackets", "if"],
+)
+def test_generated_sql_may_be_long_and_deep(expression: str, found: list[object]) -> None:
+    assert [row[0] for row in rows(f"SELECT {expression} AS found FROM t ORDER BY id NULLS LAST")] == found
+
+
+def test_what_is_nested_too_deeply_is_told_with_what_to_do() -> None:
+    for expression in ("(" * 5_000 + "id" + ")" * 5_000, "+".join(["id"] * 5_000)):
+        with pytest.raises(SqlError, match="nested too deeply") as caught:
+            rows(f"SELECT {expression} FROM t")
+        assert caught.value.problems[0].hint == "compute it in several columns or steps"
+
+
+def test_a_long_chain_has_the_name_that_its_pairs_have() -> None:
+    conditions = [f"(id = {number})" for number in range(40)]
+    name = conditions[0]
+    for condition in conditions[1:]:
+        name = f"({name} OR {condition})"
+    assert rayetl.query(f"SELECT {' OR '.join(conditions)} FROM t", {"t": T}).schema.names == [name]
+
+
+def test_a_chain_is_the_same_in_any_order_and_brackets() -> None:
+    grouped = "SELECT count(*) FROM t GROUP BY id > 1 AND x > 0 AND g = 'a' ORDER BY {}"
+    assert rows(grouped.format("g = 'a' AND (id > 1 AND x > 0)"))
+    assert rows("SELECT id > 1 AND x > 0 AND count(*) > 0 AS c FROM t GROUP BY id > 1 AND x > 0")
