@@ -30,28 +30,32 @@ from rayetl.sql.functions.constants import is_null
 from rayetl.sql.functions.table import function
 from rayetl.sql.interop import polars_type
 from rayetl.sql.lower import casts, decimals
+from rayetl.sql.lower.sharing import shared
 from rayetl.sql.types import DATE, TIMESTAMP, TIMESTAMP_NTZ, ArrayType, DecimalType
 
 
 @dataclass(frozen=True)
 class Lowering:
     """What expressions need to know beyond themselves: the time zone and the time of the session (in
-    microseconds since 1970). `variables` are lambda parameters in force."""
+    microseconds since 1970). `variables` are lambda parameters and other names in force."""
 
     time_zone: str = "UTC"
     now: int = 0
     variables: dict[str, pl.Expr] = field(default_factory=dict)
+    sizes: dict[int, tuple[Expr, int]] = field(default_factory=dict)
 
     def expr(self, node: Expr) -> pl.Expr:
         """The value in its column form (see `interop`)."""
-        node = coerce.folded(node)
+        return shared(self, coerce.folded(node), Lowering._expr)
+
+    def _expr(self, node: Expr) -> pl.Expr:
         if isinstance(node.type, DecimalType) and decimals.is_computed(node):
             return decimals.to_column(decimals.scaled(self, node), node.type)
         return _LOWER[type(node)](self, node)
 
     def scaled(self, node: Expr) -> pl.Expr:
         """A decimal as its unscaled Int128."""
-        return decimals.scaled(self, coerce.folded(node))
+        return shared(self, coerce.folded(node), decimals.scaled)
 
     def bind(self, values: dict[str, pl.Expr]) -> Lowering:
         return replace(self, variables={**self.variables, **values})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -202,3 +203,34 @@ def test_a_chain_is_the_same_in_any_order_and_brackets() -> None:
     grouped = "SELECT count(*) FROM t GROUP BY id > 1 AND x > 0 AND g = 'a' ORDER BY {}"
     assert rows(grouped.format("g = 'a' AND (id > 1 AND x > 0)"))
     assert rows("SELECT id > 1 AND x > 0 AND count(*) > 0 AS c FROM t GROUP BY id > 1 AND x > 0")
+
+
+@pytest.mark.parametrize(
+    ("around", "depth", "found"),
+    [
+        ("({} / 2)", 7, [Decimal("-0.056640625"), Decimal("0.01171875"), None]),
+        ("abs({})", 30, [Decimal("1.50"), Decimal("7.25"), None]),
+        ("pmod({}, 7)", 12, [Decimal("1.50"), Decimal("6.75"), None]),
+        ("cast(cast({} AS STRING) AS DECIMAL(10,2))", 12, [Decimal("-7.25"), Decimal("1.50"), None]),
+        (
+            "transform(array({}), x -> abs(pmod(abs(pmod(abs(pmod(abs(x), 7)), 7)), 7)))[0]",
+            3,
+            [Decimal("0.25"), Decimal("1.50"), None],
+        ),
+        (
+            "CASE WHEN v > 0 THEN least({}, 5) ELSE greatest({}, -5) END",
+            4,
+            [Decimal("-5.00"), Decimal("1.50"), None],
+        ),
+        ("max(lpad(rpad({}, 9, 'x'), 9, 'y')) OVER (PARTITION BY v)", 1, ["-7.25xxxx", "1.50xxxxx", None]),
+    ],
+)
+def test_functions_deep_in_each_other_are_not_written_out_over_and_over(
+    around: str, depth: int, found: list[object]
+) -> None:
+    query = "v"
+    for _ in range(depth):
+        query = around.replace("{}", query)
+    table = pl.DataFrame({"v": ["1.50", "-7.25", None]}).cast(pl.Decimal(10, 2))
+    values = rayetl.query(f"SELECT {query} AS x FROM t", {"t": table})["x"].to_pylist()
+    assert sorted(values, key=str) == sorted(found, key=str)
