@@ -12,8 +12,8 @@ from rayetl.records import dataclass
 from rayetl.sql.analyze.query import analyze as analyze_query
 from rayetl.sql.analyze.scope import Context, Names
 from rayetl.sql.expr import Column
-from rayetl.sql.faults import collect, fault
-from rayetl.sql.functions.known import UNREPEATABLE
+from rayetl.sql.faults import collect
+from rayetl.sql.functions.table import assert_repeatable
 from rayetl.sql.parse import IN_PARTS, as_expression, parse_query
 from rayetl.sql.relations import Input, Relation, SparkOnly
 from rayetl.sql.types import Field, Schema
@@ -36,7 +36,7 @@ def analyze(
 ) -> AnalyzedQuery:
     """See `rayetl.sql.analyze`."""
     tree = as_expression(parse_query(query) if isinstance(query, str) else query)
-    collect(_assert_repeatable, tree.find_all(exp.Anonymous))
+    collect(assert_repeatable, tree.find_all(exp.Anonymous))
     tables = {name.lower(): (name, schema) for name, schema in schemas.items()}
     try:
         plan = analyze_query(tree, Context(tables, Names(), time_zone), None)
@@ -55,12 +55,6 @@ def known_by_spark(schemas: Mapping[str, Schema], schema: Schema, why: str) -> A
 
 def _columns(schema: Schema) -> tuple[Column, ...]:
     return tuple(Column(field.type, field.nullable, field.name, field.name) for field in schema)
-
-
-def _assert_repeatable(call: exp.Anonymous) -> None:
-    reason = UNREPEATABLE.get(call.name.lower())
-    if reason is not None:
-        raise fault(call, f"{call.name} {reason}", code="sql.function")
 
 
 def unique_names(analyzed: AnalyzedQuery) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from rayetl.sql.functions import (
     windows,
 )
 from rayetl.sql.functions.base import Function
-from rayetl.sql.functions.known import SPARK_ONLY
+from rayetl.sql.functions.known import SPARK_ONLY, UNREPEATABLE
 
 FAMILIES = (
     operators,
@@ -80,3 +80,10 @@ def function_called(name: str, node: exp.Expression) -> Function:
         hint = did_you_mean(name, (n for n in functions() if n[0].isalpha()))
         raise fault(node, f"unknown function {name}", hint=hint, code="sql.function")
     return entry
+
+
+def assert_repeatable(call: exp.Anonymous) -> None:
+    """Raise `SqlError` for a call whose answer no run could repeat."""
+    reason = UNREPEATABLE.get(call.name.lower())
+    if reason is not None:
+        raise fault(call, f"{call.name} {reason}", code="sql.function")
