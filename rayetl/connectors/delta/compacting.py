@@ -76,11 +76,13 @@ def _bins(files: Iterable[DataFile], target_size: int) -> Iterator[list[DataFile
             partitions[tuple(spelled(value) for _, value in file.partition)].append(file)
     for small in partitions.values():
         chosen: list[DataFile] = []
+        size = 0
         for file in small:
-            if sum(each.size for each in chosen) + file.size > target_size:
+            if size + file.size > target_size:
                 yield from [chosen] if len(chosen) > 1 else []
-                chosen = []
+                chosen, size = [], 0
             chosen.append(file)
+            size += file.size
         yield from [chosen] if len(chosen) > 1 else []
 
 
@@ -132,12 +134,13 @@ def _opened(file: InputFile) -> pq.ParquetFile:
 
 def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
+    rows = held = 0
     for table in tables:
         waiting.append(table)
-        rows, held = sum(each.num_rows for each in waiting), sum(each.nbytes for each in waiting)
+        rows, held = rows + table.num_rows, held + table.nbytes
         if rows >= _GROUP_ROWS or held >= _GROUP_BYTES:
             yield pa.concat_tables(waiting)
-            waiting = []
+            waiting, rows, held = [], 0, 0
     if waiting:
         yield pa.concat_tables(waiting)
 
