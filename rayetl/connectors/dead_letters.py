@@ -247,7 +247,7 @@ class DeadLetters(ABC):
 def _latest(letters: pl.LazyFrame) -> pl.LazyFrame:
     """The last letter of each id. Letters may be more than fit into memory: kept there are their ids alone,
     and what tells those of one id apart. A record that had become several rows before they were refused has a
-    letter of each; shown is one, with the reasons of all."""
+    letter of each; shown is one, with the reasons of all, and such letters alone are kept whole."""
     repeated = letters.select("id").group_by("id").len().filter(pl.col("len") > 1).collect()
     if repeated.is_empty():
         return letters
@@ -257,10 +257,12 @@ def _latest(letters: pl.LazyFrame) -> pl.LazyFrame:
     several = versions.filter(versions.is_duplicated()).unique()
     if several.is_empty():
         return left
-    rows = left.select(*_VERSION, "reasons").join(several.lazy(), on=_VERSION, how="semi")
-    every = rows.explode("reasons").group_by(_VERSION).agg(_all=pl.col("reasons").unique().sort()).collect()
-    told = left.unique(_VERSION).join(every.lazy(), on=_VERSION, how="left", maintain_order="left")
-    return told.with_columns(reasons=pl.coalesce("_all", "reasons")).drop("_all")
+    rows = left.join(several.lazy(), on=_VERSION, how="semi")
+    reasons = rows.select(*_VERSION, "reasons").explode("reasons")
+    every = reasons.group_by(_VERSION).agg(_all=pl.col("reasons").unique().sort()).collect()
+    told = rows.unique(_VERSION).join(every.lazy(), on=_VERSION, how="left")
+    told = told.with_columns(reasons=pl.coalesce("_all", "reasons")).drop("_all")
+    return pl.concat([left.join(several.lazy(), on=_VERSION, how="anti"), told])
 
 
 def as_text(column: str) -> pl.Expr:
