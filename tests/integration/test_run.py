@@ -445,6 +445,14 @@ def test_a_partition_column_may_have_any_name(here: Path, form: str, name: str) 
     assert sorted((row["k"], row[name]) for row in found.to_pylist()) == [(1, "x=y"), (2, "z")]
 
 
+def test_a_column_of_numbers_may_be_called_as_an_argument_is(here: Path) -> None:
+    pq.write_table(pa.table({"self": [1.5]}), "in.parquet")
+    load = {"type": "files", "path": "out", "format": "json"}
+    Pipeline.from_dict({"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}).run()
+    (written,) = Path("out").glob("*.json")
+    assert written.read_text() == '{"self":1.5}\n'
+
+
 def test_a_value_that_json_cannot_hold_is_one_sentence_and_leaves_nothing(here: Path) -> None:
     Path("in").mkdir()
     for part, last in enumerate(("2.5", "NaN")):

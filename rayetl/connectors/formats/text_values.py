@@ -86,14 +86,14 @@ def finite(rows: pl.LazyFrame, schema: Schema, load: str | None) -> pl.LazyFrame
     """`rows`, which hold numbers alone where `schema` says so: JSON has no NaN and no infinity. Collecting it
     raises `LoadError`, at `load`, where they do not."""
     tests = {f.name: list(_floats(pl.col(f.name), f.type)) for f in schema}
-    checked = {
-        name: pl.all_horizontal(part.is_finite().all() for part in parts)
+    checked = [
+        pl.all_horizontal(part.is_finite().all() for part in parts).alias(name)
         for name, parts in tests.items()
         if parts
-    }
+    ]
 
     def judged(batch: pl.DataFrame) -> pl.DataFrame:
-        for name, fine in batch.select(**checked).to_dicts()[0].items():
+        for name, fine in batch.select(checked).to_dicts()[0].items():
             if not fine:
                 raise LoadError(
                     f"JSON has no way to write NaN or infinity, which the column {name!r} holds",
