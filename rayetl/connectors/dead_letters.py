@@ -67,6 +67,10 @@ REPLAYED = Part(
 _VERSION = ["id", "time", "run"]
 """What tells a letter apart. Two of one id and moment are of two runs."""
 
+_ASKED_FOR = 1_000
+"""Ids that a store is asked for by name. More are chosen from what it has: they are no condition for a
+server, and a set of them would be made for every batch."""
+
 _BATCH = 8_192
 """Letters that are handed to a service at a time."""
 
@@ -152,7 +156,7 @@ class DeadLetters(ABC):
         if session.committed() is None:
             self._commit(session, LETTERS, frames, rows)
 
-    def mark_replayed(self, ids: Iterable[str], epoch: Epoch) -> LoadResult:
+    def mark_replayed(self, ids: Sequence[str] | pl.Series, epoch: Epoch) -> LoadResult:
         """Record that `epoch` took these letters up again; calling it twice changes nothing.
 
         Raises `CommitConflict` and `LoadError` like any load.
@@ -160,9 +164,9 @@ class DeadLetters(ABC):
         session = self._open(REPLAYED, epoch)
         if done := session.committed():
             return done
-        marks = pl.LazyFrame({"id": sorted(set(ids))}, schema={"id": pl.String})
-        rows = marks.select(pl.len()).collect().item()
-        return self._commit(session, REPLAYED, [marks.with_columns(epoch=pl.lit(epoch.key))], rows)
+        marks = pl.DataFrame({"id": ids}, schema={"id": pl.String}).unique().sort("id")
+        frames = [marks.lazy().with_columns(epoch=pl.lit(epoch.key))]
+        return self._commit(session, REPLAYED, frames, marks.height)
 
     def _commit(
         self, session: LoadSession, part: Part, frames: Iterable[pl.LazyFrame], rows: int
@@ -190,7 +194,7 @@ class DeadLetters(ABC):
 
     def read(
         self,
-        ids: Sequence[str] | None = None,
+        ids: Sequence[str] | pl.Series | None = None,
         *,
         run: str | None = None,
         step: str | None = None,
@@ -199,7 +203,15 @@ class DeadLetters(ABC):
     ) -> pl.LazyFrame:
         """The letters with those ids, of that run and step, refused at `since` (with a time zone) or later;
         `pending` leaves out what was replayed. The column `replayed` (BOOLEAN) says what was."""
-        letters = self._found(pl.lit(True) if ids is None else pl.col("id").is_in(list(ids)), since)
+        if ids is None:
+            letters = self._found(pl.lit(True), since)
+        elif len(ids) <= _ASKED_FOR:
+            letters = self._found(pl.col("id").is_in(list(ids)), since)
+        else:
+            wanted = pl.LazyFrame({"id": ids}, schema={"id": pl.String})
+            letters = self._found(pl.lit(True), since).join(
+                wanted, on="id", how="semi", maintain_order="left"
+            )
         if run is not None:
             letters = letters.filter(pl.col("run") == run)
         if step is not None:
@@ -245,13 +257,16 @@ class DeadLetters(ABC):
 
 
 def _latest(letters: pl.LazyFrame) -> pl.LazyFrame:
-    """The last letter of each id. Letters may be more than fit into memory: kept there are their ids alone,
-    and what tells those of one id apart. A record that had become several rows before they were refused has a
-    letter of each; shown is one, with the reasons of all, and such letters alone are kept whole."""
-    repeated = letters.select("id").group_by("id").len().filter(pl.col("len") > 1).collect()
+    """The last letter of each id. Letters may be more than fit into memory: kept there are hashes of their ids
+    alone, and what tells those of one hash apart. A record that had become several rows before they were
+    refused has a letter of each; shown is one, with the reasons of all, and such letters alone are kept whole."""
+    hashed = pl.col("id").hash()
+    seen = letters.select(hash=hashed).group_by("hash").len().filter(pl.col("len") > 1)
+    repeated = seen.select("hash").collect()
     if repeated.is_empty():
         return letters
-    versions = letters.select(_VERSION).join(repeated.lazy(), on="id", how="semi").collect()
+    alike = letters.select(_VERSION).with_columns(hash=hashed).join(repeated.lazy(), on="hash", how="semi")
+    versions = alike.select(_VERSION).collect()
     last = versions.sort(_VERSION).unique("id", keep="last")
     left = letters.join(versions.join(last, on=_VERSION, how="anti").lazy(), on=_VERSION, how="anti")
     several = versions.filter(versions.is_duplicated()).unique()

@@ -8,12 +8,13 @@ the very same records, and so under the same run key, before new ones are taken.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 import polars as pl
@@ -42,6 +43,13 @@ if TYPE_CHECKING:
 _ADDING = ("append", "upsert", "insert_ignore")
 """The modes in which a few rows more are loaded as they would have been with all the others."""
 
+_PLACE = ["source", "file", "row", "id", "step"]
+
+_PART = 50_000
+"""Records that are in memory at a time."""
+
+_NOTHING_LAID = pl.DataFrame(schema={"place": pl.Int64, "length": pl.Int64, "start": pl.Int64})
+
 RUN_AGAIN = "mend the cause and run the pipeline again with --force"
 WITHOUT = f"{RUN_AGAIN}; or leave that out of the config for the replay, if the rows are right without it"
 
@@ -56,7 +64,7 @@ def replay(
 ) -> RunReport:
     """Replay the pending letters, or those of `ids`. Raises what a run raises, and `RayetlError` where a
     replay could not append once: no source record, a step that mixes rows, a load that is no append."""
-    if ids and (unknown := sorted(set(ids).difference(_records(letters, ids)["id"]))):
+    if ids and (unknown := sorted(set(ids).difference(letters.read(ids).select("id").collect()["id"]))):
         raise RayetlError(
             f"the store of dead letters has none with the id {unknown[0]!r}",
             hint="`rayetl dlq list` shows what is stored and replayed",
@@ -94,21 +102,56 @@ def _complete(
     for intent in sorted(intents.glob("*.json")):
         plan, chosen = _of_intent(plan_with, letters, intent)
         completed = _replay(plan, config, letters, engine, chosen, intent, progress)
-    wanted = letters.read(list(ids) or None, pending=True).select("id").collect()["id"].sort().to_list()
-    if not wanted:
+    chosen = _chosen(letters, ids or None, pending=True)
+    if chosen.is_empty():
         if completed is not None:
             return completed
         raise RayetlError(
             "there is nothing to replay", hint="`rayetl dlq list` shows what is stored and replayed"
         )
-    key = "replay-" + hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:32]
-    chosen = _records(letters, wanted)
+    wanted: str = chosen["id"].sort().str.join("\n").item()
+    key = "replay-" + hashlib.sha256(wanted.encode()).hexdigest()[:32]
     plan = _planned(plan_with, chosen)
     return _replay(plan, config, letters, engine, chosen, intents / f"{key}.json", progress)
 
 
-def _records(letters: DeadLetters, ids: Sequence[str]) -> pl.DataFrame:
-    return letters.read(ids).sort("source", "file", "row", "id").collect()
+def _chosen(letters: DeadLetters, ids: Sequence[str] | None, *, pending: bool = False) -> pl.DataFrame:
+    """Letters in the order of their records in the source. The records themselves are left where they are:
+    all together they may be more than fits into memory."""
+    refused = pl.col("reasons").list.eval(pl.element().struct.field("kind") == REFUSED).list.any()
+    found = letters.read(ids, pending=pending).select(*_PLACE, by_store=refused)
+    few = pl.col("source", "file", "step").cast(pl.Categorical)
+    return found.with_columns(few).sort(_PLACE).collect()
+
+
+def _records(letters: DeadLetters, chosen: pl.DataFrame, path: Path) -> Iterator[pl.DataFrame]:
+    """Id, file and record of `chosen`, in its order, some at a time. A store gives letters in any order, and
+    to sort their records would take all of them into memory: they are laid down in a file, and taken up
+    from there."""
+    ids = chosen["id"] if chosen.height <= _PART else None
+    places = chosen.lazy().select("id", place=pl.int_range(pl.len()))
+    # The order is that of the left side, so that of the two it is not taken into memory.
+    found = letters.read(ids).select("id", "record").join(places, on="id", maintain_order="left")
+    with path.open("w+b") as file:
+        laid = pl.concat([_NOTHING_LAID, *(_laid(batch, file) for batch in found.collect_batches())])
+        if gone := chosen.height - laid.height:
+            raise RayetlError(
+                f"{gone} of the dead letters are not in their store any more",
+                hint="nothing was loaded; call it again, and do not delete letters meanwhile",
+            )
+        file.flush()
+        spans = laid.sort("place").select("length", "start")
+        for part, span in zip(chosen.iter_slices(_PART), spans.iter_slices(_PART), strict=True):
+            records = [os.pread(file.fileno(), length, start) for length, start in span.iter_rows()]
+            yield part.select("id", "file", record=pl.Series(records, dtype=pl.Binary))
+
+
+def _laid(batch: pl.DataFrame, file: BinaryIO) -> pl.DataFrame:
+    """Write the records of a batch behind the others, and say where they are."""
+    begun = file.tell()
+    file.write(b"".join(batch["record"]))
+    length = pl.col("record").bin.size().cast(pl.Int64)
+    return batch.select("place", length=length, start=begun + length.cum_sum() - length)
 
 
 def _of_intent(
@@ -117,7 +160,7 @@ def _of_intent(
     """The letters of a replay that was cut off, and their plan. Raises `RayetlError` where it cannot go on as
     it began: the config may be another one by now."""
     ids = orjson.loads(intent.read_bytes())
-    chosen = _records(letters, ids)
+    chosen = _chosen(letters, ids)
     try:
         if chosen.height < len(ids):
             raise RayetlError(
@@ -145,11 +188,12 @@ def _replay(
     intent: Path,
     progress: ProgressListener,
 ) -> RunReport:
-    key, run, ids = intent.stem, new_id(), chosen["id"].sort().to_list()
+    key, run = intent.stem, new_id()
     source = next(source for source in plan.sources if source.id == chosen["source"][0])
     assert isinstance(source.scan, FilesScan), "only records of files have positions"
     with tempfile.TemporaryDirectory(prefix="rayetl-replay-") as directory:
-        records = stored(source.scan, chosen, Path(directory) / "records")
+        parts = _records(letters, chosen, Path(directory) / "all")
+        records = stored(source.scan, parts, Path(directory) / "records")
         mode = records.scan.mode
         # Columns may have other types by now, in which records that were rows cannot be read.
         stand_in = replace(
@@ -171,19 +215,19 @@ def _replay(
             retrier=Retrier(config.resilience.retry),
             breaker=config.resilience.circuit_breaker,
         )
-        report = _execute(execution, ids, intent)
-    letters.mark_replayed(ids, Epoch(plan.name, "replayed", key, run))
+        report = _execute(execution, chosen["id"], intent)
+    letters.mark_replayed(chosen["id"], Epoch(plan.name, "replayed", key, run))
     intent.unlink(missing_ok=True)
     return report
 
 
-def _execute(execution: Run, ids: Sequence[str], intent: Path) -> RunReport:
+def _execute(execution: Run, ids: pl.Series, intent: Path) -> RunReport:
     """Run with the intent written down. One that a rule stopped has not begun to commit, and must not stand
     in the way of a replay of other letters, or of these under another config."""
     begun = intent.exists()
     if not begun:
         try:
-            write_whole(intent, orjson.dumps(ids))
+            write_whole(intent, orjson.dumps(ids.sort().to_list()))
         except OSError as error:
             raise unwritable(execution.state, error) from error
     try:
@@ -197,8 +241,7 @@ def _execute(execution: Run, ids: Sequence[str], intent: Path) -> RunReport:
 def _lacking(plan: Plan, chosen: pl.DataFrame) -> Plan:
     """The plan with the loads that lack these records: the others have them already. Raises `RayetlError`
     where that is not the same for all of them."""
-    by_store = pl.col("reasons").list.eval(pl.element().struct.field("kind") == REFUSED).list.any()
-    places = chosen.select("step", by_store.alias("by_store")).unique().sort("step").rows()
+    places = chosen.select("step", "by_store").unique().sort("step").rows()
     lacking = {_loads_without(plan, step, by_store=by_store) for step, by_store in places}
     if len(lacking) > 1:
         named = ", ".join(dict.fromkeys(step for step, _ in places))

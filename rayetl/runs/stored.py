@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -28,9 +28,9 @@ class Stored:
     starts: Sequence[int]
 
 
-def stored(scan: FilesScan, letters: pl.DataFrame, directory: Path) -> Stored:
-    """The records of `letters`, in their order, to be read with the schema and options of `scan` and with the
-    values that the directories of their files spelled.
+def stored(scan: FilesScan, letters: Iterable[pl.DataFrame], directory: Path) -> Stored:
+    """The records of `letters`, which come some at a time, to be read in that order, with the schema and
+    options of `scan` and with the values that the directories of their files spelled.
 
     Raises `RayetlError` for a record that is not read as the one record that it was.
     """
@@ -72,15 +72,18 @@ def _utf8(record: bytes, encoding: str) -> bytes:
     return record.decode(encoding, "replace").encode("utf-8", "replace")
 
 
-def _alike(scan: FilesScan, letters: pl.DataFrame) -> Iterator[tuple[int, Partition, pl.DataFrame]]:
+def _alike(scan: FilesScan, letters: Iterable[pl.DataFrame]) -> Iterator[tuple[int, Partition, pl.DataFrame]]:
     """Letters that follow one another and share a partition, each time with the place of the first."""
     names = [name for name, _ in scan.files[0].partition] if scan.files else []
-    spelled = {file: _partition(names, file) for file in letters["file"].unique()}
-    start = 0
-    for partition, group in groupby(letters["file"], spelled.__getitem__):
-        height = len(list(group))
-        yield start, partition, letters.slice(start, height)
-        start += height
+    before = 0
+    for some in letters:
+        spelled = {file: _partition(names, file) for file in some["file"].unique()}
+        start = 0
+        for partition, group in groupby(some["file"], spelled.__getitem__):
+            height = len(list(group))
+            yield before + start, partition, some.slice(start, height)
+            start += height
+        before += some.height
 
 
 def _partition(names: Sequence[str], file: str) -> Partition:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from rayetl import Pipeline
+from rayetl.connectors.base import FilesScan
 from rayetl.errors import CommitConflict, ConfigError, QualityAbort, RayetlError
+from rayetl.runs import replay
 from rayetl.runs.execute import Run
+from rayetl.runs.stored import Stored, stored
 
 
 @pytest.fixture(autouse=True)
@@ -401,6 +406,52 @@ def test_a_full_disk_stops_a_replay_before_it_loads(monkeypatch: pytest.MonkeyPa
             source, "true", state="file", resilience={"dead_letter": {"path": ".rayetl/rejects"}}
         ).replay()
     assert pipeline(source, "true").replay().rows_loaded == 2
+
+
+def test_records_are_taken_up_some_at_a_time_in_the_order_of_the_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = {"a": range(5), "b": range(5, 9)}
+    source = {"path": "in", "schema": "id INT, v STRING"}
+    Path("in").mkdir()
+    for name in reversed(rows):
+        for other in Path("in").iterdir():
+            other.unlink()
+        Path(f"in/{name}.csv").write_text("".join(f"{row},bad\n" for row in rows[name]))
+        pipeline(source).run()
+    heights: list[int] = []
+
+    def watched(scan: FilesScan, letters: Iterable[pl.DataFrame], directory: Path) -> Stored:
+        def seen() -> Iterator[pl.DataFrame]:
+            for some in letters:
+                heights.append(some.height)
+                yield some
+
+        return stored(scan, seen(), directory)
+
+    monkeypatch.setattr(replay, "_PART", 2)
+    monkeypatch.setattr(replay, "stored", watched)
+    pipeline(source, "id <> 6").replay()
+    assert heights == [2, 2, 2, 2, 1]
+    found = ds.dataset(sorted(Path("out").glob("part-*")), format="parquet").to_table()
+    assert found["id"].to_pylist() == [0, 1, 2, 3, 4, 5, 7, 8]
+    refused = pipeline(source).dead_letters.read(pending=True).select("file", "row", "record").collect()
+    assert refused.rows() == [("in/b.csv", 1, b"6,bad")]
+
+
+def test_letters_that_go_during_a_replay_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = started()
+    plan = replay._planned
+
+    def gone(*given: Any) -> Any:
+        for part in Path(".rayetl/rejects/p/rejects").glob("part-*"):
+            part.unlink()
+        return plan(*given)
+
+    monkeypatch.setattr(replay, "_planned", gone)
+    with pytest.raises(RayetlError, match="2 of the dead letters are not in their store any more"):
+        pipeline(source, "true").replay()
+    assert loaded() == [(1, "good")]
 
 
 def test_a_replay_that_a_rule_stopped_leaves_others_free() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from rayetl.connectors import dead_letters
 from rayetl.connectors.base import Epoch
 from rayetl.connectors.dead_letter_files import DeadLetterFiles
 from rayetl.connectors.dead_letters import DEAD_LETTER, digest
@@ -67,6 +68,16 @@ def test_a_replay_is_marked_once(tmp_path):
     assert dead.mark_replayed(ids, replace(replay, run="r3")).status == "skipped"
     assert dead.read(pending=True).collect().height == 1
     assert dead.read(ids).collect()["replayed"].to_list() == [True, True]
+
+
+@pytest.mark.parametrize("asked_for", [1, 1_000])
+def test_letters_are_chosen_by_few_ids_and_by_many(tmp_path, monkeypatch, asked_for):
+    monkeypatch.setattr(dead_letters, "_ASKED_FOR", asked_for)
+    first = store(tmp_path, Epoch("flights/x", "rejects", "k1", "r1"))
+    ids = first.read().collect()["id"].sort()
+    wanted = [*ids[:2], "0-nobody", ids[0]]
+    assert first.read(wanted).collect()["id"].sort().to_list() == ids[:2].to_list()
+    assert first.read(ids[1:]).collect()["id"].sort().to_list() == ids[1:].to_list()
 
 
 def test_an_empty_store_has_nothing(tmp_path):
