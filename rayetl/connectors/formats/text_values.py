@@ -40,7 +40,9 @@ def csv_text(column: pl.Expr, kind: DataType, options: WriteOptions) -> pl.Expr:
     elif kind == TIMESTAMP_NTZ:
         text = column.dt.strftime(_UNZONED)
     elif kind in FRACTIONAL:
-        text = column.cast(pl.String).replace({"inf": "Infinity", "-inf": "-Infinity"})
+        # Not `replace`: it takes a column into memory whole.
+        infinity = pl.when(column > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity"))
+        text = pl.when(column.is_infinite()).then(infinity).otherwise(column.cast(pl.String))
     else:
         text = column.cast(pl.String)
     if kind == STRING or options.quote_all or options.sep in "+-.:0123456789TZtrufalseINnity":

@@ -108,10 +108,7 @@ def _lower_concat_ws(ctx: Context, call: Call) -> pl.Expr:
         if not rest:
             return pl.lit("")
         return pl.concat_str([ctx.expr(a) for a in rest], separator=separator.value, ignore_nulls=True)  # type: ignore[arg-type]
-    parts = [
-        ctx.expr(a) if isinstance(a.type, ArrayType) else ctx.expr(a).reshape((-1, 1)).arr.to_list()
-        for a in rest
-    ]
+    parts = [ctx.expr(a) if isinstance(a.type, ArrayType) else pl.concat_list(ctx.expr(a)) for a in rest]
     lists = [p.fill_null(pl.lit([], dtype=pl.List(pl.String))) for p in parts]
     return joined(pl.concat_list(lists), ctx.expr(separator))
 
