@@ -10,7 +10,7 @@ import polars as pl
 from rayetl.names import PREFIX
 from rayetl.sql.analyze.exprs import columns_of
 from rayetl.sql.analyzed import AnalyzedQuery
-from rayetl.sql.expr import Column, Expr, SortKey
+from rayetl.sql.expr import Call, Column, Expr, Literal, SortKey
 from rayetl.sql.functions.base import is_constant
 from rayetl.sql.lower import joins
 from rayetl.sql.lower.expressions import Lowering
@@ -83,6 +83,12 @@ class _Lowerer:
         return pl.concat([pl.select(self.exprs(row, names)).lazy() for row in node.rows])
 
     def filter(self, node: Filter) -> pl.LazyFrame:
+        if (kept := _one_of_each(node)) is not None:
+            project, window, keys = kept
+            number = window.columns[-1].id
+            rows = self.lower(window.input).unique(keys, keep="first")
+            found = rows.with_columns(pl.lit(1, pl.Int32).alias(number))
+            return found.select(self.exprs(project.exprs, [column.id for column in project.columns]))
         if joins.flatten(node)[0] != [node]:
             return joins.inner(node, self.lower, self.ctx)
         return self.lower(node.input).filter(self.ctx.expr(node.condition))
@@ -211,6 +217,23 @@ def _unique(frame: pl.LazyFrame, columns: Sequence[Column]) -> pl.LazyFrame:
 def _occurrence(names: list[str]) -> pl.Expr:
     """Numbers equal rows, so that ALL set operations pair them one to one."""
     return pl.int_range(pl.len()).over(names).alias(_NUMBER)
+
+
+def _one_of_each(node: Filter) -> tuple[Project, Window, list[str]] | None:
+    """What a filter stands on that keeps the first row of each partition in no order of its own, and the
+    columns that make the partitions: those rows are found without taking all others into memory."""
+    match node:
+        case Filter(
+            condition=Call(function="=", args=(Column(id=number), Literal(value=1))),
+            input=Project(input=Window(calls=(call,)) as window) as project,
+        ) if number == window.columns[-1].id:
+            keys = [key.id for key in call.partition if isinstance(key, Column)]
+            function = call.function
+            numbered = isinstance(function, Call) and function.function == "row_number"
+            tied = all(key.expr in call.partition for key in call.order)
+            whole = keys and len(keys) == len(call.partition)
+            return (project, window, keys) if numbered and tied and whole else None
+    return None
 
 
 def _is_total(relation: Relation) -> bool:

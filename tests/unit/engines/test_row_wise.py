@@ -59,3 +59,27 @@ def test_values_of_text_formats(column: Field) -> None:
     assert not whole(table.select(row_json(Schema((column,)))))
     if column.name in parse_ddl(FLAT).names:
         assert not whole(table.select(csv_text(value, column.type, WriteOptions())))
+
+
+FIRST = (
+    "SELECT k, v FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY {order}) AS r FROM t) WHERE r = 1"
+)
+
+
+@pytest.mark.parametrize(("order", "least"), [("k", False), ("v", True), ("k, v DESC", False)])
+def test_one_row_of_each_key_is_found_without_the_others(order: str, least: bool) -> None:
+    nan = float("nan")
+    rows = [(1.0, 7), (None, 5), (nan, 4), (0.0, 3), (1.0, 2), (-0.0, 1), (None, 0), (nan, 8)]
+    schema = parse_ddl("k DOUBLE, v INT")
+    table = pl.DataFrame(rows, schema=to_polars(schema), orient="row").lazy()
+    query = analyze(FIRST.format(order=order), {"t": schema})
+    frame = lower_relation(query, {"t": table}, ["k", "v"])
+    graph = frame.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
+    assert graph is not None
+    assert ("sort" in graph) == (order != "k")
+    found = frame.sort("k", "v").collect()
+    assert found["k"].is_nan().sum() == found["k"].null_count() == 1
+    assert sorted(value for value in found["k"].drop_nulls() if value == value) == [0.0, 1.0]
+    assert set(found.rows()[0]) <= {None, 5, 0}
+    if least:
+        assert found["v"].sort().to_list() == [0, 1, 2, 4]
