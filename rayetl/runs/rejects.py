@@ -29,6 +29,8 @@ from rayetl.quality.avro import Contract
 from rayetl.quality.base import RowCheck
 from rayetl.records import dataclass
 
+GROUND = f"{PREFIX}ground"
+
 REFUSED = "refused"
 """The kind of reason of a row that the store of a load refused."""
 
@@ -63,13 +65,12 @@ def as_scanned(source: SourceNode) -> Places:
 @dataclass(frozen=True, slots=True)
 class _Refused:
     """What one node refused. `source` is the source that the positions of the rows point into. `grounds` has
-    a row for each set of checks that rows failed together: `keys`, `reasons`, and how many `rows`, of
-    which `lost` ones have no position."""
+    a row for each set of checks that rows failed together: `reasons`, and how many `rows`, of which `lost`
+    ones have no position. The column GROUND of the rows tells theirs by its number."""
 
     node: Node
     source: SourceNode | None
     rows: pl.LazyFrame
-    keys: tuple[str, ...]
     grounds: pl.DataFrame
 
 
@@ -100,8 +101,11 @@ def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:
     keys = _keys(node)
     lost = pl.col(ROW).null_count() if source else pl.len()
     counts = rows.group_by(keys).agg(rows=pl.len(), lost=lost)
-    grounds = counts.with_columns(reasons=_why(node)).collect(engine="streaming")
-    return _Refused(node, source, rows, keys, grounds)
+    grounds = counts.with_columns(reasons=_why(node)).collect(engine="streaming").with_row_index(GROUND)
+    # A number in place of keys, which may be texts: rows that have to be sorted are taken into memory.
+    numbers = grounds.lazy().select(*keys, GROUND)
+    numbered = rows.join(numbers, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    return _Refused(node, source, numbered.drop(keys), grounds)
 
 
 def _source(plan: Plan, node: Node) -> SourceNode | None:
@@ -207,8 +211,8 @@ def _letters(
     places: Places | None,
 ) -> pl.LazyFrame:
     """Letters of `records`, which hold the hidden columns of refused rows and `RECORD`."""
-    grounds = refused.grounds.lazy().select(*refused.keys, "reasons")
-    return records.join(grounds, on=refused.keys, how="left", nulls_equal=True).select(
+    grounds = refused.grounds.lazy().select(GROUND, "reasons")
+    return records.join(grounds, on=GROUND, how="left").select(
         **_place(refused.node.id, epoch.pipeline, source, places),
         pipeline=pl.lit(epoch.pipeline),
         run=pl.lit(epoch.run),
