@@ -220,7 +220,7 @@ def test_a_chain_is_the_same_in_any_order_and_brackets() -> None:
         (
             "CASE WHEN v > 0 THEN least({}, 5) ELSE greatest({}, -5) END",
             4,
-            [Decimal("-5.00"), Decimal("1.50"), None],
+            [Decimal("1.50"), Decimal("-5.00"), Decimal("-5.00")],
         ),
         ("max(lpad(rpad({}, 9, 'x'), 9, 'y')) OVER (PARTITION BY v)", 1, ["-7.25xxxx", "1.50xxxxx", None]),
     ],
