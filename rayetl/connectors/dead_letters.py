@@ -259,7 +259,7 @@ class DeadLetters(ABC):
 def _latest(letters: pl.LazyFrame) -> pl.LazyFrame:
     """The last letter of each id. Letters may be more than fit into memory: kept there are hashes of their
     ids alone, and what tells those of one hash apart. A record that had become several rows before they were
-    refused has a letter of each; shown is one, with the reasons of all, and only such letters are kept whole."""
+    refused has a letter of each; shown is one, with the reasons of all, and such ones are kept whole."""
     hashed = pl.col("id").hash()
     seen = letters.select(hash=hashed).group_by("hash").len().filter(pl.col("len") > 1)
     repeated = seen.select("hash").collect()
