@@ -213,7 +213,7 @@ def test_a_refused_row_keeps_its_change() -> None:
         pl.col("id") == 99, pl.col("v") == "merged"
     ).height
     assert "insert" in {record["_change_type"] for record in records}
-    assert "_change_data" in letters["file"][0]
+    assert any("_change_data" in file for file in letters["file"])
 
 
 # The same input
