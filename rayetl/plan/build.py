@@ -34,6 +34,7 @@ from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_gr
 from rayetl.plan.growing import growing_problems
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
+from rayetl.plan.problems import below, ordered
 from rayetl.plan.syntax import syntax_problems
 from rayetl.plan.warnings import warnings_of
 from rayetl.quality.base import Checked
@@ -99,7 +100,7 @@ def build_plan(
     if compiler.unreached and not problems and len(unreached) == 1:
         raise compiler.unreached[0][1]
     if problems := [*problems, *unreached]:
-        raise ConfigError(sorted(_distinct(problems), key=_place))
+        raise ConfigError(ordered(problems))
     plan = Plan(
         name=config.name,
         sources=tuple(compiler.sources.values()),
@@ -121,19 +122,6 @@ def _graph(config: PipelineConfig) -> Graph:
         [(step, ("transform", index)) for index, step in enumerate(config.transform)],
         [(load, ("load", index)) for index, load in enumerate(config.load)],
     )
-
-
-_SECTIONS = {"extract": 0, "transform": 1, "load": 2}
-
-
-def _place(problem: Problem) -> tuple[Any, ...]:
-    section = _SECTIONS.get(str(problem.path[0]), 3) if problem.path else 3
-    rest = tuple((isinstance(part, str), str(part).zfill(6)) for part in problem.path[1:])
-    return (section, rest, problem.offset or 0)
-
-
-def _distinct(problems: Iterable[Problem]) -> list[Problem]:
-    return list(dict.fromkeys(problems))
 
 
 @dataclass(slots=True)
@@ -370,12 +358,7 @@ class _Compiler:
         self.problems.append(Problem(code, message, path=path, hint=hint))
 
     def _extend(self, problems: Iterable[Problem], path: ConfigPath) -> None:
-        self.problems.extend(_below(problem, path) for problem in problems)
-
-
-def _below(problem: Problem, path: ConfigPath) -> Problem:
-    """A problem whose path may still be relative to `path`."""
-    return problem if problem.path[: len(path)] == path else problem.under(path)
+        self.problems.extend(below(problem, path) for problem in problems)
 
 
 def _source_node(draft: SourceDraft, scan: Scan, schema: Schema) -> SourceNode:
