@@ -94,8 +94,11 @@ def build_next(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
             _make_directory(target.parent, attempt.next)
             os.link(attempt.data / file.staged, target)
         failpoint("swap.staged_linked")
-        _carry_ledger(layout, attempt.next / CONTROL, manifest)
+        written = _carry_ledger(layout, attempt.next / CONTROL, manifest)
         failpoint("swap.ledger_written")
+        # After the last is written: a journal then takes them to disk together.
+        for file in written:
+            sync(file)
         for directory, _, _ in os.walk(attempt.next):
             sync(Path(directory))
         sync(attempt.directory)
@@ -205,10 +208,13 @@ def _link_tree(old: Path, new: Path) -> None:
             os.link(entry.path, new / entry.name, follow_symlinks=False)
 
 
-def _carry_ledger(layout: Layout, control: Path, manifest: Manifest) -> None:
+def _carry_ledger(layout: Layout, control: Path, manifest: Manifest) -> tuple[Path, Path]:
+    """Lay the ledger with `manifest` into a new directory, and give the files that are new."""
     (control / "epochs").mkdir(parents=True)
     os.link(layout.lock, control / layout.lock.name)
     for entry in os.scandir(layout.epochs):
         os.link(entry.path, control / "epochs" / entry.name)
-    write_synced(control / "epochs" / manifest_name(manifest.number), manifest.to_bytes())
-    write_synced(control / layout.published.name, str(manifest.number).encode())
+    entry, published = control / "epochs" / manifest_name(manifest.number), control / layout.published.name
+    entry.write_bytes(manifest.to_bytes())
+    published.write_text(str(manifest.number))
+    return entry, published
