@@ -18,19 +18,40 @@ _LISTED = 12
 OnSubquery = Callable[[exp.Expression, str, tuple[Expr, ...], "Scope"], Subquery]
 
 
+MOST_READINGS = 10_000
+"""Places of a written out query that read a table. Engines write out what is named several times: with CTEs
+or steps that each read the one before twice the query doubles each time, and planning it would not end."""
+
+READ_ONCE = "load an early one of them into files, and read those in a second pipeline"
+"""What to do then."""
+
+
 class Names:
     """Hands out column ids, each once in a query: the wanted name when it is free, else a numbered one."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        self._readings = 0
 
     def fresh(self, wanted: str) -> str:
-        name, number = wanted, 1
+        name, number = wanted, self._numbers.get(wanted, 1)
         while name in self._used:
             number += 1
             name = f"{wanted}__{number}"
+        self._numbers[wanted] = number
         self._used.add(name)
         return name
+
+    def note_reading(self, node: exp.Expression) -> None:
+        """Count one more place that reads a table. Raises `SqlError` where it is one too many."""
+        self._readings += 1
+        if self._readings > MOST_READINGS:
+            message = (
+                f"the query reads tables in more than {MOST_READINGS:,} places: all that a CTE reads counts "
+                "again wherever it is named"
+            )
+            raise fault(node, message, hint=READ_ONCE)
 
 
 @dataclass(frozen=True)

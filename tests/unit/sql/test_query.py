@@ -191,6 +191,24 @@ def test_what_is_nested_too_deeply_is_told_with_what_to_do() -> None:
         assert caught.value.problems[0].hint == "compute it in several columns or steps"
 
 
+def doubling(levels: int) -> str:
+    ctes = ["c0 AS (SELECT id, id AS n FROM t WHERE id < 3)"]
+    for level in range(levels):
+        pair = f"c{level} AS a JOIN c{level} AS b ON a.id = b.id"
+        ctes.append(f"c{level + 1} AS (SELECT a.id, a.n + b.n AS n FROM {pair})")
+    return f"WITH {', '.join(ctes)} SELECT id, n FROM c{levels} ORDER BY id"
+
+
+def test_ctes_may_each_read_the_one_before_twice() -> None:
+    assert rows(doubling(8)) == [(1, 256), (2, 512)]
+
+
+def test_ctes_that_double_without_end_are_told_with_what_to_do() -> None:
+    with pytest.raises(SqlError, match="reads tables in more than 10,000 places") as caught:
+        rows(doubling(40))
+    assert len(caught.value.problems) == 1
+
+
 def test_a_long_chain_has_the_name_that_its_pairs_have() -> None:
     conditions = [f"(id = {number})" for number in range(40)]
     name = conditions[0]
