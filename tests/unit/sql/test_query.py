@@ -177,8 +177,9 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
         ("coalesce(" * 120 + "id" + ", 0)" * 120, [1, 2, 3, 0]),
         ("(" * 120 + "id" + ")" * 120, [1, 2, 3, None]),
         ("".join(f"if(id = {n}, {n}, " for n in range(1, 100)) + "0" + ")" * 99, [1, 2, 3, 0]),
+        ("nullif(" * 30 + "id" + "".join(f", {n}.0)" for n in range(2, 32)), [1, None, None, None]),
     ],
-    ids=["and", "or", "or of and", "plus", "functions", "brackets", "if"],
+    ids=["and", "or", "or of and", "plus", "functions", "brackets", "if", "nullif"],
 )
 def test_generated_sql_may_be_long_and_deep(expression: str, found: list[object]) -> None:
     assert [row[0] for row in rows(f"SELECT {expression} AS found FROM t ORDER BY id NULLS LAST")] == found
