@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import field, replace
+from itertools import count
 
 from sqlglot import exp
 
@@ -15,6 +16,9 @@ from rayetl.sql.faults import did_you_mean, fault, unsupported
 from rayetl.sql.types import Schema
 
 _LISTED = 12
+_SUGGESTED = 20
+"""Unknown names that a near one is looked for. Each is compared with every column: thousands took minutes."""
+
 OnSubquery = Callable[[exp.Expression, str, tuple[Expr, ...], "Scope"], Subquery]
 
 
@@ -91,6 +95,7 @@ class Scope:
         self.first = {} if first is None else first
         self.on_subquery: OnSubquery | None = None
         self.windows: dict[str, exp.Expression] = {}
+        self._unknowns = count()
         self._by_name: dict[str, list[Entry]] = {}
         self._qualifiers: set[str] = set()
         for entry in self.entries:
@@ -166,7 +171,8 @@ class Scope:
             return fault(
                 node, f"there is no table or column {parts[0]} here", hint=near or there, code="sql.column"
             )
-        near = did_you_mean(parts[-1], {name.lower(): name for name in known}) if known else None
+        suggests = next(self._unknowns) < _SUGGESTED
+        near = did_you_mean(parts[-1], {name.lower(): name for name in known}) if suggests else None
         listed = ", ".join(known[:_LISTED]) + (
             f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
         )
