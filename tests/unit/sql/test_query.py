@@ -178,8 +178,27 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
         ("(" * 120 + "id" + ")" * 120, [1, 2, 3, None]),
         ("".join(f"if(id = {n}, {n}, " for n in range(1, 100)) + "0" + ")" * 99, [1, 2, 3, 0]),
         ("nullif(" * 30 + "id" + "".join(f", {n}.0)" for n in range(2, 32)), [1, None, None, None]),
+        (
+            "CASE " + "".join(f"WHEN id = {n} THEN {n % 7} " for n in range(2, 3_000)) + "ELSE -1 END",
+            [-1, 2, 3, -1],
+        ),
+        (
+            "CASE " + "".join(f"WHEN id + x > {n} THEN {n} " for n in range(999, 0, -1)) + "END",
+            [1, 999, 2, None],
+        ),
     ],
-    ids=["and", "or", "or of and", "plus", "functions", "brackets", "if", "nullif"],
+    ids=[
+        "and",
+        "or",
+        "or of and",
+        "plus",
+        "functions",
+        "brackets",
+        "if",
+        "nullif",
+        "case",
+        "case without else",
+    ],
 )
 def test_generated_sql_may_be_long_and_deep(expression: str, found: list[object]) -> None:
     assert [row[0] for row in rows(f"SELECT {expression} AS found FROM t ORDER BY id NULLS LAST")] == found
