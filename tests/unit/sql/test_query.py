@@ -177,6 +177,7 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
         ("coalesce(" * 120 + "id" + ", 0)" * 120, [1, 2, 3, 0]),
         ("(" * 120 + "id" + ")" * 120, [1, 2, 3, None]),
         ("".join(f"if(id = {n}, {n}, " for n in range(1, 100)) + "0" + ")" * 99, [1, 2, 3, 0]),
+        ("bigint(" * 60 + "id" + ")" * 60, [1, 2, 3, None]),
         ("nullif(" * 30 + "id" + "".join(f", {n}.0)" for n in range(2, 32)), [1, None, None, None]),
         (
             "CASE " + "".join(f"WHEN id = {n} THEN {n % 7} " for n in range(2, 3_000)) + "ELSE -1 END",
@@ -195,6 +196,7 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
         "functions",
         "brackets",
         "if",
+        "casts",
         "nullif",
         "case",
         "case without else",
