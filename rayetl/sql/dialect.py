@@ -100,7 +100,7 @@ class RaySqlParser(SparkParser):
 
     def _parse_types(self, check_func: bool = False, **kwargs: Any) -> exp.Expr | None:
         """Types as written: CHAR(n) and VARCHAR(n) stay visible (the resolver makes them STRING)."""
-        # A call, where a value may stand. Read as a type first, the time doubles with each call inside another.
+        # A call, where a value may stand: to try it as a type first doubles with each call inside another.
         if check_func and self._next.token_type == TokenType.L_PAREN:
             return None
         return BaseParser._parse_types(self, check_func=check_func, **kwargs)
