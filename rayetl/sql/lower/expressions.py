@@ -84,8 +84,9 @@ def _case(ctx: Lowering, node: Case) -> pl.Expr:
     branches = [(ctx.expr(condition), ctx.expr(value)) for condition, value in node.branches]
     if len(branches) > _LONG_CASE:
         branches = _grouped(branches, math.isqrt(len(branches)))
-    found = _chain(branches)
-    return found if node.otherwise is None else found.otherwise(ctx.expr(node.otherwise))
+    chain = _chain(branches)
+    found: pl.Expr = chain if node.otherwise is None else chain.otherwise(ctx.expr(node.otherwise))
+    return found
 
 
 def _grouped(branches: list[tuple[pl.Expr, pl.Expr]], size: int) -> list[tuple[pl.Expr, pl.Expr]]:
