@@ -17,6 +17,10 @@ _OPENED = (
 """Packages that Spark and RayDP reach into, which Java 17 closes: without them the app master dies at the
 first exchange of data."""
 
+STACK = "32m"
+"""Of each thread. Spark goes down a plan by recursion, and a few hundred steps are too deep for Java's one
+megabyte. Memory is taken only as far down as a thread goes."""
+
 _FIXED: Mapping[str, str] = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -42,6 +46,7 @@ def session_conf(settings: SparkSettings, mark: str, *, one_machine: bool) -> di
         [
             "-XX:+IgnoreUnrecognizedVMOptions",
             "-XX:-HeapDumpOnOutOfMemoryError",
+            f"-Xss{STACK}",
             f"-D{MARK}={mark}",
             *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED.split()),
         ]

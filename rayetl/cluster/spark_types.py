@@ -19,6 +19,7 @@ from typing import IO, Any
 from sqlglot import exp
 
 from rayetl import sql
+from rayetl.cluster.spark_conf import STACK
 from rayetl.cluster.spark_machine import assert_installed, log_path
 from rayetl.engines.spark.described import schema_of
 from rayetl.engines.spark.session import MEANING, TIME_ZONE
@@ -34,7 +35,7 @@ _CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "512m",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xss{STACK}",
     **MEANING,
 }
 _known: dict[str, Schema] = {}

@@ -6,7 +6,10 @@ Quotes, escapes, folded lines, block indentation and `${...}` all stand between 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from rayetl.records import dataclass
@@ -51,13 +54,12 @@ def source_index(document: str, scalar: Written, offset: int) -> int:
         return -1
     written = _before_interpolation(scalar.pieces, offset)
     raw = document[scalar.start : scalar.end]
-    if scalar.style in ("'", '"'):
-        places = _quoted(raw, scalar.style)
-    elif scalar.style:
+    if scalar.style not in ("", "'", '"'):
         return scalar.start + _in_block(raw, scalar.written or scalar.text, written)
-    else:
-        places = _flow(raw, 0, len(raw))
-    return scalar.start + _nth(places, written, scalar)
+    places = _places(raw, scalar.style)
+    if written < len(places):
+        return scalar.start + places[written]
+    return scalar.start + min(places[-1] + 1 if places else 0, len(raw))
 
 
 def _before_interpolation(pieces: tuple[Piece, ...], offset: int) -> int:
@@ -72,13 +74,19 @@ def _before_interpolation(pieces: tuple[Piece, ...], offset: int) -> int:
     return last.source + (last.length if last.verbatim else 0)
 
 
-def _nth(places: Iterator[int], offset: int, scalar: Written) -> int:
-    last = -1
-    for count, place in enumerate(places):
-        if count == offset:
-            return place
-        last = place
-    return min(last + 1, scalar.end - scalar.start)
+# A long query may have thousands of problems: what is found out of its text is kept for the next of them.
+
+
+@lru_cache(maxsize=1)
+def _places(raw: str, style: str) -> Sequence[int]:
+    """The index of every character of a text that is no block."""
+    return array("L", _quoted(raw, style) if style else _flow(raw, 0, len(raw)))
+
+
+@lru_cache(maxsize=2)
+def _inked(text: str) -> Sequence[int]:
+    """The index of every character that is no white space."""
+    return array("L", (index for index, character in enumerate(text) if not character.isspace()))
 
 
 def _flow(raw: str, first: int, end: int) -> Iterator[int]:
@@ -133,9 +141,10 @@ def _in_block(raw: str, text: str, offset: int) -> int:
     """Indentation and folding change white space only: the n-th other character is the n-th in both."""
     header = _BREAK.search(raw)
     first = header.end() if header else len(raw)
-    ink = sum(not character.isspace() for character in text[:offset])
-    inked = [index for index in range(first, len(raw)) if not raw[index].isspace()]
-    if ink < len(inked) and not text[offset : offset + 1].isspace():
-        return inked[ink] if offset < len(text) else len(raw.rstrip())
-    blanks = offset - len(text[:offset].rstrip())
-    return (inked[ink - 1] + 1 if ink else first) + blanks
+    ink = bisect_left(_inked(text), offset)
+    inked = _inked(raw)
+    header_ink = bisect_left(inked, first)
+    if header_ink + ink < len(inked) and not text[offset : offset + 1].isspace():
+        return inked[header_ink + ink] if offset < len(text) else len(raw.rstrip())
+    blanks = offset - (_inked(text)[ink - 1] + 1 if ink else 0)
+    return (inked[header_ink + ink - 1] + 1 if ink else first) + blanks

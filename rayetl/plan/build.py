@@ -35,6 +35,7 @@ from rayetl.plan.growing import growing_problems
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
 from rayetl.plan.positions import carriers
 from rayetl.plan.problems import below, ordered
+from rayetl.plan.readings import reading_problems
 from rayetl.plan.syntax import syntax_problems
 from rayetl.plan.warnings import warnings_of
 from rayetl.quality.base import Checked
@@ -110,7 +111,8 @@ def build_plan(
         now=now,
         fingerprint="",
     )
-    if not plan.deferred and (impossible := list(growing_problems(plan, config.run_key))):
+    growing = () if plan.deferred else growing_problems(plan, config.run_key)
+    if impossible := [*reading_problems(plan), *growing]:
         raise ConfigError(impossible)
     mark = fingerprint(plan, {draft.id: draft.step for draft in graph.steps})
     return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph, config.resilience.dead_letter))

@@ -168,6 +168,8 @@ class _Reader:
             return self._interval()
         if word in ATOMS:
             return ATOMS[word]
+        if not word.isidentifier():
+            raise self._fault(f"expected a type, found {word or 'the end'!r}", offset)
         raise self._fault(f"unknown type {word}", offset, nearest_type(word))
 
     def _array(self) -> DataType:

@@ -98,9 +98,12 @@ class RaySqlParser(SparkParser):
     def raise_error(self, message: str, token: Token = _NO_TOKEN) -> NoReturn:
         raise TextError(message, token if token.text else (self._curr or self._prev))
 
-    def _parse_types(self, *args: Any, **kwargs: Any) -> exp.Expr | None:
+    def _parse_types(self, check_func: bool = False, *args: Any, **kwargs: Any) -> exp.Expr | None:
         """Types as written: CHAR(n) and VARCHAR(n) stay visible (the resolver makes them STRING)."""
-        return BaseParser._parse_types(self, *args, **kwargs)
+        # A call, where a value may stand: to try it as a type first doubles with each call inside another.
+        if check_func and self._next.token_type == TokenType.L_PAREN:
+            return None
+        return BaseParser._parse_types(self, check_func, *args, **kwargs)
 
     def _parse_primary(self) -> exp.Expr | None:
         if (

@@ -170,7 +170,9 @@ def _syntax_error(error: TextError, text: str, origin: ConfigPath) -> SqlError:
     if message.startswith("Invalid expression"):
         return _error(f"unexpected {what}", origin, start)
     if message.startswith("Required"):
-        return _error(f"something is missing {'at' if at_end else 'before'} {what}", origin, start)
+        return _type_error(text, start, origin) or _error(
+            f"something is missing {'at' if at_end else 'before'} {what}", origin, start
+        )
     expected = message.removeprefix("Expecting ").removeprefix("Expected ").rstrip(".")
     expected = expected.partition(" but got ")[0]
     if expected.startswith("TYPE") and token is not None and token.text.isidentifier():

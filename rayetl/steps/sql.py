@@ -27,7 +27,10 @@ _SIMPLE = {"kind", "hint", "expressions", "from_", "where", "order", "operation_
 
 
 class Sql(Step):
-    """A Spark SQL query. Its tables are sources and steps by their ids; `input` is the step before."""
+    """A Spark SQL query. Its tables are sources and steps by their ids; `input` is the step before.
+
+    A CTE or a step that is read in several places is written out in each. Several in a row that each read the
+    one before twice double the query each time: up to 10,000 places that read a source are taken."""
 
     type: Literal["sql"] = Field(default="sql", description="A whole Spark SQL query.")
     query: SqlText = Field(

@@ -12,6 +12,11 @@ from rayetl.errors import RayetlError, Terminal
 from rayetl.plan.nodes import Plan, StepNode
 
 _REPORT = "run again with --debug for the details; nothing was committed"
+_TOO_DEEP = "java.lang.StackOverflowError"
+_SPLIT = (
+    "compute a deep expression in several columns; of very many steps load an early one into files, and read "
+    "those in a second pipeline"
+)
 _CAUSE = re.compile(r"^(?:Caused by: )?(?:[a-z]\w*\.)+[A-Z][\w$]*(?:Exception|Error): (.+)$", re.MULTILINE)
 
 
@@ -31,6 +36,8 @@ def told_plainly(plan: Plan, node: str | None = None) -> Iterator[None]:
             if isinstance(source.scan, FilesScan) and (damage := find_damage(source.scan)):
                 raise damage from fault
         step = None if node is None else owner(plan, node)
+        if _TOO_DEEP in str(fault):
+            raise Terminal("this is nested too deeply for Spark", hint=_SPLIT, step=step) from fault
         raise Terminal(f"Spark failed: {said(fault)}", hint=_REPORT, step=step) from fault
 
 

@@ -85,7 +85,7 @@ class Tables:
         columns: set[str] = set()
         for binding, schema in node.visible():
             assert schema is not None, f"{binding.node} is not known before the run"
-            rows = self.add(binding.node).select(*named(schema.names))
+            rows = _only(self.add(binding.node), schema.names)
             rows.createOrReplaceTempView(quoted(binding.name))
             columns.update(map(str.lower, schema.names))
         assert isinstance(query, exp.Expression)
@@ -109,7 +109,9 @@ class Tables:
     def _add_step(self, node: StepNode) -> None:
         assert node.query is not None
         assert node.analyzed is not None
-        frame = self.ask(node, node.query).toDF(*node.analyzed.schema.names)
+        names = node.analyzed.schema.names
+        frame = self.ask(node, node.query)
+        frame = frame if tuple(frame.columns) == names else frame.toDF(*names)
         check_types(frame, node.analyzed.schema, node.id)
         if node.id in self._kept:
             frame = frame.persist()
@@ -124,6 +126,11 @@ class Tables:
             good = frame.filter(~any_of(flags)) if flags else frame
             frame = good.select(*named(handed_on(node)))
         self.good[node.id] = frame
+
+
+def _only(rows: DataFrame, names: tuple[str, ...]) -> DataFrame:
+    """These columns. Spark looks at all steps so far for every one that is put on top, so none is in vain."""
+    return rows if tuple(rows.columns) == names else rows.select(*named(names))
 
 
 def any_of(flags: tuple[str, ...]) -> Column:

@@ -17,7 +17,8 @@ from rayetl.sql.analyze.exprs import canonical, map_window
 from rayetl.sql.analyze.places import GROUP_BY, allowed
 from rayetl.sql.analyze.query import ordinal_of
 from rayetl.sql.analyze.scope import Context, Scope
-from rayetl.sql.analyze.subquery import Plan, attached
+from rayetl.sql.analyze.subquery import attached
+from rayetl.sql.analyze.tied import Plan
 from rayetl.sql.expr import (
     AggregateCall,
     Call,

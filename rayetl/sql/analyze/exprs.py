@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from rayetl.sql.analyze.tied import Plan
 from rayetl.sql.expr import AggregateCall, Call, Column, Expr, Subquery, WindowCall
 from rayetl.sql.types import BOOLEAN
 
@@ -20,6 +21,9 @@ def canonical(expr: Expr) -> Expr:
     def strip(node: Expr) -> Expr | None:
         if isinstance(node, Column):
             return replace(node, name="", nullable=True)
+        if isinstance(node, Subquery) and isinstance(node.plan, Plan):
+            left = tuple(arg.transform(strip) for arg in node.args)
+            return replace(node, plan=node.plan.meaning(), args=left)
         if isinstance(node, (Call, AggregateCall)):
             inner = node.map_children(lambda child: child.transform(strip))
             if isinstance(inner, Call) and inner.function in _COMMUTATIVE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import field, replace
+from itertools import count
 
 from sqlglot import exp
 
@@ -15,7 +16,18 @@ from rayetl.sql.faults import did_you_mean, fault, unsupported
 from rayetl.sql.types import Schema
 
 _LISTED = 12
+_SUGGESTED = 20
+"""Unknown names that a near one is looked for. Each is compared with every column: thousands took minutes."""
+
 OnSubquery = Callable[[exp.Expression, str, tuple[Expr, ...], "Scope"], Subquery]
+
+
+MOST_READINGS = 10_000
+"""Places of a written out query that read a table. Engines write out what is named several times: with CTEs
+or steps that each read the one before twice the query doubles each time, and planning it would not end."""
+
+READ_ONCE = "load an early one of them into files, and read those in a second pipeline"
+"""What to do then."""
 
 
 class Names:
@@ -23,14 +35,27 @@ class Names:
 
     def __init__(self) -> None:
         self._used: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        self._readings = 0
 
     def fresh(self, wanted: str) -> str:
-        name, number = wanted, 1
+        name, number = wanted, self._numbers.get(wanted, 1)
         while name in self._used:
             number += 1
             name = f"{wanted}__{number}"
+        self._numbers[wanted] = number
         self._used.add(name)
         return name
+
+    def note_reading(self, node: exp.Expression) -> None:
+        """Count one more place that reads a table. Raises `SqlError` where it is one too many."""
+        self._readings += 1
+        if self._readings > MOST_READINGS:
+            message = (
+                f"the query reads tables in more than {MOST_READINGS:,} places: all that a CTE reads counts "
+                "again wherever it is named"
+            )
+            raise fault(node, message, hint=READ_ONCE)
 
 
 @dataclass(frozen=True)
@@ -70,6 +95,7 @@ class Scope:
         self.first = {} if first is None else first
         self.on_subquery: OnSubquery | None = None
         self.windows: dict[str, exp.Expression] = {}
+        self._unknowns = count()
         self._by_name: dict[str, list[Entry]] = {}
         self._qualifiers: set[str] = set()
         for entry in self.entries:
@@ -145,7 +171,8 @@ class Scope:
             return fault(
                 node, f"there is no table or column {parts[0]} here", hint=near or there, code="sql.column"
             )
-        near = did_you_mean(parts[-1], {name.lower(): name for name in known}) if known else None
+        suggests = next(self._unknowns) < _SUGGESTED
+        near = did_you_mean(parts[-1], {name.lower(): name for name in known}) if suggests else None
         listed = ", ".join(known[:_LISTED]) + (
             f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
         )

@@ -90,6 +90,7 @@ def _table(node: exp.Table, context: Context) -> From:
         known = sorted([table for table, _ in context.tables.values()] + list(context.ctes))
         hint = did_you_mean(name, known) or (f"there is {', '.join(known)}" if known else None)
         raise fault(node, f"there is no table {name}", hint=hint, code="sql.table")
+    context.names.note_reading(node)
     actual, schema = context.tables[name.lower()]
     columns = tuple(Column(f.type, f.nullable, context.names.fresh(f.name), f.name) for f in schema)
     source = Input(columns, actual, schema.names)

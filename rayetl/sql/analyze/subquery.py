@@ -7,35 +7,17 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rayetl.records import dataclass
 from rayetl.sql import coerce
 from rayetl.sql.analyze import query as queries
 from rayetl.sql.analyze.exprs import canonical, columns_of, conjunction, conjuncts, has_subquery
 from rayetl.sql.analyze.places import HAVING, Place, allowed
 from rayetl.sql.analyze.scope import Context, Scope
+from rayetl.sql.analyze.tied import Plan, produced
 from rayetl.sql.expr import FALSE, TRUE, AggregateCall, Call, Case, Column, Expr, Literal, Subquery, null
 from rayetl.sql.faults import fault, unsupported
 from rayetl.sql.relations import Aggregate, Attach, Distinct, Filter, Join, Project, Relation
 from rayetl.sql.resolve import resolve
 from rayetl.sql.types import BOOLEAN, LONG, NULL
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The relation of a subquery, without the conditions that tie it to the query around it."""
-
-    relation: Relation
-    ties: tuple[Expr, ...]
-    node: exp.Expression
-
-    def retied(self, change: Callable[[Expr], Expr | None]) -> Plan:
-        """The same, tied to what `change` makes of the query around it."""
-        own = _produced(self.relation)
-
-        def swap(part: Expr) -> Expr | None:
-            return part if isinstance(part, Column) and part.id in own else change(part)
-
-        return replace(self, ties=tuple(tie.transform(swap) for tie in self.ties))
 
 
 def predicate(node: exp.Expression, scope: Scope, place: Place) -> Expr:
@@ -118,17 +100,13 @@ def _in(
     return Subquery(BOOLEAN, nullable, "in", Plan(relation, ties, node), left)
 
 
-def _produced(relation: Relation) -> set[str]:
-    return {column.id for part in relation.walk() for column in part.columns}
-
-
 def _foreign(expr: Expr, own: set[str]) -> bool:
     return not columns_of(expr) <= own
 
 
 def _untied(relation: Relation, node: exp.Expression) -> tuple[Relation, tuple[Expr, ...]]:
     """The relation without its conditions on outer columns, and those conditions."""
-    own = _produced(relation)
+    own = produced(relation)
     loose, ties = _lift(relation, own)
     for part in loose.walk():
         for expr in queries.expressions_of(part):
@@ -324,7 +302,7 @@ def _attach_exists(relation: Relation, node: Subquery, context: Context) -> tupl
 def _marked(relation: Relation, node: Subquery, context: Context) -> tuple[Relation, Expr]:
     """A left join against the distinct right side, with a column that is TRUE where it matched."""
     assert isinstance(node.plan, Plan)
-    own = _produced(node.plan.relation)
+    own = produced(node.plan.relation)
     condition = conjunction((*_equalities(node), *node.plan.ties))
     needed = [
         c for c in node.plan.relation.columns if condition is not None and c.id in columns_of(condition) & own

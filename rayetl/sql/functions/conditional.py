@@ -43,12 +43,16 @@ def _nvl2(args: tuple[Expr, ...]) -> Typed:
 
 
 def _nullif(args: tuple[Expr, ...]) -> Typed:
-    """The result keeps the type of the first argument; only the comparison converts."""
+    """The result keeps the type of the first argument; only the comparison converts. That is written out when
+    it is lowered: with the first argument a second time, one inside the other would double each time."""
     check_count(args, 2, 2)
-    pair = coerce.comparison_operands(*args) or coerce.boolean_operands(*args)
-    if pair is None:
+    if _compared(*args) is None:
         raise TypeFault(f"{args[0].type} and {args[1].type} cannot be compared")
-    return Typed((args[0], *pair), args[0].type, True)
+    return Typed(args, args[0].type, True)
+
+
+def _compared(left: Expr, right: Expr) -> tuple[Expr, Expr] | None:
+    return coerce.comparison_operands(left, right) or coerce.boolean_operands(left, right)
 
 
 def _nanvl(args: tuple[Expr, ...]) -> Typed:
@@ -100,14 +104,17 @@ def _choose(ctx: Context, call: Call) -> pl.Expr:
     return found
 
 
-def _nullif_lower(a: pl.Expr, left: pl.Expr, right: pl.Expr) -> pl.Expr:
-    return pl.when(equal(left, right).fill_null(False).not_()).then(a)
+def _lower_nullif(ctx: Context, call: Call) -> pl.Expr:
+    pair = _compared(*call.args)
+    assert pair is not None, "the types were compared before"
+    left, right = map(ctx.expr, pair)
+    return pl.when(equal(left, right).fill_null(False).not_()).then(ctx.expr(call.args[0]))
 
 
 TABLE.add("coalesce", same(nullable=_all_nullable), lambda *args: pl.coalesce(*args))
 TABLE.add("nvl", same(least=2, nullable=_all_nullable), lambda *args: pl.coalesce(*args), aliases="ifnull")
 TABLE.add("nvl2", _nvl2, lambda a, b, c: pl.when(a.is_not_null()).then(b).otherwise(c))
-TABLE.add("nullif", _nullif, _nullif_lower)
+TABLE.add("nullif", _nullif, _lower_nullif, raw=True)
 TABLE.add("if", same(), _choose, raw=True)
 TABLE.add("greatest", _extreme, _lower_extreme, raw=True)
 TABLE.add("least", _extreme, _lower_extreme, raw=True)

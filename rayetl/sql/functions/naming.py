@@ -148,7 +148,6 @@ _SPECIAL: dict[str, Callable[[list[str]], str]] = {
     "ilike": lambda args: f"ilike({args[0]}, {args[1]})",
     "rlike": lambda args: f"RLIKE({args[0]}, {args[1]})",
     "getitem": lambda args: f"{args[0]}[{args[1]}]",
-    "nullif": lambda args: f"nullif({', '.join(args[-2:])})",
     "extract": lambda args: f"extract({args[0]} FROM {args[1]})",
     "trim_from": lambda args: f"TRIM(BOTH {args[1]} FROM {args[0]})",
     "ltrim": lambda args: _trim("LEADING", args) if args[1:] else f"ltrim({args[0]})",

@@ -166,6 +166,7 @@ def _compared(
     equality: bool = False,
     nullable: bool | None = None,
 ) -> Typed:
+    check_count(args, 2, 2)
     left, right = args
     pair = coerce.comparison_operands(left, right)
     if pair is None and equality:
@@ -209,6 +210,7 @@ def _sign(args: tuple[Expr, ...]) -> Typed:
 
 
 def _item(args: tuple[Expr, ...]) -> Typed:
+    check_count(args, 2, 2)
     child, key = args
     if isinstance(child.type, ArrayType) and key.type == NULL:
         key = coerce.implicit_cast(key, INT)

@@ -89,24 +89,22 @@ def _lower_concat(ctx: Context, call: Call) -> pl.Expr:
 
 def _concat_ws(args: tuple[Expr, ...]) -> Typed:
     check_count(args, 1, None)
-    strings = ArrayType(STRING)
     fitted = [fit(_string, args[0], 0)]
     for i, arg in enumerate(args[1:]):
         is_strings = isinstance(arg.type, ArrayType) and arg.type.element == STRING
         fitted.append(arg if is_strings else fit(_string, arg, i + 1))
-    del strings
     return Typed(tuple(fitted), STRING, fitted[0].nullable)
 
 
 def _lower_concat_ws(ctx: Context, call: Call) -> pl.Expr:
     separator, *rest = call.args
+    if not rest:
+        return pl.when(ctx.expr(separator).is_not_null()).then(pl.lit(""))
     if (
         isinstance(separator, Literal)
         and separator.value is not None
         and not any(isinstance(a.type, ArrayType) for a in rest)
     ):
-        if not rest:
-            return pl.lit("")
         return pl.concat_str([ctx.expr(a) for a in rest], separator=separator.value, ignore_nulls=True)  # type: ignore[arg-type]
     parts = [ctx.expr(a) if isinstance(a.type, ArrayType) else pl.concat_list(ctx.expr(a)) for a in rest]
     lists = [p.fill_null(pl.lit([], dtype=pl.List(pl.String))) for p in parts]

@@ -6,6 +6,7 @@ scaled Int128 (`scaled`) and take their column form (`expr`) only where they lea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any
@@ -75,14 +76,30 @@ def literal(value: Any, kind: Any) -> pl.Expr:
     return pl.lit(value, dtype=dtype)
 
 
+_LONG_CASE = 100
+"""Branches. The time that Polars takes to plan a longer chain grows with the square of it."""
+
+
 def _case(ctx: Lowering, node: Case) -> pl.Expr:
-    chain: Any = pl
-    for condition, value in node.branches:
-        chain = chain.when(ctx.expr(condition)).then(ctx.expr(value))
-    if node.otherwise is not None:
-        chain = chain.otherwise(ctx.expr(node.otherwise))
-    found: pl.Expr = chain
+    branches = [(ctx.expr(condition), ctx.expr(value)) for condition, value in node.branches]
+    if len(branches) > _LONG_CASE:
+        branches = _grouped(branches, math.isqrt(len(branches)))
+    chain = _chain(branches)
+    found: pl.Expr = chain if node.otherwise is None else chain.otherwise(ctx.expr(node.otherwise))
     return found
+
+
+def _grouped(branches: list[tuple[pl.Expr, pl.Expr]], size: int) -> list[tuple[pl.Expr, pl.Expr]]:
+    """The same choice by fewer branches, each of them a group that is entered where one of it holds."""
+    groups = [branches[start : start + size] for start in range(0, len(branches), size)]
+    return [(pl.any_horizontal([condition for condition, _ in group]), _chain(group)) for group in groups]
+
+
+def _chain(branches: list[tuple[pl.Expr, pl.Expr]]) -> Any:
+    chain: Any = pl
+    for condition, value in branches:
+        chain = chain.when(condition).then(value)
+    return chain
 
 
 def _call(ctx: Lowering, node: Call | AggregateCall) -> pl.Expr:

@@ -272,6 +272,9 @@ _GROUPED_SUBQUERIES = cases(
 SELECT grp, max((SELECT max(o.oid) FROM orders o WHERE o.id = p.id)) AS m FROM people p GROUP BY grp
 SELECT grp, max(n) + (SELECT max(oid) FROM orders) AS m FROM people p GROUP BY grp
 SELECT id, count(*) FROM people p GROUP BY id HAVING (SELECT max(oid) FROM orders o WHERE o.id = p.id) > 0
+SELECT (SELECT max(o.oid) FROM orders o WHERE o.id = p.id) AS m, count(*) AS c FROM people p GROUP BY (SELECT max(o.oid) FROM orders o WHERE o.id = p.id)
+SELECT (SELECT max(o.oid) FROM orders o WHERE o.id = p.id) + 1 AS m, count(*) AS c FROM people p GROUP BY grp, (SELECT max(o.oid) FROM orders o WHERE o.id = p.id)
+SELECT (SELECT max(oid) FROM orders) AS m, count(*) AS c FROM people GROUP BY (SELECT max(oid) FROM orders)
 SELECT id, count(*) FROM people p GROUP BY id HAVING EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id)
 SELECT id, count(*) FROM people p GROUP BY id HAVING id IN (SELECT o.id FROM orders o WHERE o.id = p.id)
 """

@@ -21,12 +21,13 @@ def test_sizes_as_spark_writes_them() -> None:
     assert ENGINE.validate_python({"type": "spark", "memory": "2g"}).memory == 2 * 1024**3
 
 
-def test_java_17_is_opened_in_all_three_jvms_and_all_are_marked() -> None:
+def test_java_17_is_opened_in_all_three_jvms_with_deep_stacks_and_all_are_marked() -> None:
     conf = session_conf(SparkSettings(type="spark"), "m1", one_machine=True)
     for owner in ("driver", "executor", "ray.raydp_app_master"):
         options = conf[f"spark.{owner}.extraJavaOptions"]
         assert "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED" in options
         assert "-Drayetl.session=m1" in options
+        assert "-Xss" in options
 
 
 def test_nothing_listens_beyond_this_machine_unless_there_are_more() -> None:

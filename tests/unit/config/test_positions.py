@@ -77,6 +77,12 @@ def test_all_styles(ending: str) -> None:
     each_character(STYLES.replace("\n", ending))
 
 
+def test_a_long_text_may_have_thousands_of_places() -> None:
+    long = "SELECT it, 's' " * 3_000
+    for written in (json.dumps(long), long, f"|-\n  {long}", "'" + long.replace("'", "''") + "'"):
+        each_character(f"a: {written}\n")
+
+
 def test_json() -> None:
     each_character('{"a": "b\\u00e9 \\ud83d\\ude00 x \\n y \\/ z", "c": ["d", 1]}', as_json=True)
 

@@ -105,6 +105,24 @@ def test_two_loads_into_one_path() -> None:
     assert found.path == ("load", 1, "path")
 
 
+def joined_with_itself(times: int) -> list[dict]:
+    return [
+        {"type": "sql", "query": "SELECT a.* FROM input AS a JOIN input AS b ON a.k = b.k"}
+        for _ in range(times)
+    ]
+
+
+def test_steps_may_each_read_the_one_before_twice() -> None:
+    assert len(plan_of(*joined_with_itself(13)).steps) == 13
+
+
+def test_steps_that_double_without_end_are_told_with_what_to_do() -> None:
+    (found,) = problems(*joined_with_itself(40))
+    assert found.path == ("transform", 13)
+    assert found.message.startswith("sql_14 reads the sources in more than 10,000 places")
+    assert found.hint is not None
+
+
 def test_two_columns_of_one_name() -> None:
     (found,) = problems({"type": "select", "columns": ["k", "g AS K"]})
     assert "`k` and `K`" in found.message

@@ -113,6 +113,17 @@ def test_the_nearest_name_is_offered() -> None:
     assert "did you mean price?" in hint
 
 
+def test_of_very_many_unknown_names_the_first_are_offered_a_near_one() -> None:
+    wide = parse_ddl(", ".join(f"column_nr_{number} INT" for number in range(2_000)))
+    wrong = ", ".join(f"colum_number_{number}" for number in range(2_000))
+    with pytest.raises(SqlError) as caught:
+        sql.analyze(f"SELECT {wrong} FROM wide", {"wide": wide})
+    hints = [problem.hint or "" for problem in caught.value.problems]
+    assert len(hints) == 2_000
+    assert "did you mean" in hints[0]
+    assert hints[-1].startswith("there is column_nr_0, ")
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -177,8 +177,30 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
         ("coalesce(" * 120 + "id" + ", 0)" * 120, [1, 2, 3, 0]),
         ("(" * 120 + "id" + ")" * 120, [1, 2, 3, None]),
         ("".join(f"if(id = {n}, {n}, " for n in range(1, 100)) + "0" + ")" * 99, [1, 2, 3, 0]),
+        ("bigint(" * 60 + "id" + ")" * 60, [1, 2, 3, None]),
+        ("nullif(" * 30 + "id" + "".join(f", {n}.0)" for n in range(2, 32)), [1, None, None, None]),
+        (
+            "CASE " + "".join(f"WHEN id = {n} THEN {n % 7} " for n in range(2, 3_000)) + "ELSE -1 END",
+            [-1, 2, 3, -1],
+        ),
+        (
+            "CASE " + "".join(f"WHEN id + x > {n} THEN {n} " for n in range(999, 0, -1)) + "END",
+            [1, 999, 2, None],
+        ),
     ],
-    ids=["and", "or", "or of and", "plus", "functions", "brackets", "if"],
+    ids=[
+        "and",
+        "or",
+        "or of and",
+        "plus",
+        "functions",
+        "brackets",
+        "if",
+        "casts",
+        "nullif",
+        "case",
+        "case without else",
+    ],
 )
 def test_generated_sql_may_be_long_and_deep(expression: str, found: list[object]) -> None:
     assert [row[0] for row in rows(f"SELECT {expression} AS found FROM t ORDER BY id NULLS LAST")] == found
@@ -189,6 +211,24 @@ def test_what_is_nested_too_deeply_is_told_with_what_to_do() -> None:
         with pytest.raises(SqlError, match="nested too deeply") as caught:
             rows(f"SELECT {expression} FROM t")
         assert caught.value.problems[0].hint == "compute it in several columns or steps"
+
+
+def doubling(levels: int) -> str:
+    ctes = ["c0 AS (SELECT id, id AS n FROM t WHERE id < 3)"]
+    for level in range(levels):
+        pair = f"c{level} AS a JOIN c{level} AS b ON a.id = b.id"
+        ctes.append(f"c{level + 1} AS (SELECT a.id, a.n + b.n AS n FROM {pair})")
+    return f"WITH {', '.join(ctes)} SELECT id, n FROM c{levels} ORDER BY id"
+
+
+def test_ctes_may_each_read_the_one_before_twice() -> None:
+    assert rows(doubling(8)) == [(1, 256), (2, 512)]
+
+
+def test_ctes_that_double_without_end_are_told_with_what_to_do() -> None:
+    with pytest.raises(SqlError, match="reads tables in more than 10,000 places") as caught:
+        rows(doubling(40))
+    assert len(caught.value.problems) == 1
 
 
 def test_a_long_chain_has_the_name_that_its_pairs_have() -> None:

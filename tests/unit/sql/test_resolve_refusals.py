@@ -38,6 +38,8 @@ TABLE = {"t": parse_ddl("i INT, s STRING, d DATE, m DECIMAL(38,10), a ARRAY<INT>
         ("input_file_name()", SqlError, "names files that are not those of the source"),
         ("array_repeat(i, 2)", UnsupportedSqlError, "engine: spark runs it"),
         ("uper(s)", SqlError, "did you mean upper"),
+        ("cast(a as array<>)", SqlError, "expected a type, found '>' in the type 'array<>'"),
+        ("equal_null(s)", SqlError, "takes 2 arguments, 1 given"),
         ("upper(s, s)", SqlError, "takes 1 argument, 2 given"),
         ("split_part(s, '.', 0)", SqlError, "0 is none"),
         ("upper(a)", SqlError, "argument 1 must be string, not array<int>"),
