@@ -45,7 +45,7 @@ class Number:
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LOOSE_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_NAN = re.compile(r"[+-]?(?:NaN|Infinity|INF)")
+_NAN = re.compile(r"NaN|[+-]?Infinity|[+-]INF")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)

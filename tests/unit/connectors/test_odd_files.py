@@ -234,6 +234,14 @@ def test_half_a_surrogate_pair_is_a_question_mark() -> None:
     assert found == {"a": "x?y", "?": ["\U0001d11e", "\\ud800"]}
 
 
+def test_numbers_that_are_none_are_spelled_as_java_knows_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    words = ["NaN", "Infinity", "+Infinity", "-Infinity", "+INF", "-INF", "-NaN", "+NaN", "INF"]
+    path.write_text("".join(f'{{"a": {word}}}\n' for word in words))
+    found = read(path, schema="a DOUBLE", mode="drop")
+    assert [str(value) for (value,) in found] == ["nan", "inf", "inf", "-inf", "inf", "-inf"]
+
+
 def test_a_footer_that_contradicts_its_row_groups_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": range(7)}), path)
