@@ -18,8 +18,6 @@ import pytest
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
 from rayetl.connectors.formats import scan_files
-from rayetl.connectors.formats.json_text import read_json
-from rayetl.connectors.formats.options import JsonOptions
 from rayetl.errors import SourceError
 from rayetl.sql.interop import parse_ddl
 
@@ -229,9 +227,21 @@ def test_a_damaged_stream_of_bzip2_is_not_left_out(tmp_path: Path, damage: int) 
         read(path)
 
 
-def test_half_a_surrogate_pair_is_a_question_mark() -> None:
-    found = read_json('{"a": "x\\ud800y", "\\udfaa": ["\\uD834\\uDD1E", "\\\\ud800"]}', JsonOptions())
-    assert found == {"a": "x?y", "?": ["\U0001d11e", "\\ud800"]}
+def test_half_a_surrogate_pair_is_a_question_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": "x\\ud800y", "\\udfaa": "\\uD834\\uDD1E", "d": null}\n{"a": "\\\\ud800"}\n')
+    rows = [("x?y", "\U0001d11e", None), ("\\ud800", None, None)]
+    assert read(path, schema="a STRING, `?` STRING, d DATE") == rows
+    assert read(path) == [("\U0001d11e", "x?y", None), (None, "\\ud800", None)]
+    path.write_text('{"d": "\\ud800"}\n')
+    assert read(path, schema="d DATE", mode="drop") == []
+
+
+def test_wide_characters_within_values_that_become_texts_are_escaped_as_spark_does(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": ["\U0001f600é\\ud800x"]}\n{"a": {"\U0001f600": 1}}\n{"a": "\U0001f600"}\n')
+    texts = ['["\\uD83D\\uDE00é\\uD800x"]', '{"\\uD83D\\uDE00":1}', "\U0001f600"]
+    assert read(path, schema="a STRING") == [(text,) for text in texts]
 
 
 def test_numbers_that_are_none_are_spelled_as_java_knows_them(tmp_path: Path) -> None:
