@@ -46,6 +46,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LOOSE_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _NAN = re.compile(r"NaN|[+-]?Infinity|[+-]INF")
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
 _WIDE = re.compile("[\ud800-\udfff\U00010000-\U0010ffff]")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
@@ -57,9 +58,21 @@ _NOTHING = BLANK + ","
 """What may stand behind one: a line that was cut out of an array ends with a comma."""
 
 
+MARK = "\ufeff"
+"""The byte order mark, which also lines begin with whose files were put one behind the other."""
+
+
+def text_of(record: bytes) -> str:
+    """The text of a record; for bytes in it that are no UTF-8 `read_json` refuses it."""
+    return record.decode("utf-8", "surrogateescape").removeprefix(MARK)
+
+
 def read_json(text: str, options: JsonOptions) -> Any:
     """The value of `text`. Raises JsonFault, also where something stands behind the value: Spark leaves that
     out without a word, and with it all lines but the first where lines are read as one document."""
+    if (found := _NO_UTF8.search(text)) is not None:
+        byte = ord(found.group()) - 0xDC00
+        raise JsonFault(f"the text is no UTF-8: byte 0x{byte:02X} at character {found.start() + 1}")
     value = _read(text, options)
     return _whole_names(value) if "\\ud" in text or "\\uD" in text else value
 

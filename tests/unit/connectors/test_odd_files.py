@@ -17,8 +17,9 @@ import pytest
 
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
-from rayetl.connectors.formats import scan_files
+from rayetl.connectors.formats import scan_files, source_records
 from rayetl.errors import SourceError
+from rayetl.names import BAD
 from rayetl.sql.interop import parse_ddl
 
 
@@ -242,6 +243,27 @@ def test_wide_characters_within_values_that_become_texts_are_escaped_as_spark_do
     path.write_text('{"a": ["\U0001f600é\\ud800x"]}\n{"a": {"\U0001f600": 1}}\n{"a": "\U0001f600"}\n')
     texts = ['["\\uD83D\\uDE00é\\uD800x"]', '{"\\uD83D\\uDE00":1}', "\U0001f600"]
     assert read(path, schema="a STRING") == [(text,) for text in texts]
+
+
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_a_json_record_with_bytes_that_are_no_utf8_is_malformed(tmp_path: Path, multi_line: bool) -> None:
+    path = tmp_path / "t.json"
+    good, bad = b'{"n": 1, "s": "\xc3\xa9"}', b'{"n": 2, "s": "\xe9"}'
+    path.write_bytes(bad if multi_line else good + b"\n" + bad + b"\n" + good)
+    config = {"path": str(path), "schema": "n INT, s STRING", "options": {"multi_line": multi_line}}
+    scan = FilesSource.model_validate({"type": "files", **config}).describe(None)
+    reasons = scan_files(scan, malformed=True).collect()[BAD].drop_nulls().to_list()
+    assert reasons == ["the text is no UTF-8: byte 0xE9 at character 16"]
+
+
+def test_lines_of_json_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n\xef\xbb\xbf\n\xef\xbb\xbf [{"a": 3}, {"a": 4}]\n'
+    )
+    assert read(path) == [(1,), (2,), (3,), (4,)]
+    scan = FilesSource.model_validate({"type": "files", "path": str(path)}).describe(None)
+    assert len(list(source_records(scan, scan.files[0]))) == 4
 
 
 def test_numbers_that_are_none_are_spelled_as_java_knows_them(tmp_path: Path) -> None:
