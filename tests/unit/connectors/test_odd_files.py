@@ -48,6 +48,19 @@ def test_a_lone_record_without_a_line_end_is_no_header(
     assert read(path, options={"header": True, "multi_line": multi_line}) == rows
 
 
+@pytest.mark.parametrize("multi_line", [False, True])
+@pytest.mark.parametrize("schema", ["a STRING", "a STRING, b STRING"])
+@pytest.mark.parametrize("quoted", ["x", '"x"'])
+def test_a_line_of_blanks_is_no_record_where_blanks_are_left_out(
+    tmp_path: Path, quoted: str, schema: str, multi_line: bool
+) -> None:
+    path = tmp_path / "t.csv"
+    wide = ",1" * schema.count(",")
+    path.write_text(f"  \n{quoted}{wide}\n \t \ny{wide}\n   \n")
+    found = read(path, schema=schema, options={"multi_line": multi_line, "ignore_leading_white_space": True})
+    assert [row[0] for row in found] == ["x", "y"]
+
+
 @pytest.mark.parametrize("text", ["{bad\n", "[1, 2]", '["\\ud800"]', "[" * 500 + "]" * 500, "7\n"])
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_json_without_any_field_is_refused(tmp_path: Path, text: str, multi_line: bool) -> None:
