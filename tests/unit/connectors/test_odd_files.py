@@ -61,6 +61,25 @@ def test_a_line_of_blanks_is_no_record_where_blanks_are_left_out(
     assert [row[0] for row in found] == ["x", "y"]
 
 
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["x,y\n1,2\nx,y\n3,4\n"], "INT"),
+        (["x,y\n", "\nx,y\r\n3,4\n"], "INT"),
+        (["x,y\n1,2\n", "X,y\n3,4\n"], "STRING"),
+        (["1,2\n1,2\n"], "STRING"),
+    ],
+)
+def test_types_are_found_in_lines_that_are_not_as_the_header(
+    tmp_path: Path, texts: list[str], kind: str
+) -> None:
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.csv").write_bytes(text.encode())
+    config = {"type": "files", "path": f"{tmp_path}/*.csv", "options": {"header": True, "infer_schema": True}}
+    scan = FilesSource.model_validate(config).describe(None)
+    assert [str(field.type).upper() for field in scan.schema] == [kind, kind]
+
+
 @pytest.mark.parametrize("text", ["{bad\n", "[1, 2]", '["\\ud800"]', "[" * 500 + "]" * 500, "7\n"])
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_json_without_any_field_is_refused(tmp_path: Path, text: str, multi_line: bool) -> None:
