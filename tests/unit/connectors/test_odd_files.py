@@ -80,6 +80,14 @@ def test_types_are_found_in_lines_that_are_not_as_the_header(
     assert [str(field.type).upper() for field in scan.schema] == [kind, kind]
 
 
+def test_what_is_no_text_is_refused_in_a_sentence_of_bounded_length(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a\0" * 50_000)
+    with pytest.raises(SourceError, match=r"t\.csv: the name .* has the character U\+0000") as told:
+        read(path, options={"header": True})
+    assert len(str(told.value)) < len(str(path)) + 400
+
+
 @pytest.mark.parametrize("text", ["{bad\n", "[1, 2]", '["\\ud800"]', "[" * 500 + "]" * 500, "7\n"])
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_json_without_any_field_is_refused(tmp_path: Path, text: str, multi_line: bool) -> None:
