@@ -93,14 +93,15 @@ def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
 
 def _watched(file: InputFile) -> Iterator[pl.DataFrame]:
     """Batches of the columnar reader, which never returns from some damaged blocks."""
-    stream = None if file.store is None else io.BufferedReader(file.open())
-    patience = STALLED if stream is None else 10 * STALLED
+    # Not by its name: a `$HOME` in that would be replaced.
+    stream = io.BufferedReader(file.open())
+    patience = STALLED if file.store is None else 10 * STALLED
     try:
-        frames = polars_avro.scan_avro(stream or file.path, glob=False, batch_size=BATCH).collect_batches()
+        frames = polars_avro.scan_avro(stream, batch_size=BATCH).collect_batches()
         yield from ahead(iter(frames), 2, patience)
     except pl.exceptions.PolarsError as error:
         # It keeps the words of what the stream raises, and loses the rest.
-        raise getattr(getattr(stream, "raw", None), "fault", None) or error from None
+        raise getattr(stream.raw, "fault", None) or error from None
     except Stalled:
         raise SourceError(f"the file {file.path} is damaged: decoding it makes no progress") from None
 

@@ -90,11 +90,13 @@ class CsvReader:
         """The fields of the first record of a chunk."""
         if self.options.multi_line:
             return next((fields for fields, _ in self._parsed(chunk.decode("utf-8", "replace"))), None)
-        for line in io.BytesIO(chunk):
-            text = line.decode("utf-8", "replace").removesuffix("\n")
-            if self.counts(text):
-                return self.tokenizer.fields(text)
-        return None
+        line = self.first_line(chunk)
+        return None if line is None else self.tokenizer.fields(line.decode("utf-8", "replace"))
+
+    def first_line(self, chunk: bytes) -> bytes | None:
+        """The first line of a chunk that holds a record, without its end."""
+        lines = (line.removesuffix(b"\n") for line in io.BytesIO(chunk))
+        return next((line for line in lines if self.counts(line.decode("utf-8", "replace"))), None)
 
     def _parsed(self, text: str, *, final: bool = True) -> Iterator[tuple[list[str | None], int]]:
         """The records of a text that may span lines, each with where it ends; blank and comment lines not."""

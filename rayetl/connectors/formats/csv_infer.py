@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -53,21 +54,35 @@ def _first_record(file: InputFile, options: CsvOptions) -> list[str | None] | No
 
 def _inferred(scan: FilesScan, options: CsvOptions, schema: Schema) -> Schema:
     kinds: list[DataType] = [NULL] * len(schema)
-    reader = CsvReader(schema, options)
     chosen = random.Random(1)
+    for frame in _frames(scan, options, schema):
+        if options.sampling_ratio < 1:
+            keep = [chosen.random() < options.sampling_ratio for _ in range(frame.height)]
+            frame = frame.filter(pl.Series(keep, dtype=pl.Boolean))
+        kinds = [_column(kind, frame[name], options) for kind, name in zip(kinds, frame.columns, strict=True)]
+    fields = zip(schema, kinds, strict=True)
+    return Schema(tuple(Field(field.name, STRING if kind == NULL else kind) for field, kind in fields))
+
+
+def _frames(scan: FilesScan, options: CsvOptions, schema: Schema) -> Iterator[pl.DataFrame]:
+    """What types are found in. Where a record is a line, Spark takes for a header each line that is the same
+    as that of the first file, wherever it stands, and no other line."""
+    by_line = options.header and not options.multi_line
+    reader = CsvReader(schema, options.model_copy(update={"header": False}) if by_line else options)
+    header: bytes | None = None
     for file in scan.files:
         with reading(file.path):
             for chunk in reader.chunks(file):
-                frame, _ = reader.frame(chunk)
-                if options.sampling_ratio < 1:
-                    keep = [chosen.random() < options.sampling_ratio for _ in range(frame.height)]
-                    frame = frame.filter(pl.Series(keep, dtype=pl.Boolean))
-                kinds = [
-                    _column(kind, frame[name], options)
-                    for kind, name in zip(kinds, frame.columns, strict=True)
-                ]
-    fields = zip(schema, kinds, strict=True)
-    return Schema(tuple(Field(field.name, STRING if kind == NULL else kind) for field, kind in fields))
+                if by_line:
+                    header = header or reader.first_line(chunk)
+                    chunk = chunk if header is None else _without(chunk, header)
+                yield reader.frame(chunk)[0]
+
+
+def _without(chunk: bytes, line: bytes) -> bytes:
+    if line not in chunk:
+        return chunk
+    return b"\n".join(found for found in chunk.split(b"\n") if found != line)
 
 
 def _column(so_far: DataType, column: pl.Series, options: CsvOptions) -> DataType:

@@ -113,9 +113,10 @@ class _Machine:
         return self._char <= " " and self._char != "\n"
 
     def _read(self) -> None:
+        # Before the loop too: a line of nothing but blanks is then an empty one.
+        self._lead_in()
         while self._char != "\n":
-            while self._lead and self._blank() and self._char not in (self._stop, self._quote):
-                self._next()
+            self._lead_in()
             if self._char == "\n" or self._on_separator():
                 self._fields.append(None)
             else:
@@ -124,6 +125,10 @@ class _Machine:
                 self._next()
                 if self._char == "\n":
                     self._fields.append(None)
+
+    def _lead_in(self) -> None:
+        while self._lead and self._blank() and self._char not in (self._stop, self._quote):
+            self._next()
 
     def _field(self) -> None:
         self._unescaped = False

@@ -12,7 +12,7 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
-from rayetl.connectors.formats.json_text import BLANK, JsonFault, read_json, write_json
+from rayetl.connectors.formats.json_text import BLANK, MARK, JsonFault, read_json, text_of, write_json
 from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import line_chunks, lines_of, open_bytes, reading, utf8_pieces
@@ -43,7 +43,7 @@ else:
     pa = lazily("pyarrow")
     pa_json = lazily("pyarrow.json")
 
-_ARRAY = r"^[\x00-\x20]*\["
+_ARRAY = r"^\ufeff?[\x00-\x20]*\["
 _TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
 _GROUP = 1_000
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.0-9eE])")
@@ -68,9 +68,8 @@ class JsonReader:
         return self.options.encoding or found_encoding(file)
 
     def _texts(self, chunk: bytes) -> list[str]:
-        text = chunk.decode("utf-8", "replace")
-        lines = [text] if self.options.multi_line else text.split("\n")
-        return [line for line in lines if line.strip(BLANK)]
+        records = [chunk] if self.options.multi_line else chunk.split(b"\n")
+        return [text for text in map(text_of, records) if text.strip(BLANK)]
 
     def records(self, chunk: bytes) -> pl.Series:
         """The records of a chunk as their own bytes, in order; an array gives the text of each element."""
@@ -79,7 +78,7 @@ class JsonReader:
             return lines.cast(pl.Binary)
         found: list[bytes] = []
         for record in [chunk] if self.options.multi_line else chunk.split(b"\n"):
-            text = record.decode("utf-8", "replace").strip(BLANK)
+            text = text_of(record).strip(BLANK)
             if text.startswith("["):
                 found.extend(self._elements(text, record))
             elif text:
@@ -172,7 +171,7 @@ def _no_reasons(height: int) -> pl.Series:
 def _lines(chunk: bytes) -> pl.Series | None:
     """The lines of a chunk as they are, blank ones left out; None if it is not valid UTF-8."""
     lines = lines_of(chunk)
-    return None if lines is None else lines.filter(lines.str.strip_chars(BLANK) != "")
+    return None if lines is None else lines.filter(_bare(lines) != "")
 
 
 def _plain_lines(chunk: bytes) -> pl.Series | None:
@@ -181,8 +180,12 @@ def _plain_lines(chunk: bytes) -> pl.Series | None:
     if lines is None:
         return None
     if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all():
-        lines = lines.str.strip_chars(BLANK)
+        lines = _bare(lines)
     return lines.filter(lines != "") if (lines == "").any() else lines
+
+
+def _bare(lines: pl.Series) -> pl.Series:
+    return lines.str.strip_prefix(MARK).str.strip_chars(BLANK)
 
 
 def _carried(kind: DataType) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.json as pa_json
 
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.json import JsonReader
-from rayetl.connectors.formats.json_text import JsonFault, Number, read_json
+from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, text_of
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import reading
 from rayetl.errors import SourceError
@@ -100,7 +100,7 @@ def _values(file: InputFile, options: JsonOptions) -> Iterator[Any]:
     for chunk in reader.chunks(file):
         for record in reader.records(chunk):
             try:
-                value = read_json(record.decode("utf-8", "replace"), options)
+                value = read_json(text_of(record), options)
             except JsonFault:
                 continue
             yield from (

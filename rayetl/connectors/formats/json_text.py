@@ -45,7 +45,9 @@ class Number:
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LOOSE_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_NAN = re.compile(r"[+-]?(?:NaN|Infinity|INF)")
+_NAN = re.compile(r"NaN|[+-]?Infinity|[+-]INF")
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+_WIDE = re.compile("[\ud800-\udfff\U00010000-\U0010ffff]")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)
@@ -56,20 +58,35 @@ _NOTHING = BLANK + ","
 """What may stand behind one: a line that was cut out of an array ends with a comma."""
 
 
+MARK = "\ufeff"
+"""The byte order mark, which also lines begin with whose files were put one behind the other."""
+
+
+def text_of(record: bytes) -> str:
+    """The text of a record; for bytes in it that are no UTF-8 `read_json` refuses it."""
+    return record.decode("utf-8", "surrogateescape").removeprefix(MARK)
+
+
 def read_json(text: str, options: JsonOptions) -> Any:
     """The value of `text`. Raises JsonFault, also where something stands behind the value: Spark leaves that
     out without a word, and with it all lines but the first where lines are read as one document."""
+    if (found := _NO_UTF8.search(text)) is not None:
+        byte = ord(found.group()) - 0xDC00
+        raise JsonFault(f"the text is no UTF-8: byte 0x{byte:02X} at character {found.start() + 1}")
     value = _read(text, options)
-    return _whole_characters(value) if "\\ud" in text or "\\uD" in text else value
+    return _whole_names(value) if "\\ud" in text or "\\uD" in text else value
 
 
-def _whole_characters(value: Any) -> Any:
-    """Half a surrogate pair is no character; Java writes a question mark for it."""
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+def _whole_names(value: Any) -> Any:
+    """The value with names that may be those of columns."""
     if isinstance(value, dict):
-        return {_whole_characters(name): _whole_characters(item) for name, item in value.items()}
-    return [_whole_characters(item) for item in value] if isinstance(value, list) else value
+        return {whole_characters(name): _whole_names(item) for name, item in value.items()}
+    return [_whole_names(item) for item in value] if isinstance(value, list) else value
+
+
+def whole_characters(text: str) -> str:
+    """Half a surrogate pair is no character; Java writes a question mark for it."""
+    return text.encode(errors="replace").decode()
 
 
 def _read(text: str, options: JsonOptions) -> Any:
@@ -237,16 +254,20 @@ def write_json(value: Any) -> str:
     if isinstance(value, Number):
         return _number_text(value)
     if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join(
-                f"{json.dumps(key, ensure_ascii=False)}:{write_json(item)}" for key, item in value.items()
-            )
-            + "}"
-        )
+        return "{" + ",".join(f"{_quoted(key)}:{write_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(write_json(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes. Spark's writer escapes what is beyond U+FFFF, and halves of surrogate pairs."""
+    return _WIDE.sub(_escaped, json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found.group().encode("utf-16-be", "surrogatepass").hex().upper()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _number_text(value: Number) -> str:

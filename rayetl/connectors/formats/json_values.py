@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, write_json
+from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, whole_characters, write_json
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.values import parse
 from rayetl.sql.types import (
@@ -157,6 +157,7 @@ class JsonConverter:
                 return _seconds(value)
             if not isinstance(value, str):
                 raise Mismatch
+            value = whole_characters(value)
             key = (kind, value)
             if key not in self._known:
                 if len(self._known) > 10_000:
@@ -190,7 +191,7 @@ def _class(value: Any) -> str:
 
 def _string(value: Any) -> str:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return whole_characters(value)
     return write_json(value)
 
 

@@ -10,6 +10,9 @@ from rayetl.errors import NoFilesError, SourceError
 from rayetl.names import PREFIX
 from rayetl.sql.types import STRING, ArrayType, DataType, Field, MapType, Schema, StructType, names_within
 
+_SHOWN = 40
+"""Characters of a name that are shown where it may be no name."""
+
 
 def settle_schema(
     scan: FilesScan,
@@ -63,8 +66,9 @@ def _check_names(scan: FilesScan, schema: Schema) -> None:
         seen.add(name.lower())
     for name in names_within(schema):
         if "\0" in name:
+            shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
             raise SourceError(
-                f"{where}: the name {name!r} has the character U+0000 in it, which no column can have",
+                f"{where}: the name {shown} has the character U+0000 in it, which no column can have",
                 hint="is the `encoding` another one? Else give a `schema` with other names, or without it",
             )
 

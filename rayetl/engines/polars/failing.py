@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,10 @@ FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Arit
 
 _REPORT = "run again with --debug for the details; nothing was committed"
 _DISK = "see to {places}, then run again; nothing was committed"
+_LONG = (
+    "a value of a column in `partition_by` is too long to name a directory: shorten it in a select step, or "
+    "partition by another column; nothing was committed"
+)
 
 
 @contextmanager
@@ -38,7 +43,7 @@ def told_plainly(
         of_disk = _is_of_disk(fault)
         step = None if of_disk else _first_failing(plan, nodes(), fault)
         places = f"the disk of {' and of '.join(written)}" if written else "the disk or file it names"
-        hint = _DISK.format(places=places) if of_disk else _REPORT
+        hint = _hint(fault, places)
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=step) from fault
 
 
@@ -50,8 +55,15 @@ def told_at(node: str, scan: Scan | None = None) -> Iterator[None]:
     except FAULTS as fault:
         if isinstance(scan, FilesScan) and (damage := find_damage(scan)):
             raise damage from fault
-        hint = _DISK.format(places="the disk or file it names") if _is_of_disk(fault) else _REPORT
+        hint = _hint(fault, "the disk or file it names")
         raise Terminal(f"the query failed: {_first_line(fault)}", hint=hint, step=node) from fault
+
+
+def _hint(fault: BaseException, places: str) -> str:
+    if not _is_of_disk(fault):
+        return _REPORT
+    told = (f"(os error {errno.ENAMETOOLONG})", f"[Errno {errno.ENAMETOOLONG}]")
+    return _LONG if any(each in _first_line(fault) for each in told) else _DISK.format(places=places)
 
 
 def _is_of_disk(fault: BaseException) -> bool:

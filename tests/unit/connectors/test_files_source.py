@@ -508,6 +508,12 @@ def test_avro_values_are_not_changed_to_fit_those_of_other_files(
     assert "`schema`" in str(caught.value.hint)
 
 
+def test_a_dollar_in_the_name_of_an_avro_file_is_a_dollar(tmp_path: Path) -> None:
+    (tmp_path / "v=$HOME").mkdir()
+    avro(tmp_path / "v=$HOME/$PATH.avro", "int", 1)
+    assert read(tmp_path).rows() == [(1, "$HOME")]
+
+
 def test_avro_files_with_narrower_columns_and_others_inside(tmp_path: Path) -> None:
     def struct(*names: str) -> Any:
         fields = [{"name": name, "type": ["null", "int"]} for name in names]

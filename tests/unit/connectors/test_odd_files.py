@@ -17,10 +17,9 @@ import pytest
 
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
-from rayetl.connectors.formats import scan_files
-from rayetl.connectors.formats.json_text import read_json
-from rayetl.connectors.formats.options import JsonOptions
+from rayetl.connectors.formats import scan_files, source_records
 from rayetl.errors import SourceError
+from rayetl.names import BAD
 from rayetl.sql.interop import parse_ddl
 
 
@@ -47,6 +46,46 @@ def test_a_lone_record_without_a_line_end_is_no_header(
     path = tmp_path / "t.csv"
     path.write_text(text)
     assert read(path, options={"header": True, "multi_line": multi_line}) == rows
+
+
+@pytest.mark.parametrize("multi_line", [False, True])
+@pytest.mark.parametrize("schema", ["a STRING", "a STRING, b STRING"])
+@pytest.mark.parametrize("quoted", ["x", '"x"'])
+def test_a_line_of_blanks_is_no_record_where_blanks_are_left_out(
+    tmp_path: Path, quoted: str, schema: str, multi_line: bool
+) -> None:
+    path = tmp_path / "t.csv"
+    wide = ",1" * schema.count(",")
+    path.write_text(f"  \n{quoted}{wide}\n \t \ny{wide}\n   \n")
+    found = read(path, schema=schema, options={"multi_line": multi_line, "ignore_leading_white_space": True})
+    assert [row[0] for row in found] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["x,y\n1,2\nx,y\n3,4\n"], "INT"),
+        (["x,y\n", "\nx,y\r\n3,4\n"], "INT"),
+        (["x,y\n1,2\n", "X,y\n3,4\n"], "STRING"),
+        (["1,2\n1,2\n"], "STRING"),
+    ],
+)
+def test_types_are_found_in_lines_that_are_not_as_the_header(
+    tmp_path: Path, texts: list[str], kind: str
+) -> None:
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.csv").write_bytes(text.encode())
+    config = {"type": "files", "path": f"{tmp_path}/*.csv", "options": {"header": True, "infer_schema": True}}
+    scan = FilesSource.model_validate(config).describe(None)
+    assert [str(field.type).upper() for field in scan.schema] == [kind, kind]
+
+
+def test_what_is_no_text_is_refused_in_a_sentence_of_bounded_length(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a\0" * 50_000)
+    with pytest.raises(SourceError, match=r"t\.csv: the name .* has the character U\+0000") as told:
+        read(path, options={"header": True})
+    assert len(str(told.value)) < len(str(path)) + 400
 
 
 @pytest.mark.parametrize("text", ["{bad\n", "[1, 2]", '["\\ud800"]', "[" * 500 + "]" * 500, "7\n"])
@@ -229,9 +268,50 @@ def test_a_damaged_stream_of_bzip2_is_not_left_out(tmp_path: Path, damage: int) 
         read(path)
 
 
-def test_half_a_surrogate_pair_is_a_question_mark() -> None:
-    found = read_json('{"a": "x\\ud800y", "\\udfaa": ["\\uD834\\uDD1E", "\\\\ud800"]}', JsonOptions())
-    assert found == {"a": "x?y", "?": ["\U0001d11e", "\\ud800"]}
+def test_half_a_surrogate_pair_is_a_question_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": "x\\ud800y", "\\udfaa": "\\uD834\\uDD1E", "d": null}\n{"a": "\\\\ud800"}\n')
+    rows = [("x?y", "\U0001d11e", None), ("\\ud800", None, None)]
+    assert read(path, schema="a STRING, `?` STRING, d DATE") == rows
+    assert read(path) == [("\U0001d11e", "x?y", None), (None, "\\ud800", None)]
+    path.write_text('{"d": "\\ud800"}\n')
+    assert read(path, schema="d DATE", mode="drop") == []
+
+
+def test_wide_characters_within_values_that_become_texts_are_escaped_as_spark_does(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": ["\U0001f600é\\ud800x"]}\n{"a": {"\U0001f600": 1}}\n{"a": "\U0001f600"}\n')
+    texts = ['["\\uD83D\\uDE00é\\uD800x"]', '{"\\uD83D\\uDE00":1}', "\U0001f600"]
+    assert read(path, schema="a STRING") == [(text,) for text in texts]
+
+
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_a_json_record_with_bytes_that_are_no_utf8_is_malformed(tmp_path: Path, multi_line: bool) -> None:
+    path = tmp_path / "t.json"
+    good, bad = b'{"n": 1, "s": "\xc3\xa9"}', b'{"n": 2, "s": "\xe9"}'
+    path.write_bytes(bad if multi_line else good + b"\n" + bad + b"\n" + good)
+    config = {"path": str(path), "schema": "n INT, s STRING", "options": {"multi_line": multi_line}}
+    scan = FilesSource.model_validate({"type": "files", **config}).describe(None)
+    reasons = scan_files(scan, malformed=True).collect()[BAD].drop_nulls().to_list()
+    assert reasons == ["the text is no UTF-8: byte 0xE9 at character 16"]
+
+
+def test_lines_of_json_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n\xef\xbb\xbf\n\xef\xbb\xbf [{"a": 3}, {"a": 4}]\n'
+    )
+    assert read(path) == [(1,), (2,), (3,), (4,)]
+    scan = FilesSource.model_validate({"type": "files", "path": str(path)}).describe(None)
+    assert len(list(source_records(scan, scan.files[0]))) == 4
+
+
+def test_numbers_that_are_none_are_spelled_as_java_knows_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    words = ["NaN", "Infinity", "+Infinity", "-Infinity", "+INF", "-INF", "-NaN", "+NaN", "INF"]
+    path.write_text("".join(f'{{"a": {word}}}\n' for word in words))
+    found = read(path, schema="a DOUBLE", mode="drop")
+    assert [str(value) for (value,) in found] == ["nan", "inf", "inf", "-inf", "inf", "-inf"]
 
 
 def test_a_footer_that_contradicts_its_row_groups_is_refused(tmp_path: Path) -> None:

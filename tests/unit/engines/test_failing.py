@@ -63,3 +63,17 @@ def test_a_full_disk_is_told_with_the_places_that_the_run_writes_to(tmp_path: Pa
     ):
         pipeline(tmp_path, BEFORE).run()
     assert f"the disk of {tmp_path}/out and of {tmp_path}/state" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("form", ["parquet", "avro"])
+def test_a_value_too_long_to_name_a_directory_is_told_as_such(tmp_path: Path, form: str) -> None:
+    (tmp_path / "in.csv").write_text("1," + "é" * 100)
+    config = {
+        "name": "p",
+        "state": str(tmp_path / "state"),
+        "extract": {"type": "files", "path": str(tmp_path / "in.csv"), "schema": "a INT, v STRING"},
+        "load": {"type": "files", "path": str(tmp_path / "out"), "format": form, "partition_by": "v"},
+    }
+    with pytest.raises(Terminal, match="File name too long") as raised:
+        Pipeline.from_dict(config).run()
+    assert "`partition_by` is too long to name a directory" in str(raised.value.hint)
