@@ -12,6 +12,7 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
+from rayetl.connectors.formats.json_document import documents, one_a_line
 from rayetl.connectors.formats.json_text import BLANK, JsonFault, read_json, write_json
 from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions
@@ -58,11 +59,12 @@ class JsonReader:
     options: JsonOptions
 
     def chunks(self, file: InputFile) -> Iterator[bytes]:
-        """Whole lines; with `multi_line` the whole document."""
+        """Whole lines; with `multi_line` the document, a large array as several."""
+        encoding = self._encoding(file)
         if self.options.multi_line:
-            yield b"".join(utf8_pieces(file, self._encoding(file)))
+            yield from documents(lambda: utf8_pieces(file, encoding), self.options)
         else:
-            yield from line_chunks(file, self._encoding(file), self.options.line_sep)
+            yield from line_chunks(file, encoding, self.options.line_sep)
 
     def _encoding(self, file: InputFile) -> str | None:
         return self.options.encoding or found_encoding(file)
@@ -94,12 +96,18 @@ class JsonReader:
 
     def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The typed rows of a chunk, and for each why it is malformed or NULL."""
-        lines = None if self.options.multi_line else _plain_lines(chunk)
-        if lines is None or not self._fast:
+        data = one_a_line(chunk) if self.options.multi_line else chunk
+        lines = None if data is None else _plain_lines(data)
+        if data is None or lines is None or not self._fast:
             return self._slow(self._texts(chunk))
-        found = self._columnar(chunk, lines)
+        if self.options.multi_line and len(lines) <= data.count(b"\n"):
+            # Between two commas is nothing, which is no JSON; between two ends of lines it would be.
+            return self._slow(self._texts(chunk))
+        found = self._columnar(data, lines)
         if found is not None:
             return found, _no_reasons(found.height)
+        if self.options.multi_line:
+            return self._slow(self._texts(chunk))
         parts = [self._group(lines[at : at + _GROUP]) for at in range(0, len(lines), _GROUP)]
         if not parts:
             return self._slow([])

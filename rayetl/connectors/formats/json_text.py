@@ -54,6 +54,7 @@ BLANK = "".join(map(chr, range(33)))
 """What may stand around a document."""
 _NOTHING = BLANK + ","
 """What may stand behind one: a line that was cut out of an array ends with a comma."""
+AFTER = _NOTHING.encode()
 
 
 def read_json(text: str, options: JsonOptions) -> Any:
