@@ -35,7 +35,8 @@ _LINE_END = ord("\n")
 
 
 def documents(text: Callable[[], Iterator[bytes]], options: JsonOptions) -> Iterator[bytes]:
-    """The document as one or several. Those that it was cut into are without line ends."""
+    """The document as one or several. Those that it was cut into are without line ends, but where these end
+    comments."""
     parts = _parts(text(), options)
     if not parts:
         yield b"".join(text())
@@ -44,7 +45,8 @@ def documents(text: Callable[[], Iterator[bytes]], options: JsonOptions) -> Iter
     for begin, end in parts:
         while at + len(held) < end:
             held += next(pieces)
-        yield b"[%b]" % held[begin - at : end - at].translate(_LINE_ENDS)
+        elements = held[begin - at : end - at]
+        yield b"[%b]" % (elements if options.allow_comments else elements.translate(_LINE_ENDS))
         held, at = held[end - at :], end
 
 

@@ -35,6 +35,8 @@ GOOD = (
     '[{"a": 9223372036854775808}, {"b": 1e999}, {"b": "\\ud800"}, {"b": "\u00e4\u2028"}]',
     "[{'a': 1}, {'b': 'x, \"y'}, {\"a\": 2}]",
     '[{"b": NaN}, {"a": -0}]',
+    '[{"a": 1}, // one, two\n {"a": 2}, {"a": 3}]',
+    '[{"a": 1}, /* one, \n two */ {"a": 2}, {"a": 3}]',
     "[]",
     '{"a": 1, "c": [1, 2]}',
     "null",
@@ -53,6 +55,8 @@ BAD = (
     '[{"a": 1}, {"a": 01}, {"a": 2}]',
     '[{"a": 1}, {"a": 2]}, {"a": 3}]',
     '[{"a": 1}, nul, {"a": 3}]',
+    '[{"a": 1}\x0b, {"a": 2}]',
+    '[{"a": 1}, {"b": "x\ry"}, {"b": "x\ty"}]',
     "[{'a': 1}, /* , */ {'b': 'it\"s'}, {\"a\": 2}]",
 )
 
@@ -85,13 +89,13 @@ def test_pieces_of_damaged_documents_are_as_the_whole() -> None:
     chosen = random.Random(7)
     whole = json.dumps([{"a": n, "b": 'x"\\,' * (n % 3), "c": [n, 0.5], "d": {"e": "]"}} for n in range(12)])
     cut_up = 0
-    for _ in range(300):
-        at, sign = chosen.randrange(len(whole)), chosen.choice('"\\,[]{}: 1x\n')
+    for _ in range(400):
+        at, sign = chosen.randrange(len(whole)), chosen.choice('"\\,[]{}: 1x\n\r\t\x0b')
         damaged = whole[:at] + sign + whole[at + chosen.randrange(2) :]
         chunks = list(documents(partial(pieces, damaged, 100), OPTIONS))
         cut_up += len(chunks) > 1
         assert read(iter(chunks), OPTIONS) == as_a_whole(damaged, OPTIONS), damaged
-    assert 50 < cut_up < 300
+    assert 50 < cut_up < 400
 
 
 @pytest.mark.parametrize("end", ["]", '{"id": 1'])
