@@ -29,6 +29,7 @@ Part = tuple[int, int]
 
 _BEGIN = re.compile(rb"[ \t\r\n]*\[")
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NOTHING = re.compile(rb"(?:\A|\n)[\x00-\x20]*(?:\n|\Z)")
 _LINE_ENDS = bytes.maketrans(b"\n\r", b"  ")
 _QUOTE, _COMMA, _OPENING, _CLOSING = ord('"'), ord(","), tuple(b"[{"), tuple(b"]}")
 _LINE_END = ord("\n")
@@ -55,7 +56,9 @@ def one_a_line(document: bytes) -> bytes | None:
     if not document.startswith(b"[") or not document.endswith(b"]") or b"\n" in document:
         return None
     elements = document[1:-1]
-    return _signs(elements).scatter(_commas(elements), _LINE_END).to_arrow().buffers()[1].to_pybytes()  # type: ignore[no-any-return]
+    lines: bytes = _signs(elements).scatter(_commas(elements), _LINE_END).to_arrow().buffers()[1].to_pybytes()
+    # Between two commas is nothing, which is no JSON; between two ends of lines it would be.
+    return None if _NOTHING.search(lines) else lines
 
 
 def _parts(pieces: Iterator[bytes], options: JsonOptions) -> list[Part]:
@@ -115,13 +118,25 @@ def _signs(text: bytes) -> pl.Series:
 
 def _commas(text: bytes) -> pl.Series:
     """The places of the commas that stand between whole elements, in text that begins with one."""
+    places, sign, depth = _structure(text)
+    return places.filter((sign == _COMMA) & (depth == 0))
+
+
+def deepest(text: bytes) -> int:
+    """How many arrays and objects lie in each other; right up to where the text is no JSON."""
+    return int(_structure(text)[2].max() or 0)  # type: ignore[arg-type]
+
+
+def _structure(text: bytes) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Of the commas and brackets outside of strings: where they are, which they are, and how many arrays and
+    objects are open behind them."""
     signs = _signs(_ESCAPED.sub(b"__", text) if b"\\" in text else text)
     places = _any_of(signs, (_QUOTE, _COMMA, *_OPENING, *_CLOSING)).arg_true()
     sign = signs.gather(places)
-    outside = (sign == _QUOTE).cum_sum() % 2 == 0
-    opened = (_any_of(sign, _OPENING) & outside).cum_sum()
-    closed = (_any_of(sign, _CLOSING) & outside).cum_sum()
-    return places.filter((sign == _COMMA) & outside & (opened == closed))
+    outside = ((sign == _QUOTE).cum_sum() % 2 == 0) & (sign != _QUOTE)
+    places, sign = places.filter(outside), sign.filter(outside)
+    opened, closed = (_any_of(sign, some).cast(pl.Int64).cum_sum() for some in (_OPENING, _CLOSING))
+    return places, sign, opened - closed
 
 
 def _any_of(signs: pl.Series, wanted: Sequence[int]) -> pl.Series:
