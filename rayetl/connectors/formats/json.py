@@ -12,7 +12,8 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
-from rayetl.connectors.formats.json_document import deepest, documents, one_a_line
+from rayetl.connectors.formats.json_document import documents, one_a_line
+from rayetl.connectors.formats.json_structure import deepest
 from rayetl.connectors.formats.json_text import BLANK, MAX_DEPTH, JsonFault, read_json, write_json
 from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions

@@ -10,28 +10,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-import polars as pl
-
-from rayetl.connectors.formats.json_text import AFTER, JsonFault, read_json
+from rayetl.connectors.formats.json_structure import commas_of, signs_of
+from rayetl.connectors.formats.json_text import AFTER, JsonFault, is_too_deep, read_json
 from rayetl.connectors.formats.options import JsonOptions
-from rayetl.lazy import lazily
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = lazily("pyarrow")
 
 Part = tuple[int, int]
 """Where some elements begin in the text, and where they end."""
 
 _BEGIN = re.compile(rb"[ \t\r\n]*\[")
-_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _NOTHING = re.compile(rb"(?:\A|\n)[\x00-\x20]*(?:\n|\Z)")
 _LINE_ENDS = bytes.maketrans(b"\n\r", b"  ")
-_QUOTE, _COMMA, _OPENING, _CLOSING = ord('"'), ord(","), tuple(b"[{"), tuple(b"]}")
 _LINE_END = ord("\n")
 
 
@@ -56,7 +47,8 @@ def one_a_line(document: bytes) -> bytes | None:
     if not document.startswith(b"[") or not document.endswith(b"]") or b"\n" in document:
         return None
     elements = document[1:-1]
-    lines: bytes = _signs(elements).scatter(_commas(elements), _LINE_END).to_arrow().buffers()[1].to_pybytes()
+    cut = signs_of(elements).scatter(commas_of(elements), _LINE_END)
+    lines: bytes = cut.to_arrow().buffers()[1].to_pybytes()
     # Between two commas is nothing, which is no JSON; between two ends of lines it would be.
     return None if _NOTHING.search(lines) else lines
 
@@ -74,7 +66,7 @@ def _parts(pieces: Iterator[bytes], options: JsonOptions) -> list[Part]:
             held, at = held[found.end() :], found.end()
         if len(held) < enough:
             continue
-        commas = _commas(held)
+        commas = commas_of(held)
         if not len(commas):
             # An element that is longer than this is not looked through again for each piece of it.
             enough = 2 * len(held)
@@ -100,7 +92,7 @@ def _is_json(elements: bytes, options: JsonOptions) -> bool:
             found = read_json(text, options)
         except (JsonFault, RecursionError):
             return False
-    return bool(found)
+    return bool(found) and not is_too_deep(text)
 
 
 def _refuse(word: str) -> NoReturn:
@@ -108,39 +100,3 @@ def _refuse(word: str) -> NoReturn:
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse)
-
-
-def _signs(text: bytes) -> pl.Series:
-    found: Any = pl.from_arrow(pa.Array.from_buffers(pa.uint8(), len(text), [None, pa.py_buffer(text)]))
-    assert isinstance(found, pl.Series)
-    return found
-
-
-def _commas(text: bytes) -> pl.Series:
-    """The places of the commas that stand between whole elements, in text that begins with one."""
-    places, sign, depth = _structure(text)
-    return places.filter((sign == _COMMA) & (depth == 0))
-
-
-def deepest(text: bytes) -> int:
-    """How many arrays and objects lie in each other; right up to where the text is no JSON."""
-    return int(_structure(text)[2].max() or 0)  # type: ignore[arg-type]
-
-
-def _structure(text: bytes) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """Of the commas and brackets outside of strings: where they are, which they are, and how many arrays and
-    objects are open behind them."""
-    signs = _signs(_ESCAPED.sub(b"__", text) if b"\\" in text else text)
-    places = _any_of(signs, (_QUOTE, _COMMA, *_OPENING, *_CLOSING)).arg_true()
-    sign = signs.gather(places)
-    outside = ((sign == _QUOTE).cum_sum() % 2 == 0) & (sign != _QUOTE)
-    places, sign = places.filter(outside), sign.filter(outside)
-    opened, closed = (_any_of(sign, some).cast(pl.Int64).cum_sum() for some in (_OPENING, _CLOSING))
-    return places, sign, opened - closed
-
-
-def _any_of(signs: pl.Series, wanted: Sequence[int]) -> pl.Series:
-    found = signs == wanted[0]
-    for each in wanted[1:]:
-        found |= signs == each
-    return found

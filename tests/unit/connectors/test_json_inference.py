@@ -15,7 +15,7 @@ from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.json_infer import json_schema
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.errors import SourceError
-from rayetl.sql.types import LONG, Field, Schema
+from rayetl.sql.types import LONG, STRING, Field, Schema
 
 TEXTS = (
     '{"a": 1, "b": 1.5, "c": true, "d": "x", "e": null}',
@@ -111,3 +111,22 @@ def test_a_record_that_is_deeper_than_the_stack_does_not_end_the_process(tmp_pat
     promised = Schema((Field("b", LONG),))
     assert found(tmp_path, deep, JsonOptions()) == promised
     assert found(tmp_path, deep, JsonOptions(), promised) == promised
+
+
+@pytest.mark.parametrize(("depth", "names"), [(1000, ("a", "b")), (1001, ("b",)), (3000, ("b",))])
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_a_record_that_is_too_deep_for_spark_is_malformed(
+    tmp_path: Path, depth: int, names: tuple[str, ...], *, multi_line: bool
+) -> None:
+    options = JsonOptions(multi_line=multi_line)
+    nested = depth - multi_line
+    records = [f'{{"a": {"[" * (nested - 1)}1{"]" * (nested - 1)}, "b": "[["}}', '{"b": "x"}']
+    text = f"[{','.join(records)}]" if multi_line else "\n".join(records)
+    if multi_line and depth > 1000:
+        assert "no record of the file" in str(found(tmp_path, text, options))
+    else:
+        schema = found(tmp_path, text, options)
+        assert isinstance(schema, Schema)
+        assert schema.names == names
+    _, bad = JsonReader(Schema((Field("a", STRING),)), options).frame(text.encode())
+    assert (bad.null_count() < len(bad)) == (depth > 1000)
