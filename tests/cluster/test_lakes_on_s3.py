@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from services.s3 import Bucket, S3Server
+from services.iceberg_rest import IcebergRest
+from services.s3 import Account, Bucket, S3Server, keep
 
 from rayetl import Pipeline
 
 N = 6_000
 
 
-@pytest.fixture(params=["delta", "iceberg"])
+@pytest.fixture
+def lender(
+    bucket: Bucket, s3_account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Any]]:
+    """A catalog service that hands out keys of the bucket."""
+    keep(monkeypatch, "service", token="canary-7f3a")
+    secret = s3_account.secret_access_key
+    keys = {"s3.access-key-id": s3_account.access_key_id, "s3.secret-access-key": secret}
+    keys |= {"s3.endpoint": s3_account.server.endpoint, "s3.region": "us-east-1"}
+    there = {**keys, "warehouse": f"{bucket.url}/tables"}
+    service = IcebergRest(tmp_path / "service", token="canary-7f3a", tables=there)
+    service.config = keys
+    yield {"catalog": {"type": "rest", "uri": service.uri}, "credential": "service", "table": "shop.daily"}
+    service.stop()
+
+
+@pytest.fixture(params=["delta", "iceberg", "hadoop", "lent"])
 def config(
-    request: pytest.FixtureRequest, bucket: Bucket, s3_server: S3Server, tmp_path: Path
+    request: pytest.FixtureRequest,
+    bucket: Bucket,
+    s3_server: S3Server,
+    lender: dict[str, Any],
+    tmp_path: Path,
 ) -> dict[str, Any]:
     rows = pl.DataFrame({"id": range(N)}).with_columns(v=pl.format("v{}", "id"))
     body = io.BytesIO()
@@ -33,12 +55,19 @@ def config(
             "table": "shop.daily",
             "s3": {"credential": "lake", **service},
         },
+        "hadoop": {
+            "catalog": {"type": "hadoop", "warehouse": f"{bucket.url}/tables"},
+            "table": "shop.daily",
+            "s3": {"credential": "lake", **service},
+        },
+        "lent": lender,
     }
+    kind = "delta" if request.param == "delta" else "iceberg"
     return {
         "name": "p",
         "extract": {"rows": {"type": "files", **there, "path": f"{bucket.url}/in/a.parquet"}},
         "transform": [{"type": "filter", "where": "id % 10 <> 5"}],
-        "load": {"type": request.param, **tables[request.param], "mode": "append"},
+        "load": {"type": kind, **tables[request.param], "mode": "append"},
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from lakes import HadoopLake, HadoopOnS3, IcebergLake, numbers
-from services.s3 import Bucket, S3Server
+from services.s3 import Account, Bucket, S3Server
 from services.spark_sql import SparkSql
 
 from rayetl.cli import main
@@ -97,6 +97,32 @@ def test_days_of_long_ago_are_read_as_spark_wrote_them(spark: SparkSql) -> None:
     """Iceberg's writer does not say in which calendar it counts, because there is one only."""
     spark.ask("CREATE TABLE lake.shop.old USING iceberg AS SELECT DATE'0001-01-01' AS day")
     assert read(table="shop.old")["day"].to_list() == [dt.date(1, 1, 1)]
+
+
+def test_spark_and_we_write_in_turn_into_a_bucket(
+    bucket: Bucket, s3_server: S3Server, s3_account: Account, tmp_path: Path
+) -> None:
+    lake = HadoopOnS3(bucket, s3_server)
+    reached = {
+        "endpoint": s3_server.endpoint,
+        "path.style.access": "true",
+        "access.key": s3_account.access_key_id,
+        "secret.key": s3_account.secret_access_key,
+    }
+    spark = SparkSql(lake.warehouse.replace("s3://", "s3a://"), tmp_path / "spark.log", reached)
+    try:
+        lake.load(numbers(1, 2), mode="append")
+        spark.ask("INSERT INTO lake.shop.daily VALUES (3, 'v3')")
+        spark.ask("DELETE FROM lake.shop.daily WHERE id = 1")
+        lake.load(pl.DataFrame({"id": [2, 4], "v": ["new", "new"]}), mode="upsert", keys="id")
+        assert spark.ask("SELECT * FROM lake.shop.daily ORDER BY id") == [[2, "new"], [3, "v3"], [4, "new"]]
+        assert sorted(lake.read()["id"]) == [2, 3, 4]
+        spark.ask("CREATE TABLE lake.shop.theirs USING iceberg AS SELECT 1L AS id, 'v1' AS v")
+        lake.load(numbers(2), mode="append", table="shop.theirs")
+        assert sorted(lake.read(table="shop.theirs").rows()) == [(1, "v1"), (2, "v2")]
+        assert spark.ask("SELECT * FROM lake.shop.theirs ORDER BY id") == [[1, "v1"], [2, "v2"]]
+    finally:
+        spark.stop()
 
 
 # Versions

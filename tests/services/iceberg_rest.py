@@ -20,7 +20,8 @@ from pyiceberg.table.sorting import SortOrder
 class IcebergRest:
     """The service. `lost` answers of the next commits never arrive: the commit is done, the connection is
     closed. With `token`, only those who send it are served. `tables` are properties of the catalog that say
-    where tables lie, by default in the directory, and what opens them."""
+    where tables lie, by default in the directory, and what opens them. `config` and `storage` are what it hands
+    out with a table to those who ask for keys."""
 
     def __init__(
         self, directory: Path, token: str | None = None, tables: dict[str, Any] | None = None
@@ -29,6 +30,9 @@ class IcebergRest:
         there = {"warehouse": f"file://{directory}", **(tables or {})}
         self.catalog = SqlCatalog("rest", **{**there, "uri": f"sqlite:///{directory}/catalog.db"})
         self.token = token
+        self.config: dict[str, str] = {}
+        self.storage: list[dict[str, Any]] = []
+        self.loads = 0
         self.lost = 0
         self.commits = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -56,8 +60,9 @@ class IcebergRest:
             case "POST", ["namespaces", namespace, "tables"]:
                 return self._staged(namespace, body)
             case "GET", ["namespaces", namespace, "tables", table]:
+                self.loads += 1
                 found = self.catalog.load_table((namespace, table))
-                return _shown(found.metadata, found.metadata_location)
+                return self._shown(found.metadata, found.metadata_location)
             case "POST", ["namespaces", namespace, "tables", table]:
                 return self._committed((namespace, table), CommitTableRequest.model_validate(body))
         raise NoSuchNamespaceError(f"{method} {parts}")
@@ -71,7 +76,7 @@ class IcebergRest:
             PartitionSpec.model_validate(body["partition-spec"]),
             SortOrder.model_validate(body["write-order"]),
         )
-        return _shown(made.table_metadata, None)
+        return self._shown(made.table_metadata, None)
 
     def _committed(self, name: tuple[str, str], request: CommitTableRequest) -> dict[str, Any] | None:
         try:
@@ -83,11 +88,15 @@ class IcebergRest:
         if self.lost:
             self.lost -= 1
             return None
-        return _shown(done.metadata, done.metadata_location)
+        return self._shown(done.metadata, done.metadata_location)
 
-
-def _shown(metadata: Any, place: str | None) -> dict[str, Any]:
-    return {"metadata": json.loads(metadata.model_dump_json()), "metadata-location": place, "config": {}}
+    def _shown(self, metadata: Any, place: str | None) -> dict[str, Any]:
+        return {
+            "metadata": json.loads(metadata.model_dump_json()),
+            "metadata-location": place,
+            "config": self.config,
+            "storage-credentials": self.storage,
+        }
 
 
 def _handler(service: IcebergRest) -> type[BaseHTTPRequestHandler]:

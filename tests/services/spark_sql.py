@@ -7,24 +7,26 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-VERSION = "1.9.2"
+JARS = ("iceberg-1.9.2", "s3a-3.3.4")
 
 
 class SparkSql:
-    """The process. Its catalog `lake` is a hadoop catalog in the directory `warehouse`; what it says of its work
-    goes into the file `log`."""
+    """The process. Its catalog `lake` is a hadoop catalog in the directory `warehouse`, or at that address of the
+    S3 service that `s3a` says how to reach; what it says of its work goes into the file `log`."""
 
-    def __init__(self, warehouse: Path, log: Path) -> None:
-        if not _jars().is_dir():
+    def __init__(self, warehouse: Path | str, log: Path, s3a: Mapping[str, str] | None = None) -> None:
+        if not all(map(Path.is_dir, _jars())):
             from services.base import install
 
             install()
         self.log = log
+        jars = ",".join(str(jar) for directory in _jars() for jar in sorted(directory.glob("*.jar")))
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(warehouse), str(next(_jars().glob("*.jar")))],
+            [sys.executable, __file__, str(warehouse), jars, json.dumps(dict(s3a or {}))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log.open("ab"),
@@ -52,19 +54,19 @@ class SparkSql:
         self._process.wait(60)
 
 
-def _jars() -> Path:
+def _jars() -> list[Path]:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "rayetl" / f"iceberg-{VERSION}"
+    return [home / "rayetl" / name for name in JARS]
 
 
-def _serve(warehouse: str, jar: str) -> None:
+def _serve(warehouse: str, jars: str, s3a: str) -> None:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     settings = {
-        "spark.jars": jar,
+        "spark.jars": jars,
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
         "spark.sql.catalog.lake.type": "hadoop",
@@ -80,7 +82,9 @@ def _serve(warehouse: str, jar: str) -> None:
         "spark.driver.memory": "1g",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
     }
+    settings |= {f"spark.hadoop.fs.s3a.{name}": value for name, value in json.loads(s3a).items()}
     builder = SparkSession.builder.master("local[1]").appName("other")
     for name, value in settings.items():
         builder = builder.config(name, value)

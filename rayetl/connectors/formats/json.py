@@ -12,7 +12,17 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import conform
-from rayetl.connectors.formats.json_text import BLANK, MARK, JsonFault, read_json, text_of, write_json
+from rayetl.connectors.formats.json_document import documents, one_a_line
+from rayetl.connectors.formats.json_structure import deepest
+from rayetl.connectors.formats.json_text import (
+    BLANK,
+    MARK,
+    MAX_DEPTH,
+    JsonFault,
+    read_json,
+    text_of,
+    write_json,
+)
 from rayetl.connectors.formats.json_values import JsonConverter
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import line_chunks, lines_of, open_bytes, reading, utf8_pieces
@@ -58,11 +68,12 @@ class JsonReader:
     options: JsonOptions
 
     def chunks(self, file: InputFile) -> Iterator[bytes]:
-        """Whole lines; with `multi_line` the whole document."""
+        """Whole lines; with `multi_line` the document, a large array as several."""
+        encoding = self._encoding(file)
         if self.options.multi_line:
-            yield b"".join(utf8_pieces(file, self._encoding(file)))
+            yield from documents(lambda: utf8_pieces(file, encoding), self.options)
         else:
-            yield from line_chunks(file, self._encoding(file), self.options.line_sep)
+            yield from line_chunks(file, encoding, self.options.line_sep)
 
     def _encoding(self, file: InputFile) -> str | None:
         return self.options.encoding or found_encoding(file)
@@ -93,16 +104,31 @@ class JsonReader:
 
     def frame(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series]:
         """The typed rows of a chunk, and for each why it is malformed or NULL."""
-        lines = None if self.options.multi_line else _plain_lines(chunk)
-        if lines is None or not self._fast:
+        data = self.one_a_line(chunk)
+        lines = None if data is None else _plain_lines(data)
+        if data is None or lines is None or not self._fast:
             return self._slow(self._texts(chunk))
-        found = self._columnar(chunk, lines)
+        found = self._columnar(data, lines)
         if found is not None:
             return found, _no_reasons(found.height)
+        if self.options.multi_line:
+            return self._slow(self._texts(chunk))
         parts = [self._group(lines[at : at + _GROUP]) for at in range(0, len(lines), _GROUP)]
         if not parts:
             return self._slow([])
         return pl.concat([part for part, _ in parts]), pl.concat([bad for _, bad in parts])
+
+    def one_a_line(self, chunk: bytes) -> bytes | None:
+        """A chunk with one record a line; `None` for a document that cannot be had so."""
+        return one_a_line(chunk) if self.options.multi_line else chunk
+
+    def untyped(self, data: bytes) -> pa.Table | None:
+        """Lines with the types that Arrow finds in them; `None` if any is not plainly an object. Types that
+        lie deeper in each other than its stack is deep would end the process."""
+        lines = _plain_lines(data)
+        if lines is None or (_has_many(lines) and deepest(data) > MAX_DEPTH):
+            return None
+        return self._table(data, lines, None)
 
     def _group(self, lines: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
         found = self._columnar("\n".join(lines).encode(), lines)
@@ -119,6 +145,15 @@ class JsonReader:
 
     def _columnar(self, data: bytes, lines: pl.Series) -> pl.DataFrame | None:
         """`data`, whose lines are `lines`, by Arrow's reader; None if any does not wholly fit the schema."""
+        table = self._table(data, lines, self._carrier)
+        try:
+            return None if table is None else self._converted(table)
+        except (pa.ArrowException, UnicodeDecodeError, pl.exceptions.PolarsError):
+            return None
+
+    def _table(self, data: bytes, lines: pl.Series, schema: pa.Schema | None) -> pa.Table | None:
+        """What Arrow's reader makes of `data`, whose lines are `lines`; None if it would read any of them
+        otherwise than Spark."""
         if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all() or not len(lines):
             return None
         if not self.options.allow_non_numeric_numbers and any(word in data for word in (b"NaN", b"Inf")):
@@ -131,12 +166,13 @@ class JsonReader:
                 io.BytesIO(data),
                 read_options=pa_json.ReadOptions(block_size=max(2 << 20, 2 * longest)),
                 parse_options=pa_json.ParseOptions(
-                    explicit_schema=self._carrier, unexpected_field_behavior="ignore"
+                    explicit_schema=schema,
+                    unexpected_field_behavior="infer" if schema is None else "ignore",
                 ),
             )
-            return self._converted(table) if table.num_rows == len(lines) else None
-        except (pa.ArrowException, UnicodeDecodeError, pl.exceptions.PolarsError):
+        except (pa.ArrowException, UnicodeDecodeError):
             return None
+        return table if table.num_rows == len(lines) else None
 
     def _converted(self, table: pa.Table) -> pl.DataFrame | None:
         columns: dict[str, pl.Series] = {}
@@ -158,6 +194,11 @@ class JsonReader:
                 rows.append(row)
                 bad.append(reason)
         return _made(rows, self.schema), pl.Series(BAD, bad, dtype=pl.String)
+
+
+def _has_many(lines: pl.Series) -> bool:
+    """Whether a line has so many arrays and objects that they may lie too deep in each other."""
+    return bool((lines.str.count_matches(r"[\[{]") > MAX_DEPTH).any())
 
 
 def _numbered(names: Sequence[str]) -> list[str]:

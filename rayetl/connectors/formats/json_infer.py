@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.json as pa_json
+import pyarrow.compute as pc
 
-from rayetl.connectors.base import FilesScan, InputFile
+from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, text_of
 from rayetl.connectors.formats.options import JsonOptions
@@ -31,6 +30,9 @@ from rayetl.sql.types import (
     Schema,
     StructType,
 )
+
+_PART = 64 << 10
+"""Bytes whose types Arrow is asked for at a time."""
 
 
 def json_schema(scan: FilesScan, options: JsonOptions, promised: Schema | None = None) -> Schema:
@@ -74,38 +76,110 @@ def _has_others(scan: FilesScan, options: JsonOptions, promised: Schema) -> bool
     for file in scan.files:
         with reading(file.path):
             for chunk in reader.chunks(file):
-                try:
-                    found = pa_json.read_json(io.BytesIO(chunk)).column_names
-                except (pa.ArrowException, UnicodeDecodeError):
-                    return True
-                if not names.issuperset(found):
+                lines = reader.one_a_line(chunk)
+                for part in [] if lines is None else _parts(lines):
+                    found = reader.untyped(part)
+                    if found is None or not names.issuperset(found.column_names):
+                        return True
+                if lines is None:
                     return True
     return False
 
 
 def _inferred(scan: FilesScan, options: JsonOptions) -> Schema:
     found: DataType = NULL
+    reader = JsonReader(Schema(), options)
     chosen = random.Random(1)
     for file in scan.files:
         with reading(file.path):
-            for value in _values(file, options):
-                if options.sampling_ratio >= 1 or chosen.random() < options.sampling_ratio:
-                    found = united(found, kind_of(value, options))
+            for chunk in reader.chunks(file):
+                if options.sampling_ratio >= 1:
+                    kinds = _kinds(reader, chunk)
+                else:
+                    sample = (v for v in _values(reader, chunk) if chosen.random() < options.sampling_ratio)
+                    kinds = (kind_of(value, options) for value in sample)
+                for kind in kinds:
+                    found = united(found, kind)
     shape = _settled(found)
     return shape if isinstance(shape, StructType) else Schema()
 
 
-def _values(file: InputFile, options: JsonOptions) -> Iterator[Any]:
-    reader = JsonReader(Schema(), options)
-    for chunk in reader.chunks(file):
-        for record in reader.records(chunk):
-            try:
-                value = read_json(text_of(record), options)
-            except JsonFault:
-                continue
-            yield from (
-                item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)
-            )
+def _kinds(reader: JsonReader, chunk: bytes) -> Iterator[DataType]:
+    """Types that together say what the records of a chunk are: columnar where Arrow can be trusted to see
+    them as Spark does. A document is malformed as a whole, lines one by one."""
+    if not reader.options.multi_line:
+        for part in _parts(chunk):
+            found = _columnar(reader, part)
+            yield from _one_by_one(reader, part) if found is None else [found]
+        return
+    lines = reader.one_a_line(chunk)
+    kinds = [] if lines is None else [_columnar(reader, part) for part in _parts(lines)]
+    sure = [kind for kind in kinds if kind is not None]
+    yield from sure if sure and len(sure) == len(kinds) else _one_by_one(reader, chunk)
+
+
+def _parts(lines: bytes) -> Iterator[bytes]:
+    """Some lines at a time, so that there is room for records that have no field in common: Arrow gives each
+    record a place in each column."""
+    at = 0
+    while at < len(lines):
+        end = lines.find(b"\n", at + _PART) + 1 or len(lines)
+        yield lines[at:end]
+        at = end
+
+
+def _one_by_one(reader: JsonReader, chunk: bytes) -> Iterator[DataType]:
+    return (kind_of(value, reader.options) for value in _values(reader, chunk))
+
+
+def _values(reader: JsonReader, chunk: bytes) -> Iterator[Any]:
+    for record in reader.records(chunk):
+        try:
+            value = read_json(text_of(record), reader.options)
+        except JsonFault:
+            continue
+        yield from (
+            item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)
+        )
+
+
+def _columnar(reader: JsonReader, lines: bytes) -> DataType | None:
+    table = reader.untyped(lines)
+    if table is None:
+        return None
+    return _struct_kind(table.column_names, [column.combine_chunks() for column in table], reader.options)
+
+
+def _struct_kind(names: Sequence[str], columns: Sequence[pa.Array], options: JsonOptions) -> DataType | None:
+    kinds = [_column_kind(column, options) for column in columns]
+    fields = tuple(Field(name, kind) for name, kind in zip(names, kinds, strict=True) if kind is not None)
+    return StructType(tuple(sorted(fields, key=_name))) if len(fields) == len(kinds) else None
+
+
+def _column_kind(column: pa.Array, options: JsonOptions) -> DataType | None:
+    """The type of a column that Arrow found; `None` where its type does not tell which numbers there are."""
+    kind = column.type
+    if pa.types.is_null(kind):
+        return NULL
+    if pa.types.is_struct(kind):
+        return _struct_kind([field.name for field in kind], column.flatten(), options)
+    if pa.types.is_list(kind):
+        element = _column_kind(column.flatten(), options)
+        return None if element is None else ArrayType(element)
+    if pa.types.is_string(kind):
+        return STRING if pc.any(pc.not_equal(column, "")).as_py() else NULL
+    if pa.types.is_timestamp(kind) or options.primitives_as_string:
+        return STRING
+    if pa.types.is_boolean(kind):
+        return BOOLEAN
+    if pa.types.is_integer(kind):
+        return LONG
+    is_long = pc.any(pc.greater_equal(pc.abs(column), 2.0**63)).as_py()
+    return None if is_long or options.prefers_decimal else DOUBLE
+
+
+def _name(field: Field) -> str:
+    return field.name
 
 
 def kind_of(value: Any, options: JsonOptions) -> DataType:
@@ -115,7 +189,7 @@ def kind_of(value: Any, options: JsonOptions) -> DataType:
             return NULL
         case dict():
             fields = (Field(name, kind_of(item, options)) for name, item in value.items())
-            return StructType(tuple(sorted(fields, key=lambda field: field.name)))
+            return StructType(tuple(sorted(fields, key=_name)))
         case list():
             element: DataType = NULL
             for item in value:

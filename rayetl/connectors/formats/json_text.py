@@ -8,6 +8,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from rayetl.connectors.formats.json_structure import deepest
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.records import dataclass
 
@@ -52,10 +53,13 @@ _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)
 MAX_DEPTH = 300
+DEEPEST = 1_000
+"""As many as Spark reads; few enough for the stack of what follows."""
 BLANK = "".join(map(chr, range(33)))
 """What may stand around a document."""
 _NOTHING = BLANK + ","
 """What may stand behind one: a line that was cut out of an array ends with a comma."""
+AFTER = _NOTHING.encode()
 
 
 MARK = "\ufeff"
@@ -97,7 +101,14 @@ def _read(text: str, options: JsonOptions) -> Any:
         return _Lenient(text, options).only_value()
     if "NaN" in text or "Infinity" in text or text[end:].strip(_NOTHING):
         return _Lenient(text, options).only_value()
+    if is_too_deep(text):
+        raise JsonFault(f"the text has more than {DEEPEST} arrays and objects in each other")
     return value
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether so many arrays and objects lie in each other in a JSON text that it counts as malformed."""
+    return text.count("[") + text.count("{") > DEEPEST and deepest(text.encode(errors="replace")) > DEEPEST
 
 
 class _Lenient:

@@ -48,8 +48,8 @@ class IcebergConnection(UsesCredential):
     s3: TableS3Settings | None = Field(
         default=None,
         description="The service that keeps the files of a table on S3, by default AWS, and the `credential` "
-        "of its keys, by default those that AWS's own tools find on this machine. The `credential` beside "
-        "`catalog` is the catalog's.",
+        "of its keys, by default those that AWS's own tools find on this machine. Keys that a catalog "
+        "service hands out come first. The `credential` beside `catalog` is the catalog's.",
         examples=[{"credential": "lake", "endpoint": "https://minio.example.com:9000"}],
     )
 
@@ -110,8 +110,7 @@ class IcebergConnection(UsesCredential):
 
         def opened(credential: Credential | None) -> Opened:
             with told(self, fault, credential):
-                catalog = self._opened(credential, fault)
-                return Opened(self, catalog, catalog.shelves, fault, credential)
+                return Opened(self, self._opened(credential, fault), fault, credential)
 
         if self.credential is None:
             return opened(None)
@@ -122,11 +121,32 @@ class IcebergConnection(UsesCredential):
 
         shelves = Shelves(self.account, self.protection, fault)
         if isinstance(self.catalog, RestCatalog):
-            return _rest(self.catalog, credential, shelves)
+            return self._rest(self.catalog, credential, shelves)
         if isinstance(self.catalog, HadoopCatalog):
             return _hadoop(self.catalog, shelves)
         assert isinstance(self.catalog, SqlCatalog)
         return _sql(self.catalog, credential, shelves)
+
+    def _rest(self, settings: RestCatalog, credential: Credential | None, shelves: Shelves) -> Rest:
+        from rayetl.connectors.iceberg.files import Rest
+        from rayetl.connectors.iceberg.lending import Lending
+
+        properties = {"uri": settings.uri, **shelves.properties}
+        if settings.warehouse is not None:
+            properties["warehouse"] = settings.warehouse
+        if credential is not None:
+            if token := credential.reveal("token"):
+                properties["token"] = token
+            else:
+                client, secret = credential.required("client_id"), credential.required("client_secret")
+                properties["credential"] = f"{client}:{secret}"
+                if server := credential.reveal("oauth2_server_uri"):
+                    properties["oauth2-server-uri"] = server
+        # A source and a load of one table ask for the same keys.
+        shared = IcebergConnection(
+            catalog=self.catalog, credential=self.credential, table=self.table, s3=self.s3
+        )
+        return Rest(Lending(shared, shelves.fault), **properties)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +155,13 @@ class Opened:
 
     connection: IcebergConnection
     catalog: Sql | Rest | Hadoop
-    shelves: Shelves
     fault: type[Terminal]
     credential: Credential | None
+
+    @property
+    def shelves(self) -> Shelves:
+        """Where its table lies; what opens that, a service says when the table is loaded or begun."""
+        return self.catalog.shelves
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -185,23 +209,6 @@ def _with_login(settings: SqlCatalog, credential: Credential | None) -> str:
         user = credential.reveal("user") or credential.reveal("username")
         url = url.set(username=user, password=credential.reveal("password"))
     return url.render_as_string(hide_password=False)
-
-
-def _rest(settings: RestCatalog, credential: Credential | None, shelves: Shelves) -> Rest:
-    from rayetl.connectors.iceberg.files import Rest
-
-    properties = {"uri": settings.uri, **shelves.properties}
-    if settings.warehouse is not None:
-        properties["warehouse"] = settings.warehouse
-    if credential is not None:
-        if token := credential.reveal("token"):
-            properties["token"] = token
-        else:
-            client, secret = credential.required("client_id"), credential.required("client_secret")
-            properties["credential"] = f"{client}:{secret}"
-            if server := credential.reveal("oauth2_server_uri"):
-                properties["oauth2-server-uri"] = server
-    return Rest("rayetl", **properties)
 
 
 def _hadoop(settings: HadoopCatalog, shelves: Shelves) -> Hadoop:

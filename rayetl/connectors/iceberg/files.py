@@ -2,23 +2,29 @@
 of ours. Importing this needs pyiceberg.
 
 The library's own S3 clients would take keys as they are at one moment, and believe a table's properties about
-the service to ask. Here the account alone says both, and what fails is told in its words.
+the service to ask. Here an account says both, and what fails is told in its words: that of the config, or one
+whose keys the catalog hands out.
 """
 
 from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest import RestCatalog, TableResponse
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import PY_IO_IMPL, FileIO, InputFile, InputStream, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFileIO
-from pyiceberg.table import Table
+from pyiceberg.schema import Schema
+from pyiceberg.table import StagedTable, Table
+from pyiceberg.types import BooleanType, NestedField
 
 from rayetl.connectors.base import InputFile as Listed
+from rayetl.connectors.iceberg.lending import Handed, Lending, handed
 from rayetl.connectors.iceberg.places import in_bucket, local
 from rayetl.connectors.places import split_key
 from rayetl.connectors.s3.account import S3Account
@@ -30,23 +36,34 @@ from rayetl.records import dataclass
 _SHELVES = "rayetl.shelves"
 """The property of a catalog that holds its `Shelves`."""
 
+_LENDING = "rayetl.lending"
+"""The property of a catalog service that holds its `Lending`."""
+
 _RECORDS = (".json", ".avro")
 """What the names of metadata files, manifests and their lists end with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shelves:
-    """Where tables lie: on this machine, or in buckets of `account`. What is written there is encrypted as
-    `protection` says; faults become `fault`."""
+    """Where tables lie: on this machine, or in buckets of `account`, but for addresses for which `lent` has
+    accounts, by what they begin with. What is written there is encrypted as `protection` says; faults become
+    `fault`."""
 
     account: S3Account
     protection: tuple[tuple[str, str], ...]
     fault: type[Terminal]
+    lent: tuple[tuple[str, S3Account], ...] = ()
 
     @property
     def properties(self) -> dict[str, Any]:
         """What a catalog is given to open its files so."""
         return {PY_IO_IMPL: f"{__name__}.{Files.__name__}", _SHELVES: self}
+
+    def account_of(self, address: str) -> S3Account:
+        """The account that opens an address, or all below it: of those that are lent the one that says most
+        about it."""
+        fitting = [(len(prefix), one) for prefix, one in self.lent if f"{address}/".startswith(prefix)]
+        return max(fitting, key=lambda found: found[0])[1] if fitting else self.account
 
     def look(self, location: str) -> Listed:
         """A file as it is now. Raises `OSError` for one of this machine, `FileNotFoundError` and what the
@@ -60,21 +77,22 @@ class Shelves:
         _, found = self.content(address, Range="bytes=0-0")
         bucket, key = split_key(address)
         size = found["ContentRange"].rpartition("/")[2]
-        return stored(self.account, bucket, {**found, "Key": key, "Size": size})
+        return stored(self.account_of(address), bucket, {**found, "Key": key, "Size": size})
 
     def content(self, address: str, **more: Any) -> tuple[bytes, dict[str, Any]]:
         """The bytes of an object, and all else of the answer. Raises `FileNotFoundError` and what the
         account raises."""
         bucket, key = split_key(address)
         try:
-            return self.account.content(f"reading {address}", self.fault, Bucket=bucket, Key=key, **more)
+            account, doing = self.account_of(address), f"reading {address}"
+            return account.content(doing, self.fault, Bucket=bucket, Key=key, **more)
         except Missing:
             raise FileNotFoundError(2, "there is no such object", address) from None
 
     def call(self, operation: str, doing: str, address: str, **more: Any) -> dict[str, Any]:
         """Ask the service about an object; see `S3Account.call`."""
         bucket, key = split_key(address)
-        return self.account.call(operation, doing, self.fault, Bucket=bucket, Key=key, **more)
+        return self.account_of(address).call(operation, doing, self.fault, Bucket=bucket, Key=key, **more)
 
 
 class Files(FileIO):
@@ -188,7 +206,7 @@ class _Sent:
 
 
 class OwnFiles:
-    """Properties of a table, and what a service says of keys, do not decide how files are opened."""
+    """Properties of a table do not decide how its files are opened."""
 
     properties: dict[str, Any]
 
@@ -213,4 +231,33 @@ class Sql(OwnFiles, SqlCatalog):
 
 
 class Rest(OwnFiles, RestCatalog):
-    """See `RestCatalog`."""
+    """See `RestCatalog`. It is opened for one table, and hands out keys for the files of it, or none."""
+
+    def __init__(self, lending: Lending, **properties: Any) -> None:
+        self._handed: Handed = {}
+        super().__init__("rayetl", **{**properties, _LENDING: lending})
+
+    def asked(self, table: str, place: str) -> Handed:
+        """What the service hands out with a table. One that is not there yet is asked for as its maker does,
+        who alone knows its columns; nothing is made by that."""
+        try:
+            self.load_table(table)
+        except NoSuchTableError:
+            self.create_table_transaction(table, Schema(NestedField(1, "any", BooleanType())), place)
+        return self._handed
+
+    def _response_to_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> Table:
+        self._hear(table_response)
+        return super()._response_to_table(identifier_tuple, table_response)
+
+    def _response_to_staged_table(
+        self, identifier_tuple: tuple[str, ...], table_response: TableResponse
+    ) -> StagedTable:
+        self._hear(table_response)
+        return super()._response_to_staged_table(identifier_tuple, table_response)
+
+    def _hear(self, answer: TableResponse) -> None:
+        lending: Lending = self.properties[_LENDING]
+        self._handed = handed(self.properties, answer)
+        lent = tuple(lending.accounts(self._handed, answer.metadata.location))
+        self.properties[_SHELVES] = replace(self.shelves, lent=lent)

@@ -41,7 +41,8 @@ class IcebergLoad(IcebergConnection, LakeLoad):
         default=None,
         description="The service that keeps the files of a table on S3, by default AWS, how they are "
         "protected there, and the `credential` of its keys, by default those that AWS's own tools find on "
-        "this machine. The `credential` beside `catalog` is the catalog's.",
+        "this machine. Keys that a catalog service hands out come first. The `credential` beside `catalog` "
+        "is the catalog's.",
         examples=[{"credential": "lake", "encryption": "aws:kms", "kms_key": "alias/lake"}],
     )
 

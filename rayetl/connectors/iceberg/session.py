@@ -66,7 +66,8 @@ class IcebergSession(LakeSession[IcebergVersion, Change]):
         from rayetl.connectors.s3.target import S3Target
 
         bucket, key = split_key(address)
-        target = S3Target(self.load.account, bucket, key.rstrip("/"), self.load.protection)
+        account = self._opened.shelves.account_of(address)
+        target = S3Target(account, bucket, key.rstrip("/"), self.load.protection)
         if isinstance(self.load.catalog, HadoopCatalog):
             target.assert_conditional()
         return staging(target, self.load.settings.staging, self.epoch, "data")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,16 +27,34 @@ if TYPE_CHECKING:
 BROKEN_OFF = 3
 """How often an object is asked for whose content breaks off."""
 
+ENDS = "ends_at_ms"
+"""The field of lent keys that says when they end, in milliseconds since 1970; none if nobody said."""
+
+
+class Lender(ABC):
+    """Who hands out keys, and may hand out others each time: plain data, which asks when it is asked."""
+
+    @property
+    @abstractmethod
+    def who(self) -> str:
+        """Who it is, in words."""
+
+    @abstractmethod
+    def lend(self) -> Credential:
+        """Keys as they are handed out now; see `ENDS`. Raises `CredentialError`, `Retryable` and what a
+        fault of the lender is to whom it lends."""
+
 
 @dataclass(frozen=True, slots=True)
 class S3Account(FileStore):
-    """Which service, and whose keys: those of the credential of that name, else what AWS's own tools would
-    find on this machine. `path_style` is `None` where the service decides."""
+    """Which service, and whose keys: those that `lender` hands out, those of the credential of that name,
+    else what AWS's own tools would find on this machine. `path_style` is `None` where the service decides."""
 
     credential: str | None = None
     endpoint: str | None = None
     region: str | None = None
     path_style: bool | None = None
+    lender: Lender | None = None
 
     @property
     def service(self) -> str:
@@ -45,6 +64,8 @@ class S3Account(FileStore):
     @property
     def who(self) -> str:
         """Whose keys, in words."""
+        if self.lender is not None:
+            return self.lender.who
         return f"the credential {self.credential!r}" if self.credential else "the login of this machine"
 
     def files(self, path: str, options: ListingOptions) -> Iterable[InputFile]:
@@ -103,8 +124,9 @@ class S3Account(FileStore):
             now = _CLIENTS.get((os.getpid(), self), stale)
             if now is not stale or stale.credential is None:
                 return now if now is not stale else None
-            fresh = Credentials.here().refreshed(stale.credential)
-            return None if fresh is None else self._made(fresh)
+            fresh = self.found()
+            is_stale = fresh is None or dict(fresh.fields) == dict(stale.credential.fields)
+            return None if is_stale else self._made(fresh)
 
     @property
     def is_path_style(self) -> bool:
@@ -118,7 +140,9 @@ class S3Account(FileStore):
             return self._client().keys()
 
     def found(self) -> Credential | None:
-        """The credential as it is now, if one is named. Raises `CredentialError` and `Retryable`."""
+        """The credential as it is now, if one is named or lent. Raises what `Lender.lend` raises."""
+        if self.lender is not None:
+            return self.lender.lend()
         return None if self.credential is None else Credentials.here().find(self.credential)
 
     def _made(self, credential: Credential | None) -> _Client:

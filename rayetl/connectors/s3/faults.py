@@ -100,11 +100,17 @@ def _of_answer(account: S3Account, doing: str, fault: type[Terminal], error: Any
     if code in _KEYS:
         raise CredentialError(
             f"{account.service} refuses the keys of {account.who}: {code}",
-            hint="are they right, and still valid? `rayetl vault set` puts new ones in their place",
+            hint=_remedy(account),
         ) from None
     if code in _PASSING or status >= 500 or status == 429:
         raise _away(account, doing, code) from None
     raise fault(f"{account.service} refuses {doing}: {code}", hint=_advice(account, code, status)) from None
+
+
+def _remedy(account: S3Account) -> str:
+    if account.lender is not None:
+        return "is this the service that they are for? `s3: {endpoint: ..., region: ...}` says another one"
+    return "are they right, and still valid? `rayetl vault set` puts new ones in their place"
 
 
 def _advice(account: S3Account, code: str, status: int) -> str:

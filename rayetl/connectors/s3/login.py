@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from botocore.credentials import Credentials as Keys
 from botocore.loaders import create_loader
 from botocore.session import Session as Core
 
+from rayetl.connectors.s3.account import ENDS
+from rayetl.errors import CredentialError
 from rayetl.secrets import Credential
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ CONNECTIONS = 16
 """Connections of a client that are kept open."""
 
 ROLE = "role_arn"
+
+EARLY, LATE = 120, 30
+"""Seconds before their end at which lent keys are asked for again, and at which nothing is done without new
+ones. A lender may give the same ones until they are over."""
 
 _MODELS = create_loader()
 """The descriptions of services, which are large: all sessions of a process share them."""
@@ -78,7 +85,9 @@ def _session(account: S3Account, credential: Credential | None, *, with_role: bo
     """A session that knows the keys of the credential and no others."""
     core = Core()
     core.register_component("data_loader", _MODELS)
-    if credential is not None and with_role and credential.reveal(ROLE) is not None:
+    if credential is not None and account.lender is not None:
+        _only(core, partial(_lent, account, credential))
+    elif credential is not None and with_role and credential.reveal(ROLE) is not None:
         _only(core, partial(_of_role, account))
     elif credential is not None and (with_role or credential.reveal("access_key_id") is not None):
         _only(core, partial(_static, credential))
@@ -105,6 +114,36 @@ def _static(credential: Credential) -> Any:
         credential.required("secret_access_key", "aws_secret_access_key"),
         credential.reveal("session_token") or credential.reveal("aws_session_token"),
     )
+
+
+def _lent(account: S3Account, credential: Credential) -> Any:
+    """Keys that somebody hands out, asked for again before they end."""
+
+    def again() -> dict[str, str | None]:
+        found = account.found()
+        assert found is not None
+        given = _until(found)
+        if datetime.fromisoformat(str(given["expiry_time"])) <= datetime.now(UTC):
+            raise CredentialError(
+                f"the keys that {account.who} hands out are over before they are used",
+                hint="is the clock of this machine right?",
+            )
+        return given
+
+    return RefreshableCredentials.create_from_metadata(
+        _until(credential), again, "lent", advisory_timeout=EARLY, mandatory_timeout=LATE
+    )
+
+
+def _until(credential: Credential) -> dict[str, str | None]:
+    ends = credential.reveal(ENDS)
+    time = datetime.max.replace(tzinfo=UTC) if ends is None else datetime.fromtimestamp(int(ends) / 1000, UTC)
+    return {
+        "access_key": credential.required("access_key_id"),
+        "secret_key": credential.required("secret_access_key"),
+        "token": credential.reveal("session_token"),
+        "expiry_time": time.isoformat(),
+    }
 
 
 def _of_role(account: S3Account) -> Any:

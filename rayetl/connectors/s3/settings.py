@@ -58,7 +58,7 @@ class S3Settings(Model):
 
     @model_validator(mode="after")
     def _nobody_between(self) -> Self:
-        if self.endpoint is not None and not self.allow_http and not _is_safe(self.endpoint):
+        if self.endpoint is not None and not self.allow_http and not is_safe(self.endpoint):
             raise ValueError(
                 f"the endpoint {self.endpoint} is reached without encryption: write https, or set "
                 "`allow_http: true` if that is meant"
@@ -101,7 +101,8 @@ class S3LoadSettings(S3Settings):
         return tuple((name, value) for name, value in given.items() if value is not None)
 
 
-def _is_safe(endpoint: str) -> bool:
+def is_safe(endpoint: str) -> bool:
+    """Whether nobody can listen in between here and a service."""
     parts = urlsplit(endpoint)
     return parts.scheme == "https" or is_here(parts.hostname or "")
 

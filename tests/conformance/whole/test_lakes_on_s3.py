@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from rayetl import Pipeline
-from tests.cluster.test_lakes_on_s3 import N, config, onward  # noqa: F401
+from tests.cluster.test_lakes_on_s3 import N, config, lender, onward  # noqa: F401
 
 
 def test_rows_go_into_a_table_and_come_out_of_it_once(
