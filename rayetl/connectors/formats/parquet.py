@@ -14,6 +14,7 @@ from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.calendars import Calendar, rebased
 from rayetl.connectors.formats.parquet_footers import (
     Footer,
+    file_schema,
     footer,
     guarded,
     int96_columns,
@@ -219,7 +220,8 @@ def _empty(schema: Schema, height: int) -> Iterator[pl.DataFrame]:
 def check_pages(file: InputFile) -> None:
     """Read a file to its end, both ways. Raises SourceError naming it if it is damaged."""
     with guarded(file.path):
-        for _ in open_parquet(file).iter_batches(batch_size=BATCH):
+        schema = file_schema(file)
+        for _ in batches(file, schema, schema.names):
             pass
         if file.store is None and _is_for_polars(file):
             for _ in pl.scan_parquet([file.path], glob=False, hive_partitioning=False).collect_batches():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import json
 import math
+import struct
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
-from rayetl.connectors.formats import scan_files
+from rayetl.connectors.formats import find_damage, scan_files
 from rayetl.connectors.formats.json_text import read_json
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.errors import SourceError
@@ -252,3 +253,54 @@ def test_intervals_of_any_kind_have_no_form_in_a_file(kind: str, form: str) -> N
     load = FilesLoad.model_validate({"type": "files", "path": "out", "format": form})
     (problem,) = load.check(parse_ddl(f"i {kind}"))
     assert "of type" in problem.message
+
+
+def _no_text() -> pa.Array:
+    return pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(struct.pack("<3i", 0, 2, 4)), pa.py_buffer(b"a\xffok")]
+    )
+
+
+@pytest.mark.parametrize("schema", [None, "s STRING, n INT"], ids=["by Polars", "by Arrow"])
+def test_text_of_parquet_that_is_no_utf8_is_refused_by_any_reader(tmp_path: Path, schema: str | None) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": _no_text(), "n": pa.array([1, 2])}), path)
+    config = {"type": "files", "path": str(path)} | ({"schema": schema} if schema else {})
+    scan = FilesSource.model_validate(config).describe(None)
+    with pytest.raises((SourceError, pl.exceptions.ComputeError)) as caught:
+        scan_files(scan).collect()
+    found = caught.value if schema else find_damage(scan)
+    assert isinstance(found, SourceError)
+    assert "t.parquet does not fit: the column s is read as string: Invalid UTF8" in found.message
+    assert found.hint is not None
+    assert "schema" in found.hint
+
+
+@pytest.mark.parametrize("shape", ["list", "struct", "map"])
+def test_text_inside_of_others_that_is_no_utf8_is_refused(tmp_path: Path, shape: str) -> None:
+    one = pa.array([0, 1, 2], pa.int32())
+    made, kind = {
+        "list": (pa.ListArray.from_arrays(one, _no_text()), "ARRAY<BINARY>"),
+        "struct": (pa.StructArray.from_arrays([_no_text()], names=["t"]), "STRUCT<t: BINARY>"),
+        "map": (pa.MapArray.from_arrays(one, pa.array(["a", "b"]), _no_text()), "MAP<STRING, BINARY>"),
+    }[shape]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": made, "n": pa.array([1, 2])}), path)
+    config = {"type": "files", "path": str(path)}
+    as_text = kind.replace("BINARY", "STRING")
+    with pytest.raises(SourceError, match=r"t\.parquet does not fit: the column s .*: Invalid UTF8"):
+        scan_files(
+            FilesSource.model_validate(config | {"schema": f"s {as_text}, n INT"}).describe(None)
+        ).collect()
+    scan = FilesSource.model_validate(config | {"schema": f"s {kind}, n INT"}).describe(None)
+    assert scan_files(scan).collect()["n"].to_list() == [1, 2]
+
+
+def test_text_of_parquet_that_is_no_utf8_can_be_read_as_binary(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": _no_text()}), path)
+    config = {"type": "files", "path": str(path), "schema": "s BINARY"}
+    assert scan_files(FilesSource.model_validate(config).describe(None)).collect().rows() == [
+        (b"a\xff",),
+        (b"ok",),
+    ]
