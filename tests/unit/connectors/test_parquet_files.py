@@ -146,6 +146,41 @@ def test_days_that_int96_cannot_count_are_no_other_days(tmp_path: Path) -> None:
         read(path)
 
 
+def write_as_spark(path: Path, column: Any, version: str | None) -> None:
+    """A file as Hadoop's writer makes it, of that version of Spark or of no known one."""
+    told = {} if version is None else {"org.apache.spark.version": version}
+    table = pa.table({"v": column}).replace_schema_metadata(told)
+    pq.write_table(table, path)
+    writer = f"parquet-cpp-arrow version {pa.__version__}".encode()
+    edit_footer(path, writer, b"parquet-mr version 1.10.1".ljust(len(writer)))
+
+
+OLD = date(1500, 1, 1)
+OLD_NAMED_SO = date(1499, 12, 23)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.date32(), [OLD, None]),
+        (pa.struct([("a", pa.int32()), ("d", pa.date32())]), [{"a": 1, "d": OLD}, None]),
+        (pa.list_(pa.list_(pa.date32())), [[[OLD], None], None, []]),
+        (pa.map_(pa.date32(), pa.struct([("d", pa.date32())])), [[(OLD, {"d": OLD})], None, []]),
+    ],
+    ids=["alone", "struct", "list", "map"],
+)
+def test_old_days_are_rebased_wherever_they_stand(tmp_path: Path, kind: Any, values: list[Any]) -> None:
+    column = pa.array(values, kind)
+    write_as_spark(tmp_path / "in.parquet", column, "2.4.5")
+    as_is = repr(pl.Series(column).to_list())
+    assert repr(read(tmp_path / "in.parquet")["v"].to_list()) == as_is.replace(repr(OLD), repr(OLD_NAMED_SO))
+    write_as_spark(tmp_path / "in.parquet", column, "3.5.7")
+    assert repr(read(tmp_path / "in.parquet")["v"].to_list()) == as_is
+    write_as_spark(tmp_path / "in.parquet", column, None)
+    with pytest.raises(SourceError, match=r"in the column v and does not say in which calendar"):
+        read(tmp_path / "in.parquet")
+
+
 class Keys(encryption.KmsClient):  # type: ignore[misc]
     """Keys that are their own names."""
 
