@@ -330,5 +330,6 @@ def test_a_feature_that_the_library_lacks_is_read_where_it_means_nothing_and_not
 def test_source_errors_are_source_errors() -> None:
     Path("lake/_delta_log").mkdir(parents=True)
     Path("lake/_delta_log/00000000000000000000.json").write_text("{not json")
-    with pytest.raises((ConfigError, SourceError), match="the Delta table lake cannot be read"):
+    with pytest.raises((ConfigError, SourceError), match="the Delta table lake cannot be read") as caught:
         read()
+    assert "bring back a whole copy of its _delta_log" in str(caught.value)
