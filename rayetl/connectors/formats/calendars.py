@@ -21,7 +21,7 @@ else:
 _GREGORIAN = -141_427
 """Days from 1970-01-01 to 1582-10-15, the first day of the Gregorian calendar."""
 _DAY = 86_400_000_000
-_ANCIENT = {DATE: _GREGORIAN, TIMESTAMP: -2_208_988_800_000_000}
+_ANCIENT: dict[DataType, int] = {DATE: _GREGORIAN, TIMESTAMP: -2_208_988_800_000_000}
 """Before these values (in days; in microseconds, 1900-01-01) the writer's calendar or zone matters."""
 
 
