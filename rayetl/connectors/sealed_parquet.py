@@ -64,7 +64,7 @@ def scan_sealed(
     """The rows of files, sealed ones and others. Keys are looked up only where `column` is asked for; then
     reading raises `CredentialError` for one that is not there. A damaged file raises `SourceError`."""
 
-    from rayetl.connectors.formats.parquet import guarded
+    from rayetl.connectors.formats.parquet_footers import guarded
 
     def read(columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
         del predicate

@@ -312,8 +312,24 @@ def test_columns_that_are_mapped_are_refused() -> None:
     assert "DROP FEATURE" in str(caught.value)
 
 
+def test_a_feature_that_the_library_lacks_is_read_where_it_means_nothing_and_not_loaded_into() -> None:
+    load(numbers(1), mode="append")
+    log = Path("lake/_delta_log/00000000000000000000.json")
+    features = ["vacuumProtocolCheck"]
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7} | dict.fromkeys(
+        ("readerFeatures", "writerFeatures"), features
+    )
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = [{"protocol": protocol} if "protocol" in line else line for line in lines]
+    log.write_text("\n".join(map(json.dumps, told)) + "\n")
+    assert read()["id"].to_list() == [1]
+    with pytest.raises(RayetlError, match="lake uses the feature vacuumProtocolCheck"):
+        load(numbers(2), mode="append")
+
+
 def test_source_errors_are_source_errors() -> None:
     Path("lake/_delta_log").mkdir(parents=True)
     Path("lake/_delta_log/00000000000000000000.json").write_text("{not json")
-    with pytest.raises((ConfigError, SourceError), match="the Delta table lake cannot be read"):
+    with pytest.raises((ConfigError, SourceError), match="the Delta table lake cannot be read") as caught:
         read()
+    assert "bring back a whole copy of its _delta_log" in str(caught.value)

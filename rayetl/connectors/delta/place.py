@@ -20,6 +20,9 @@ from rayetl.errors import CredentialError, LoadError, Retryable, SourceError, Te
 from rayetl.records import dataclass
 
 LOG = "_delta_log"
+_UNREADABLE = (
+    f"bring back a whole copy of its {LOG}, or let Spark write the table anew if that still reads it"
+)
 
 _CONNECT, _TRIES, _LONGEST = "5s", "3", "60s"
 """As the driver of files does; the library's own are much longer."""
@@ -94,9 +97,9 @@ class DeltaPlace(ABC):
             yield
         except (lake.exceptions.DeltaError, ValueError, OSError) as error:
             self.blame(fault, error)
-            doing = "loaded into" if fault is LoadError else "read"
+            doing, hint = ("loaded into", None) if fault is LoadError else ("read", _UNREADABLE)
             message = f"the Delta table {self.path} cannot be {doing}: {_sentence(error)}"
-            raise fault(message, hint=advice(error)) from error
+            raise fault(message, hint=advice(error) or hint) from error
 
 
 @dataclass(frozen=True, slots=True)

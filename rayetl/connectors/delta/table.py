@@ -31,12 +31,21 @@ else:
 
 VECTORS = "deletionVectors"
 
-READABLE = frozenset(("timestampNtz", VECTORS, "v2Checkpoint", "vacuumProtocolCheck"))
+_VACUUMS = "vacuumProtocolCheck"
+
+READABLE = frozenset(("timestampNtz", VECTORS, "v2Checkpoint", _VACUUMS))
 """The reader features of Delta's protocol that change nothing, or whose use is looked for file by file."""
 
-WRITABLE = READABLE | {"appendOnly", "invariants", "checkConstraints", "generatedColumns", "changeDataFeed"}
+WRITABLE = (READABLE - {_VACUUMS}) | {
+    "appendOnly",
+    "invariants",
+    "checkConstraints",
+    "generatedColumns",
+    "changeDataFeed",
+}
 """The writer features under which files can be added; constraints and generated columns in use are refused
-where the columns say so."""
+where the columns say so. What a vacuum has to look at is nothing to a reader, but the library commits to no
+such table."""
 
 MAPPING = "delta.columnMapping.mode"
 
@@ -158,11 +167,17 @@ class DeltaVersion(LakeVersion):
         protocol, settings = self.table.protocol(), self.table.metadata().configuration
         if settings.get(MAPPING, "none") != "none":
             return f"maps its columns to other names ({MAPPING})"
-        if unknown := sorted(set(protocol.reader_features or ()) - READABLE - {"columnMapping"}):
+        features = set(protocol.reader_features or ())
+        if unknown := sorted(features - READABLE - {"columnMapping"}):
             return f"uses the feature {unknown[0]}"
-        if pa.RecordBatchReader.from_stream(self.table.deletion_vectors()).read_all().num_rows:
+        if VECTORS in features and self._has_vectors():
             return "has deletion vectors (rows that are deleted only on paper)"
         return None
+
+    def _has_vectors(self) -> bool:
+        # The library looks for none in a table with a feature that it does not know.
+        with self.place.told():
+            return bool(pa.RecordBatchReader.from_stream(self.table.deletion_vectors()).read_all().num_rows)
 
     def unwritable(self) -> str | None:
         """Why no files can be added to this table, in words; `None` if they can."""

@@ -37,6 +37,9 @@ else:
 WIDER = "give the source a `schema` whose types take what is in all of its files"
 """What to do about a file whose values are none of the columns' types."""
 
+DAMAGED = "put a whole copy of the file in its place, or leave it out of the `path`"
+"""What to do about a file that cannot be read."""
+
 
 class MisfitError(ValueError):
     """Values of a file are none of the type of their column."""
@@ -64,10 +67,28 @@ def conform(table: pa.Table, schema: Schema) -> pl.DataFrame:
 
 def _fitted(array: Any, column: Field) -> Any:
     try:
-        return cast(array, column.type)
+        made = cast(array, column.type)
+        _assert_text(made)
+        return made
     except pa.ArrowInvalid as error:
         said = str(error).splitlines()[0].rstrip(".")
         raise MisfitError(f"the column {column.name} is read as {column.type}: {said}") from error
+
+
+def _assert_text(array: Any) -> None:
+    """Raises ArrowInvalid where a text is no UTF-8. Arrow reads it without a look, and what Polars does with
+    it is anything from wrong letters to the end of the process."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        for place in range(kind.num_fields):
+            _assert_text(array.field(place))
+    elif pa.types.is_map(kind):
+        _assert_text(array.keys)
+        _assert_text(array.items)
+    elif _is_list(kind):
+        _assert_text(array.values)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        array.validate(full=True)
 
 
 def cast(array: Any, kind: DataType) -> Any:
@@ -96,7 +117,7 @@ def cast(array: Any, kind: DataType) -> Any:
 def _convertible(found: DataType, kind: DataType) -> bool:
     """Whether values of a file's type may be read as `kind`: the same kind of thing, in another width, or a
     DOUBLE that every one of them is."""
-    if found == kind or (found == BINARY and kind == STRING):
+    if found == kind:
         return True
     if found in INTEGRAL or isinstance(found, DecimalType):
         return (
@@ -104,7 +125,13 @@ def _convertible(found: DataType, kind: DataType) -> bool:
             if found in INTEGRAL
             else isinstance(kind, DecimalType)
         )
-    pairs = ((FLOAT, DOUBLE), (TIMESTAMP_NTZ, TIMESTAMP), (TIMESTAMP, TIMESTAMP_NTZ))
+    pairs = (
+        (FLOAT, DOUBLE),
+        (TIMESTAMP_NTZ, TIMESTAMP),
+        (TIMESTAMP, TIMESTAMP_NTZ),
+        (BINARY, STRING),
+        (STRING, BINARY),
+    )
     return (found, kind) in pairs
 
 

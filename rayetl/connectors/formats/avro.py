@@ -13,7 +13,7 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.ahead import Stalled, ahead
-from rayetl.connectors.formats.arrow import WIDER, MisfitError, conform
+from rayetl.connectors.formats.arrow import DAMAGED, WIDER, MisfitError, conform
 from rayetl.connectors.formats.avro_blocks import Header, framed_rows, header_of, retold
 from rayetl.connectors.formats.avro_types import (
     UnreadableError,
@@ -59,7 +59,7 @@ def guarded(path: str) -> Iterator[None]:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, Exception) as error:
         # fastavro raises whatever its decoders stumble on: IndexError, KeyError, struct.error, zlib.error.
         text = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise SourceError(f"the file {path} is damaged or not an Avro file: {text}") from error
+        raise SourceError(f"the file {path} is damaged or not an Avro file: {text}", hint=DAMAGED) from error
 
 
 def file_schema(file: InputFile) -> Schema:
@@ -88,7 +88,9 @@ def batches(file: InputFile, schema: Schema) -> Iterator[pl.DataFrame]:
             rows += frame.height
             yield frame
         if rows != promised:
-            raise SourceError(f"the file {file.path} is damaged: it has {rows} of its {promised} records")
+            raise SourceError(
+                f"the file {file.path} is damaged: it has {rows} of its {promised} records", hint=DAMAGED
+            )
 
 
 def _watched(file: InputFile) -> Iterator[pl.DataFrame]:
@@ -103,7 +105,9 @@ def _watched(file: InputFile) -> Iterator[pl.DataFrame]:
         # It keeps the words of what the stream raises, and loses the rest.
         raise getattr(stream.raw, "fault", None) or error from None
     except Stalled:
-        raise SourceError(f"the file {file.path} is damaged: decoding it makes no progress") from None
+        raise SourceError(
+            f"the file {file.path} is damaged: decoding it makes no progress", hint=DAMAGED
+        ) from None
 
 
 def _columnar(file: InputFile, own: Schema, schema: Schema) -> Iterator[pl.DataFrame]:

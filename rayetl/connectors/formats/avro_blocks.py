@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
+from rayetl.connectors.formats.arrow import DAMAGED
 from rayetl.connectors.formats.streams import Pieces, snappy_size
 from rayetl.errors import SourceError
 from rayetl.lazy import lazily
@@ -33,10 +34,14 @@ def framed_rows(stream: BinaryIO, marker: bytes, file: InputFile) -> int:
     while stream.tell() < size:
         count, length = _read_long(stream), _read_long(stream)
         if count < 0 or length < 0 or stream.tell() + length + 16 > size:
-            raise SourceError(f"the file {file.path} is cut off or damaged: a block reaches beyond its end")
+            raise SourceError(
+                f"the file {file.path} is cut off or damaged: a block reaches beyond its end", hint=DAMAGED
+            )
         stream.seek(length, os.SEEK_CUR)
         if stream.read(16) != marker:
-            raise SourceError(f"the file {file.path} is damaged: a block does not end with the sync marker")
+            raise SourceError(
+                f"the file {file.path} is damaged: a block does not end with the sync marker", hint=DAMAGED
+            )
         total += count
     return total
 
@@ -91,7 +96,9 @@ def header_of(stream: BinaryIO, file: InputFile) -> Header:
     metadata = _metadata(stream)
     marker = stream.read(16)
     if b"avro.schema" not in metadata or len(marker) < 16:
-        raise SourceError(f"the file {file.path} is cut off or damaged: its header is not whole")
+        raise SourceError(
+            f"the file {file.path} is cut off or damaged: its header is not whole", hint=DAMAGED
+        )
     return Header(metadata[b"avro.schema"], metadata.get(b"avro.codec", b"null").decode(), marker)
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rayetl.errors import SourceError
-from rayetl.sql.types import DATE, TIMESTAMP, Schema
+from rayetl.lazy import lazily
+from rayetl.sql.types import DATE, TIMESTAMP, ArrayType, DataType, MapType, Schema, StructType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = lazily("pyarrow")
 
 _GREGORIAN = -141_427
 """Days from 1970-01-01 to 1582-10-15, the first day of the Gregorian calendar."""
 _DAY = 86_400_000_000
-_ANCIENT = {DATE: _GREGORIAN, TIMESTAMP: -2_208_988_800_000_000}
+_ANCIENT: dict[DataType, int] = {DATE: _GREGORIAN, TIMESTAMP: -2_208_988_800_000_000}
 """Before these values (in days; in microseconds, 1900-01-01) the writer's calendar or zone matters."""
 
 
@@ -41,30 +49,73 @@ def calendar_of(metadata: Mapping[bytes, bytes], created_by: str, *, int96: bool
 
 
 def rebased(frame: pl.DataFrame, schema: Schema, calendar: Calendar, path: str, zone: str) -> pl.DataFrame:
-    """`frame` with dates and times in today's calendar.
+    """`frame` with dates and times in today's calendar, those inside of lists, maps and structs too.
 
     Raises SourceError where they are old and it is not known, or not feasible, what the writer meant.
     """
+    if calendar is Calendar.PROLEPTIC:
+        return frame
     for column in schema:
-        if column.type not in _ANCIENT or calendar is Calendar.PROLEPTIC:
-            continue
-        oldest = frame[column.name].to_physical().min()
-        if not isinstance(oldest, int) or oldest >= _ANCIENT[column.type]:
-            continue
-        if calendar is Calendar.UNKNOWN:
-            raise SourceError(
-                f"the file {path} has dates before 1582 or times before 1900 in the column {column.name} "
-                "and does not say in which calendar they were written",
-                hint="write the file again with Spark 3 or later",
-            )
-        if column.type == TIMESTAMP and zone not in ("UTC", "Etc/UTC", "GMT", "Z"):
-            raise SourceError(
-                f"the file {path} has timestamps before 1900 in the column {column.name}, written in the old "
-                f"calendar and the time zone {zone}",
-                hint="write the file again with Spark 3 or later",
-            )
-        frame = frame.with_columns(_shifted(frame[column.name]))
+        moves = partial(_moved, column=column.name, calendar=calendar, path=path, zone=zone)
+        if column.type in _ANCIENT:
+            frame = frame.with_columns(moves(frame[column.name], column.type))
+        elif _holds_days(column.type):
+            nested = frame[column.name]
+            made = pl.Series(_on_leaves(nested.rechunk().to_arrow(), column.type, moves))
+            frame = frame.with_columns(made.cast(nested.dtype).alias(column.name))
     return frame
+
+
+def _moved(
+    days: pl.Series, kind: DataType, *, column: str, calendar: Calendar, path: str, zone: str
+) -> pl.Series:
+    oldest = days.to_physical().min()
+    if not isinstance(oldest, int) or oldest >= _ANCIENT[kind]:
+        return days
+    if calendar is Calendar.UNKNOWN:
+        raise SourceError(
+            f"the file {path} has dates before 1582 or times before 1900 in the column {column} "
+            "and does not say in which calendar they were written",
+            hint="write the file again with Spark 3 or later",
+        )
+    if kind == TIMESTAMP and zone not in ("UTC", "Etc/UTC", "GMT", "Z"):
+        raise SourceError(
+            f"the file {path} has timestamps before 1900 in the column {column}, written in the old "
+            f"calendar and the time zone {zone}",
+            hint="write the file again with Spark 3 or later",
+        )
+    return _shifted(days)
+
+
+def _holds_days(kind: DataType) -> bool:
+    match kind:
+        case ArrayType(element):
+            return _holds_days(element)
+        case MapType(key, value):
+            return _holds_days(key) or _holds_days(value)
+        case StructType(fields):
+            return any(_holds_days(field.type) for field in fields)
+    return kind in _ANCIENT
+
+
+def _on_leaves(array: Any, kind: DataType, moves: Callable[[pl.Series, DataType], pl.Series]) -> Any:
+    """`array` with its dates and times moved; only what holds some is made anew."""
+    if not _holds_days(kind):
+        return array
+    if array.offset:
+        array = pa.concat_arrays([array])
+    match kind:
+        case StructType(fields):
+            parts = [_on_leaves(array.field(at), field.type, moves) for at, field in enumerate(fields)]
+            made = [pa.field(field.name, part.type) for field, part in zip(fields, parts, strict=True)]
+            return pa.StructArray.from_arrays(parts, fields=made, mask=array.is_null())
+        case ArrayType(element):
+            values = _on_leaves(array.values, element, moves)
+            return type(array).from_arrays(array.offsets, values, mask=array.is_null())
+        case MapType(key, value):
+            entries = (_on_leaves(array.keys, key, moves), _on_leaves(array.items, value, moves))
+            return pa.MapArray.from_arrays(array.offsets, *entries, mask=array.is_null())
+    return moves(pl.Series(array), kind).to_arrow()
 
 
 def _shifted(column: pl.Series) -> pl.Series:

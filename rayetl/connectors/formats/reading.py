@@ -9,7 +9,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from rayetl.connectors.base import FilesScan, InputFile
-from rayetl.connectors.formats import avro, parquet
+from rayetl.connectors.formats import avro, parquet, parquet_footers
 from rayetl.connectors.formats.ahead import ahead, spread
 from rayetl.connectors.formats.csv import CsvReader
 from rayetl.connectors.formats.json import JsonReader
@@ -130,17 +130,17 @@ def count_rows(scan: FilesScan) -> int | None:
     """See `rayetl.connectors.formats.count_rows`."""
     if scan.format != "parquet":
         return None
-    return sum(parquet.row_count(file) for file in scan.files)
+    return sum(parquet_footers.row_count(file) for file in scan.files)
 
 
 def row_groups(file: InputFile) -> list[tuple[int, int]]:
     """See `rayetl.connectors.formats.row_groups`."""
-    return parquet.row_groups(file)
+    return parquet_footers.row_groups(file)
 
 
 def never_null(scan: FilesScan) -> frozenset[str]:
     """See `rayetl.connectors.formats.never_null`."""
     if scan.format != "parquet" or not scan.files:
         return frozenset()
-    every = frozenset.intersection(*map(parquet.never_null, scan.files))
+    every = frozenset.intersection(*map(parquet_footers.never_null, scan.files))
     return every & frozenset(scan.schema.names)

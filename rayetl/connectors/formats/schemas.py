@@ -102,7 +102,7 @@ def _avro(scan: FilesScan) -> Schema:
 
 
 def _parquet(scan: FilesScan) -> Schema:
-    from rayetl.connectors.formats.parquet import file_schema
+    from rayetl.connectors.formats.parquet_footers import file_schema
 
     assert isinstance(scan.options, ParquetOptions)
     files = scan.files if scan.options.merge_schema else scan.files[:1]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
+from rayetl.connectors.formats.arrow import DAMAGED
 from rayetl.connectors.listing import compression_of
 from rayetl.errors import SourceError
 
@@ -57,7 +58,9 @@ def reading(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SourceError(f"the file {path} is not there any more") from error
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise SourceError(f"the file {path} is damaged: its compressed data is cut off or broken") from error
+        raise SourceError(
+            f"the file {path} is damaged: its compressed data is cut off or broken", hint=DAMAGED
+        ) from error
     except OSError as error:
         cause = error.strerror or "its compressed data is cut off or broken"
         raise SourceError(f"the file {path} cannot be read: {cause}") from error

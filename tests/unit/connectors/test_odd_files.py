@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import json
 import math
+import struct
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.connectors.files_source import FilesSource
-from rayetl.connectors.formats import scan_files, source_records
+from rayetl.connectors.formats import find_damage, scan_files, source_records
 from rayetl.errors import SourceError
 from rayetl.names import BAD
 from rayetl.sql.interop import parse_ddl
@@ -314,15 +315,14 @@ def test_numbers_that_are_none_are_spelled_as_java_knows_them(tmp_path: Path) ->
     assert [str(value) for (value,) in found] == ["nan", "inf", "inf", "-inf", "inf", "-inf"]
 
 
-def test_a_footer_that_contradicts_its_row_groups_is_refused(tmp_path: Path) -> None:
+def test_rows_are_those_of_the_row_groups_whatever_the_footer_counts(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": range(7)}), path)
     whole = path.read_bytes()
     seven, none = b"\x16\x0e\x19", b"\x16\x00\x19"  # the field of all rows, before the list of row groups
     assert whole.count(seven) == 1
     path.write_bytes(whole.replace(seven, none))
-    with pytest.raises(SourceError, match=r"t\.parquet is damaged: its footer counts 0 rows in all, but 7"):
-        read(path)
+    assert read(path) == [(number,) for number in range(7)]
 
 
 @pytest.mark.parametrize(
@@ -333,3 +333,54 @@ def test_intervals_of_any_kind_have_no_form_in_a_file(kind: str, form: str) -> N
     load = FilesLoad.model_validate({"type": "files", "path": "out", "format": form})
     (problem,) = load.check(parse_ddl(f"i {kind}"))
     assert "of type" in problem.message
+
+
+def _no_text() -> pa.Array:
+    return pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(struct.pack("<3i", 0, 2, 4)), pa.py_buffer(b"a\xffok")]
+    )
+
+
+@pytest.mark.parametrize("schema", [None, "s STRING, n INT"], ids=["by Polars", "by Arrow"])
+def test_text_of_parquet_that_is_no_utf8_is_refused_by_any_reader(tmp_path: Path, schema: str | None) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": _no_text(), "n": pa.array([1, 2])}), path)
+    config = {"type": "files", "path": str(path)} | ({"schema": schema} if schema else {})
+    scan = FilesSource.model_validate(config).describe(None)
+    with pytest.raises((SourceError, pl.exceptions.ComputeError)) as caught:
+        scan_files(scan).collect()
+    found = caught.value if schema else find_damage(scan)
+    assert isinstance(found, SourceError)
+    assert "t.parquet does not fit: the column s is read as string: Invalid UTF8" in found.message
+    assert found.hint is not None
+    assert "schema" in found.hint
+
+
+@pytest.mark.parametrize("shape", ["list", "struct", "map"])
+def test_text_inside_of_others_that_is_no_utf8_is_refused(tmp_path: Path, shape: str) -> None:
+    one = pa.array([0, 1, 2], pa.int32())
+    made, kind = {
+        "list": (pa.ListArray.from_arrays(one, _no_text()), "ARRAY<BINARY>"),
+        "struct": (pa.StructArray.from_arrays([_no_text()], names=["t"]), "STRUCT<t: BINARY>"),
+        "map": (pa.MapArray.from_arrays(one, pa.array(["a", "b"]), _no_text()), "MAP<STRING, BINARY>"),
+    }[shape]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": made, "n": pa.array([1, 2])}), path)
+    config = {"type": "files", "path": str(path)}
+    as_text = kind.replace("BINARY", "STRING")
+    with pytest.raises(SourceError, match=r"t\.parquet does not fit: the column s .*: Invalid UTF8"):
+        scan_files(
+            FilesSource.model_validate(config | {"schema": f"s {as_text}, n INT"}).describe(None)
+        ).collect()
+    scan = FilesSource.model_validate(config | {"schema": f"s {kind}, n INT"}).describe(None)
+    assert scan_files(scan).collect()["n"].to_list() == [1, 2]
+
+
+def test_text_of_parquet_that_is_no_utf8_can_be_read_as_binary(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": _no_text()}), path)
+    config = {"type": "files", "path": str(path), "schema": "s BINARY"}
+    assert scan_files(FilesSource.model_validate(config).describe(None)).collect().rows() == [
+        (b"a\xff",),
+        (b"ok",),
+    ]
