@@ -97,8 +97,8 @@ def build_next(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
         written = _carry_ledger(layout, attempt.next / CONTROL, manifest)
         failpoint("swap.ledger_written")
         # After the last is written: a journal then takes them to disk together.
-        for file in written:
-            sync(file)
+        for path in written:
+            sync(path)
         for directory, _, _ in os.walk(attempt.next):
             sync(Path(directory))
         sync(attempt.directory)
@@ -214,7 +214,7 @@ def _carry_ledger(layout: Layout, control: Path, manifest: Manifest) -> tuple[Pa
     os.link(layout.lock, control / layout.lock.name)
     for entry in os.scandir(layout.epochs):
         os.link(entry.path, control / "epochs" / entry.name)
-    entry, published = control / "epochs" / manifest_name(manifest.number), control / layout.published.name
-    entry.write_bytes(manifest.to_bytes())
+    added, published = control / "epochs" / manifest_name(manifest.number), control / layout.published.name
+    added.write_bytes(manifest.to_bytes())
     published.write_text(str(manifest.number))
-    return entry, published
+    return added, published
