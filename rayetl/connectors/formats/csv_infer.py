@@ -102,6 +102,10 @@ def _fits(text: pl.Series, kind: DataType, options: CsvOptions) -> bool:
 
 
 def _kind(text: pl.Series, options: CsvOptions) -> DataType:
+    patterned = options.date_format is not None or options.timestamp_format is not None
+    if not patterned and not text.str.contains(r"\d").all():
+        # To look for times takes long, and files may have thousands of columns of words.
+        return next((kind for kind in (DOUBLE, BOOLEAN) if _fits(text, kind, options)), STRING)
     if _fits(text, INT, options):
         return INT
     if _fits(text, LONG, options):

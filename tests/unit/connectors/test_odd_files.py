@@ -81,6 +81,27 @@ def test_types_are_found_in_lines_that_are_not_as_the_header(
     assert [str(field.type).upper() for field in scan.schema] == [kind, kind]
 
 
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["TRUE", "false"], "boolean"),
+        (["true", "NaN"], "string"),
+        (["1", "NaN", "-Inf"], "double"),
+        (["2020-01-01", "today"], "string"),
+        (["x", "1"], "string"),
+    ],
+)
+def test_columns_of_words_are_not_looked_through_for_times(
+    tmp_path: Path, texts: list[str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rayetl.connectors.formats.values._timestamp", None)
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["v", *texts]))
+    config = {"type": "files", "path": str(path), "options": {"header": True, "infer_schema": True}}
+    scan = FilesSource.model_validate(config).describe(None)
+    assert [str(field.type) for field in scan.schema] == [kind]
+
+
 def test_what_is_no_text_is_refused_in_a_sentence_of_bounded_length(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"a\0" * 50_000)
