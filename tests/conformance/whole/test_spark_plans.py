@@ -7,13 +7,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from py4j.protocol import Py4JError
 
 from rayetl import Pipeline
+from rayetl.engines.spark.failing import told_plainly
 from rayetl.engines.spark.keeping import kept, notes
 from rayetl.engines.spark.session import for_plan
 from rayetl.engines.spark.sources import Sources
 from rayetl.engines.spark.tables import Tables
-from rayetl.errors import ConfigError
+from rayetl.errors import ConfigError, Terminal
 from rayetl.plan.fingerprint import run_key
 from tests.conformance.judge import Judge
 
@@ -158,3 +160,14 @@ def test_explain_says_what_spark_is_told(here: Path) -> None:
     assert read == {"text": "read by the embedded engine, and handed to Spark"}
     read = notes(pipeline(join(), loads=("joined",)).plan())
     assert read == dict.fromkeys(("big", "other"), "read by the executors")
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_deeper_than_the_stack_of_spark_is_told_with_what_to_do() -> None:
+    plan = pipeline(join(), loads=("joined",)).plan()
+    with pytest.raises(Terminal, match="nested too deeply for Spark") as caught, told_plainly(plan, "joined"):
+        raise Py4JError(
+            "An error occurred while calling o1.sql.\n: java.lang.StackOverflowError\n\tat org.apache"
+        )
+    assert caught.value.step == "joined"
+    assert caught.value.hint is not None
