@@ -58,6 +58,8 @@ _TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
 _GROUP = 1_000
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.0-9eE])")
 """A whole number that Arrow reads as the double -0.0, Java as 0."""
+_SHORT_INFINITY = re.compile(rb"Inf(?=[\x00-\x20]*[,}\]])")
+"""With -NaN the words for no number that Arrow knows and Java does not."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,9 @@ class JsonReader:
         return one_a_line(chunk) if self.options.multi_line else chunk
 
     def untyped(self, data: bytes) -> pa.Table | None:
-        """Lines with the types that Arrow finds in them; `None` if any is not plainly an object. Types that
-        lie deeper in each other than its stack is deep would end the process."""
+        """Lines with the types that Arrow finds in them; `None` if any is not plainly an object."""
         lines = _plain_lines(data)
-        if lines is None or (_has_many(lines) and deepest(data) > MAX_DEPTH):
-            return None
-        return self._table(data, lines, None)
+        return None if lines is None else self._table(data, lines, None)
 
     def _group(self, lines: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
         found = self._columnar("\n".join(lines).encode(), lines)
@@ -156,9 +155,14 @@ class JsonReader:
         otherwise than Spark."""
         if not (lines.str.starts_with("{") & lines.str.ends_with("}")).all() or not len(lines):
             return None
-        if not self.options.allow_non_numeric_numbers and any(word in data for word in (b"NaN", b"Inf")):
+        if any(word in data for word in (b"NaN", b"Inf")) and (
+            not self.options.allow_non_numeric_numbers or b"-NaN" in data or _SHORT_INFINITY.search(data)
+        ):
             return None
         if b"-0" in data and _NEGATIVE_ZERO.search(data):
+            return None
+        # Arrow reads deeper than Spark, and types that lie deeper than its stack end the process.
+        if _has_many(lines) and deepest(data) > MAX_DEPTH:
             return None
         longest = int(lines.str.len_bytes().max() or 0)  # type: ignore[arg-type]
         try:

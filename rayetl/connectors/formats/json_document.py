@@ -21,7 +21,7 @@ Part = tuple[int, int]
 """Where some elements begin in the text, and where they end."""
 
 _BEGIN = re.compile(rb"[ \t\r\n]*\[")
-_NOTHING = re.compile(rb"(?:\A|\n)[\x00-\x20]*(?:\n|\Z)")
+_NO_ELEMENT = re.compile(rb"\A\xef\xbb\xbf|(?:\A|\n)[\x00-\x20]*(?:\n|\Z)")
 _LINE_ENDS = bytes.maketrans(b"\n\r", b"  ")
 _LINE_END = ord("\n")
 
@@ -49,8 +49,9 @@ def one_a_line(document: bytes) -> bytes | None:
     elements = document[1:-1]
     cut = signs_of(elements).scatter(commas_of(elements), _LINE_END)
     lines: bytes = cut.to_arrow().buffers()[1].to_pybytes()
-    # Between two commas is nothing, which is no JSON; between two ends of lines it would be.
-    return None if _NOTHING.search(lines) else lines
+    # Nothing between two commas is no JSON, nor is a byte order mark behind the bracket. Lines may be empty,
+    # and may begin with a mark.
+    return None if _NO_ELEMENT.search(lines) else lines
 
 
 def _parts(pieces: Iterator[bytes], options: JsonOptions) -> list[Part]:
