@@ -80,7 +80,8 @@ class JsonReader:
     def _encoding(self, file: InputFile) -> str | None:
         return self.options.encoding or found_encoding(file)
 
-    def _texts(self, chunk: bytes) -> list[str]:
+    def texts(self, chunk: bytes) -> list[str]:
+        """The lines of a chunk that are not blank; with `multi_line` all of it."""
         records = [chunk] if self.options.multi_line else chunk.split(b"\n")
         return [text for text in map(text_of, records) if text.strip(BLANK)]
 
@@ -109,12 +110,12 @@ class JsonReader:
         data = self.one_a_line(chunk)
         lines = None if data is None else _plain_lines(data)
         if data is None or lines is None or not self._fast:
-            return self._slow(self._texts(chunk))
+            return self._slow(self.texts(chunk))
         found = self._columnar(data, lines)
         if found is not None:
             return found, _no_reasons(found.height)
         if self.options.multi_line:
-            return self._slow(self._texts(chunk))
+            return self._slow(self.texts(chunk))
         parts = [self._group(lines[at : at + _GROUP]) for at in range(0, len(lines), _GROUP)]
         if not parts:
             return self._slow([])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from rayetl.connectors.base import FilesScan
 from rayetl.connectors.formats.json import JsonReader
-from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, text_of
+from rayetl.connectors.formats.json_text import JsonFault, Number, read_json
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import reading
 from rayetl.errors import SourceError
@@ -133,9 +133,9 @@ def _one_by_one(reader: JsonReader, chunk: bytes) -> Iterator[DataType]:
 
 
 def _values(reader: JsonReader, chunk: bytes) -> Iterator[Any]:
-    for record in reader.records(chunk):
+    for text in reader.texts(chunk):
         try:
-            value = read_json(text_of(record), reader.options)
+            value = read_json(text, reader.options)
         except JsonFault:
             continue
         yield from (

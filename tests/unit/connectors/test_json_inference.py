@@ -81,6 +81,14 @@ def test_types_are_those_of_one_record_at_a_time(
     assert first == second
 
 
+@pytest.mark.parametrize("prefers_decimal", [False, True])
+@pytest.mark.parametrize("number", ["NaN", "-INF", "1e400", "1e5", "1.10", "12345678901234567890.5"])
+def test_types_in_an_array_are_those_of_lines(tmp_path: Path, number: str, *, prefers_decimal: bool) -> None:
+    line = f'{{"a": {number}, "b": -0}}'
+    for options in (JsonOptions(prefers_decimal=prefers_decimal, multi_line=each) for each in (False, True)):
+        assert found(tmp_path, f"[{line}]", options) == found(tmp_path, line, options)
+
+
 @pytest.mark.parametrize("multi_line", [False, True])
 def test_types_of_many_parts_are_united(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, multi_line: bool
