@@ -73,7 +73,7 @@ class JsonReader:
         """Whole lines; with `multi_line` the document, a large array as several."""
         encoding = self._encoding(file)
         if self.options.multi_line:
-            yield from documents(lambda: utf8_pieces(file, encoding), self.options)
+            yield from documents(file, lambda: utf8_pieces(file, encoding), self.options)
         else:
             yield from line_chunks(file, encoding, self.options.line_sep)
 

@@ -13,9 +13,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.json_structure import commas_of, signs_of
 from rayetl.connectors.formats.json_text import AFTER, JsonFault, is_too_deep, read_json
 from rayetl.connectors.formats.options import JsonOptions
+from rayetl.connectors.listing import changed
 
 Part = tuple[int, int]
 """Where some elements begin in the text, and where they end."""
@@ -26,9 +28,9 @@ _LINE_ENDS = bytes.maketrans(b"\n\r", b"  ")
 _LINE_END = ord("\n")
 
 
-def documents(text: Callable[[], Iterator[bytes]], options: JsonOptions) -> Iterator[bytes]:
-    """The document as one or several. Those that it was cut into are without line ends, but where these end
-    comments."""
+def documents(file: InputFile, text: Callable[[], Iterator[bytes]], options: JsonOptions) -> Iterator[bytes]:
+    """The document of a file, whose text is `text`, as one or several. Those that it was cut into are without
+    line ends, but where these end comments. Raises SourceError if the file is not as it was when judged."""
     parts = _parts(text(), options)
     if not parts:
         yield b"".join(text())
@@ -36,7 +38,10 @@ def documents(text: Callable[[], Iterator[bytes]], options: JsonOptions) -> Iter
     pieces, held, at = text(), b"", 0
     for begin, end in parts:
         while at + len(held) < end:
-            held += next(pieces)
+            piece = next(pieces, None)
+            if piece is None:
+                raise changed(file)
+            held += piece
         elements = held[begin - at : end - at]
         yield b"[%b]" % (elements if options.allow_comments else elements.translate(_LINE_ENDS))
         held, at = held[end - at :], end

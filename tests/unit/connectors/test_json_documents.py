@@ -16,6 +16,7 @@ from rayetl.connectors.formats.json import JsonReader
 from rayetl.connectors.formats.json_document import documents
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.streams import CHUNK
+from rayetl.errors import SourceError
 from rayetl.sql.types import DOUBLE, LONG, STRING, ArrayType, Field, Schema, StructType
 
 SCHEMA = Schema(
@@ -27,6 +28,7 @@ SCHEMA = Schema(
     )
 )
 OPTIONS = JsonOptions(multi_line=True)
+FILE = InputFile("a.json", 0, 0)
 GOOD = (
     '[{"a": 1}]',
     '[{"a": 1}, {"a": 2},\n {"b": "x, ]}", "c": [1, 2.5]}]',
@@ -85,7 +87,7 @@ def as_a_whole(text: str, options: JsonOptions) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("text", [*GOOD, *BAD])
 @pytest.mark.parametrize("size", [1, 3, 10, 1000])
 def test_pieces_are_as_the_whole(text: str, size: int, options: JsonOptions) -> None:
-    found = documents(lambda: pieces(text, size), options)
+    found = documents(FILE, lambda: pieces(text, size), options)
     assert read(found, options) == as_a_whole(text, options)
 
 
@@ -96,7 +98,7 @@ def test_pieces_of_damaged_documents_are_as_the_whole() -> None:
     for _ in range(400):
         at, sign = chosen.randrange(len(whole)), chosen.choice('"\\,[]{}: 1x\n\r\t\x0b')
         damaged = whole[:at] + sign + whole[at + chosen.randrange(2) :]
-        chunks = list(documents(partial(pieces, damaged, 100), OPTIONS))
+        chunks = list(documents(FILE, partial(pieces, damaged, 100), OPTIONS))
         cut_up += len(chunks) > 1
         assert read(iter(chunks), OPTIONS) == as_a_whole(damaged, OPTIONS), damaged
     assert 50 < cut_up < 400
@@ -118,3 +120,13 @@ def test_a_long_array_is_never_in_memory_as_a_whole(tmp_path: Path, end: str) ->
         assert max(map(len, chunks)) < CHUNK + 1000 < size / 3
     else:
         assert heights == [1]
+
+
+def test_a_file_that_is_cut_short_between_two_looks_is_told(tmp_path: Path) -> None:
+    place = tmp_path / "long.json"
+    place.write_text("[" + ",\n".join(['{"b": "' + "x" * 1000 + '"}'] * 12_000) + "]")
+    chunks = JsonReader(SCHEMA, OPTIONS).chunks(InputFile(str(place), place.stat().st_size, 0))
+    next(chunks)
+    place.write_text('[{"a": 1}]')
+    with pytest.raises(SourceError, match="changed while it was read"):
+        list(chunks)
