@@ -143,6 +143,13 @@ def test_keys_that_are_over_are_told(lent: Lent) -> None:
     assert "clock" in str(caught.value.hint)
 
 
+def test_keys_may_end_later_than_any_date(lent: Lent) -> None:
+    """The largest number that Java has, for keys that do not end."""
+    lent.service.config["s3.session-token-expires-at-ms"] = str(2**63 - 1)
+    lent.load(numbers(1), mode="append")
+    assert lent.read()["id"].to_list() == [1]
+
+
 def test_the_config_says_which_service_it_is(lent: Lent, s3_server: S3Server) -> None:
     """Services in containers know themselves by other names than their clients do."""
     lent.service.config["s3.endpoint"] = "http://minio:9000"

@@ -37,6 +37,9 @@ EARLY, LATE = 120, 30
 """Seconds before their end at which lent keys are asked for again, and at which nothing is done without new
 ones. A lender may give the same ones until they are over."""
 
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""When keys end of which nobody says when, or that it is later."""
+
 _MODELS = create_loader()
 """The descriptions of services, which are large: all sessions of a process share them."""
 
@@ -137,12 +140,12 @@ def _lent(account: S3Account, credential: Credential) -> Any:
 
 def _until(credential: Credential) -> dict[str, str | None]:
     ends = credential.reveal(ENDS)
-    time = datetime.max.replace(tzinfo=UTC) if ends is None else datetime.fromtimestamp(int(ends) / 1000, UTC)
+    seconds = _NEVER.timestamp() if ends is None else min(int(ends) / 1000, _NEVER.timestamp())
     return {
         "access_key": credential.required("access_key_id"),
         "secret_key": credential.required("secret_access_key"),
         "token": credential.reveal("session_token"),
-        "expiry_time": time.isoformat(),
+        "expiry_time": datetime.fromtimestamp(seconds, UTC).isoformat(),
     }
 
 
