@@ -82,11 +82,17 @@ _LONG_CASE = 100
 
 def _case(ctx: Lowering, node: Case) -> pl.Expr:
     branches = [(ctx.expr(condition), ctx.expr(value)) for condition, value in node.branches]
-    if len(branches) > _LONG_CASE:
+    # A group names its conditions twice: one inside the other would double each time.
+    within = (part for condition, _ in node.branches for part in condition.walk())
+    if _is_long(node) and not any(map(_is_long, within)):
         branches = _grouped(branches, math.isqrt(len(branches)))
     chain = _chain(branches)
     found: pl.Expr = chain if node.otherwise is None else chain.otherwise(ctx.expr(node.otherwise))
     return found
+
+
+def _is_long(node: Expr) -> bool:
+    return isinstance(node, Case) and len(node.branches) > _LONG_CASE
 
 
 def _grouped(branches: list[tuple[pl.Expr, pl.Expr]], size: int) -> list[tuple[pl.Expr, pl.Expr]]:

@@ -187,6 +187,12 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
             "CASE " + "".join(f"WHEN id + x > {n} THEN {n} " for n in range(999, 0, -1)) + "END",
             [1, 999, 2, None],
         ),
+        (
+            "CASE WHEN " * 16
+            + "id"
+            + (" = 1 THEN 1 " + "".join(f"WHEN id = {n} THEN {n} " for n in range(2, 103)) + "END") * 16,
+            [1, 2, 3, None],
+        ),
     ],
     ids=[
         "and",
@@ -200,6 +206,7 @@ def test_where_spark_ends_the_query_there_is_no_other_value(value: str) -> None:
         "nullif",
         "case",
         "case without else",
+        "case of case",
     ],
 )
 def test_generated_sql_may_be_long_and_deep(expression: str, found: list[object]) -> None:
