@@ -33,6 +33,8 @@ from rayetl.sql.types import (
 
 _PART = 64 << 10
 """Bytes whose types Arrow is asked for at a time."""
+_DEEPEST = 400
+"""Types inside one another of a column. Deeper ones exhaust the stack of whatever works with them."""
 
 
 def json_schema(scan: FilesScan, options: JsonOptions, promised: Schema | None = None) -> Schema:
@@ -40,15 +42,43 @@ def json_schema(scan: FilesScan, options: JsonOptions, promised: Schema | None =
 
     With `promised`: its columns, then those that it does not name.
     """
-    if promised is None:
-        found = _inferred(scan, options)
-        if not len(found):
-            _refuse_records(scan, options)
-        return found
-    if not _has_others(scan, options, promised):
+    if promised is not None and not _has_others(scan, options, promised):
         return promised
-    others = (field for field in _inferred(scan, options) if promised.get(field.name) is None)
-    return Schema((*promised.fields, *others))
+    try:
+        found = _inferred(scan, options)
+    except RecursionError:
+        raise _too_deep(scan) from None
+    known = Schema() if promised is None else promised
+    others = tuple(field for field in found if known.get(field.name) is None)
+    if any(_is_too_deep(field.type) for field in others):
+        raise _too_deep(scan)
+    if promised is None and not others:
+        _refuse_records(scan, options)
+    return Schema((*known.fields, *others))
+
+
+def _is_too_deep(kind: DataType) -> bool:
+    within, level = [kind], 0
+    while within and level <= _DEEPEST:
+        within, level = [inner for each in within for inner in _inside(each)], level + 1
+    return level > _DEEPEST
+
+
+def _inside(kind: DataType) -> Sequence[DataType]:
+    match kind:
+        case ArrayType(element):
+            return (element,)
+        case StructType(fields):
+            return [field.type for field in fields]
+    return ()
+
+
+def _too_deep(scan: FilesScan) -> SourceError:
+    where = scan.files[0].path if len(scan.files) == 1 else f"{scan.files[0].path} and others"
+    return SourceError(
+        f"records of {where} have more than {_DEEPEST} arrays and objects inside one another",
+        hint="give a `schema` in which the field around them is a STRING",
+    )
 
 
 def _refuse_records(scan: FilesScan, options: JsonOptions) -> None:

@@ -53,6 +53,7 @@ _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, strict=True, object_pairs_hook=dict)
 MAX_DEPTH = 300
+"""Arrays and objects in each other that are safe with Arrow's reader and the one for odd spellings."""
 DEEPEST = 1_000
 """As many as Spark reads; few enough for the stack of what follows."""
 BLANK = "".join(map(chr, range(33)))
