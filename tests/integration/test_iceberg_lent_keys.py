@@ -150,6 +150,12 @@ def test_keys_may_end_later_than_any_date(lent: Lent) -> None:
     assert lent.read()["id"].to_list() == [1]
 
 
+def test_an_end_that_is_no_time_is_told(lent: Lent) -> None:
+    lent.service.config["s3.session-token-expires-at-ms"] = "tomorrow"
+    with pytest.raises(CredentialError, match="keys that end at 'tomorrow', which is no time"):
+        lent.load(numbers(1), mode="append")
+
+
 def test_the_config_says_which_service_it_is(lent: Lent, s3_server: S3Server) -> None:
     """Services in containers know themselves by other names than their clients do."""
     lent.service.config["s3.endpoint"] = "http://minio:9000"

@@ -92,6 +92,11 @@ class CatalogLender(Lender):
                 hint="ask those who run it, or run again with keys of your own: `s3: {credential: NAME}`",
             )
         values = {field: str(given[name]) for field, name in _FIELDS.items() if given.get(name)}
+        if not values.get(ENDS, "0").isdecimal():
+            raise CredentialError(
+                f"{self.who} hands out keys that end at {values[ENDS]!r}, which is no time in milliseconds",
+                hint="tell those who run it, or run with keys of your own: `s3: {credential: NAME}`",
+            )
         return Credential.of(self.connection.table, self.who, values)
 
 
