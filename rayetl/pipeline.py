@@ -345,24 +345,10 @@ class Pipeline:
 
         Raises `RayetlError` where there is no such table, or more than one to choose from.
         """
-        from rayetl.connectors.lake.load import LakeLoad
-        from rayetl.connectors.lake.source import LakeSource
+        from rayetl.connectors.lake.tables import upkeep_of
 
         loads = {load.id or f"load_{number}": load for number, load in enumerate(self.config.load, start=1)}
-        known = {**self.config.extract, **loads}
-        tables = {key: node for key, node in known.items() if isinstance(node, LakeSource | LakeLoad)}
-        wanted = next(iter(tables), None) if name is None and len(tables) == 1 else name
-        if wanted in tables:
-            return tables[wanted].upkeep()
-        if not tables:
-            raise RayetlError(
-                f"{self.config.name} has no table of a lake",
-                hint="sources and loads of the types `delta` and `iceberg` have one",
-            )
-        raise RayetlError(
-            f"{name!r} is no table of a lake" if name is not None else "say which table is meant",
-            hint=f"tables of {self.config.name}: {', '.join(tables)}",
-        )
+        return upkeep_of(self.config.name, {**self.config.extract, **loads}, name)
 
     def parity(self, sample: int | None = None) -> ParityReport:
         """Run the pipeline on both engines, commit nothing, and compare rows, types, rejects and counts.

@@ -37,9 +37,6 @@ else:
 WIDER = "give the source a `schema` whose types take what is in all of its files"
 """What to do about a file whose values are none of the columns' types."""
 
-DAMAGED = "put a whole copy of the file in its place, or leave it out of the `path`"
-"""What to do about a file that cannot be read."""
-
 
 class MisfitError(ValueError):
     """Values of a file are none of the type of their column."""

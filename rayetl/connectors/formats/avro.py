@@ -13,7 +13,7 @@ import polars as pl
 
 from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.ahead import Stalled, ahead
-from rayetl.connectors.formats.arrow import DAMAGED, WIDER, MisfitError, conform
+from rayetl.connectors.formats.arrow import WIDER, MisfitError, conform
 from rayetl.connectors.formats.avro_blocks import Header, framed_rows, header_of, retold
 from rayetl.connectors.formats.avro_types import (
     UnreadableError,
@@ -24,6 +24,7 @@ from rayetl.connectors.formats.avro_types import (
     spark_schema,
 )
 from rayetl.connectors.formats.schemas import nullable
+from rayetl.connectors.formats.streams import DAMAGED
 from rayetl.errors import RayetlError, SourceError
 from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow, to_polars

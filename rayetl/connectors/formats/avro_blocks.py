@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.formats.arrow import DAMAGED
-from rayetl.connectors.formats.streams import Pieces, snappy_size
+from rayetl.connectors.formats.streams import DAMAGED, Pieces, snappy_size
 from rayetl.errors import SourceError
 from rayetl.lazy import lazily
 from rayetl.records import dataclass

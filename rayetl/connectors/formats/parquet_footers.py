@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.formats.arrow import DAMAGED, WIDER, MisfitError
+from rayetl.connectors.formats.arrow import WIDER, MisfitError
 from rayetl.connectors.formats.calendars import Calendar, calendar_of
+from rayetl.connectors.formats.streams import DAMAGED
 from rayetl.errors import Problem, SourceError, SqlError, UnsupportedSqlError
 from rayetl.lazy import lazily
 from rayetl.records import dataclass

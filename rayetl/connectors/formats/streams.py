@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.formats.arrow import DAMAGED
 from rayetl.connectors.listing import compression_of
 from rayetl.errors import SourceError
 
 if TYPE_CHECKING:
     import polars as pl
+
+DAMAGED = "put a whole copy of the file in its place, or leave it out of the `path`"
+"""What to do about a file that cannot be read."""
 
 CHUNK = 4 << 20
 """Bytes read at a time."""

@@ -91,6 +91,15 @@ def test_pieces_are_as_the_whole(text: str, size: int, options: JsonOptions) -> 
     assert read(found, options) == as_a_whole(text, options)
 
 
+@pytest.mark.parametrize("size", [3, 10, 1000])
+def test_an_array_with_bytes_that_are_no_utf8_is_one_malformed_record(size: int) -> None:
+    data = b'[{"a": 1}, {"b": "\xe9"}, {"a": 2}]'
+    found = read(
+        documents(FILE, lambda: (data[at : at + size] for at in range(0, len(data), size)), OPTIONS), OPTIONS
+    )
+    assert [row[-1] for row in found] == ["the text is no UTF-8: byte 0xE9 at character 19"]
+
+
 def test_pieces_of_damaged_documents_are_as_the_whole() -> None:
     chosen = random.Random(7)
     whole = json.dumps([{"a": n, "b": 'x"\\,' * (n % 3), "c": [n, 0.5], "d": {"e": "]"}} for n in range(12)])
