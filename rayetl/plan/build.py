@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
@@ -33,7 +34,7 @@ from rayetl.plan.fingerprint import fingerprint
 from rayetl.plan.graph import Graph, LoadDraft, SourceDraft, StepDraft, build_graph
 from rayetl.plan.growing import growing_problems
 from rayetl.plan.nodes import Binding, LoadNode, Plan, SourceNode, StepNode, with_row
-from rayetl.plan.positions import carriers
+from rayetl.plan.positions import carriers, likely_carriers
 from rayetl.plan.problems import below, ordered
 from rayetl.plan.readings import reading_problems
 from rayetl.plan.syntax import syntax_problems
@@ -143,10 +144,16 @@ class _Compiler:
     loads: list[LoadNode] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     recipes: dict[str, Callable[[bool], StepNode]] = field(default_factory=dict)
+    likely: frozenset[str] = frozenset()
 
     def run(self) -> None:
         for source in self.graph.sources:
             self._add_source(source)
+        self.likely = likely_carriers(self.sources, self.graph)
+        for source in self.graph.sources:
+            contract = contract_of(source.source)
+            if source.id in self.sources and contract is not None:
+                self._add_contract(source.id, source.id, contract, (*source.path, "contract"))
         for step in self.graph.steps:
             self._add_step(step)
         for load in self.graph.loads:
@@ -178,8 +185,6 @@ class _Compiler:
             return
         self.sources[draft.id] = _source_node(draft, scan, schema)
         self.outputs[draft.id] = draft.id
-        if contract is not None:
-            self._add_contract(draft.id, draft.id, contract, (*draft.path, "contract"))
 
     def _add_contract(self, owner: str, name: str, contract: ContractConfig, path: ConfigPath) -> None:
         """The checked node behind a source, or before a load, and its place in the chain."""
@@ -220,7 +225,7 @@ class _Compiler:
 
     def _compile(self, node_id: str, recipe: Callable[[bool], StepNode], path: ConfigPath) -> bool:
         try:
-            node = recipe(False)
+            node = self._compiled(node_id, recipe)
         except SqlError as error:
             self._extend(error.problems, path)
             return False
@@ -233,6 +238,13 @@ class _Compiler:
         self.steps[node_id] = node
         self.recipes[node_id] = recipe
         return True
+
+    def _compiled(self, node_id: str, recipe: Callable[[bool], StepNode]) -> StepNode:
+        """A node, with positions where it will likely need them; what is wrong is told of it without."""
+        if node_id in self.likely:
+            with contextlib.suppress(SqlError, RecursionError):
+                return recipe(True)
+        return recipe(False)
 
     def _compiled_step(self, draft: StepDraft, bindings: tuple[Binding, ...], carry: bool) -> StepNode:
         schemas = self._schemas(bindings)
@@ -338,15 +350,15 @@ class _Compiler:
         self.loads.append(LoadNode(draft.id, draft.load, node_id, schema, draft.path))
 
     def _add_positions(self) -> None:
-        """Compile again what must carry the hidden position, from its source to where rows are refused."""
+        """Let the hidden position be carried from its source to where rows are refused, and only there."""
         steps = {draft.id: draft.step for draft in self.graph.steps}
         carrying = carriers(self.sources, self.steps, steps, self.loads)
         for name, source in self.sources.items():
             if name in carrying:
                 self.sources[name] = replace(source, carries_row=True, reads_positions=True)
-        for name in self.steps:
-            if name in carrying:
-                self.steps[name] = self.recipes[name](True)
+        for name, node in self.steps.items():
+            if node.carries_row != (name in carrying):
+                self.steps[name] = self.recipes[name](name in carrying)
 
     def _check_node(self, node: StepNode, path: ConfigPath) -> bool:
         return node.schema is None or self._check_columns(node.schema, path, hidden=True)

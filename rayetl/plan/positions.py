@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from rayetl.connectors.base import FilesScan
-from rayetl.plan.checks import PlanStep, refuses
+from rayetl.plan.checks import PlanStep, contract_of, refuses
+from rayetl.plan.graph import Graph
 from rayetl.plan.nodes import LoadNode, SourceNode, StepNode
+from rayetl.quality.validate import ValidateStep
 
 
 def carriers(
@@ -43,3 +45,28 @@ def _way(
         name = nodes[name].main
         way.add(name)
     return way if isinstance(sources[name].scan, FilesScan) else set()
+
+
+def likely_carriers(sources: Mapping[str, SourceNode], graph: Graph) -> frozenset[str]:
+    """What `carriers` will name, as far as it can be told before a step is compiled, which is most of the
+    work of planning: not yet known is whether a check only warns, and what waits for values in the data."""
+    steps = {draft.id: draft for draft in graph.steps}
+
+    def way(name: str) -> set[str]:
+        found = set()
+        while name not in sources:
+            draft = steps.get(name)
+            if draft is None or not draft.step.carries():
+                return set()
+            found.add(name)
+            name = draft.inputs[0]
+        return {*found, f"{name}.contract"} if isinstance(sources[name].scan, FilesScan) else set()
+
+    likely = {each for name in sources for each in way(name)}
+    for draft in graph.steps:
+        if isinstance(draft.step, ValidateStep):
+            likely |= way(draft.id)
+    for load in graph.loads:
+        if contract_of(load.load) is not None or load.load.takes_batches:
+            likely |= {f"{load.id}.contract", *found} if (found := way(load.input)) else set()
+    return frozenset(likely)

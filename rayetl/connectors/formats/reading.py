@@ -20,7 +20,7 @@ from rayetl.names import BAD, ROW, ROW_BITS
 from rayetl.sql.interop import to_polars
 
 TextReader = CsvReader | JsonReader
-MORSEL = 16_384
+MORSEL = 32_768
 """Rows handed on at a time: sinks work on several such parts at once, on one large part they do not."""
 
 READERS = min(4, os.cpu_count() or 1)

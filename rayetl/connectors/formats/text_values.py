@@ -10,8 +10,11 @@ import polars as pl
 from rayetl.connectors.files_load import WriteOptions
 from rayetl.errors import LoadError
 from rayetl.sql.interop import polars_type
+from rayetl.sql.lower.moments import format_dates
+from rayetl.sql.lower.texts import elementwise
 from rayetl.sql.types import (
     BINARY,
+    DATE,
     FRACTIONAL,
     STRING,
     TIMESTAMP,
@@ -39,6 +42,8 @@ def csv_text(column: pl.Expr, kind: DataType, options: WriteOptions) -> pl.Expr:
         text = column.dt.strftime(_ZONED)
     elif kind == TIMESTAMP_NTZ:
         text = column.dt.strftime(_UNZONED)
+    elif kind == DATE:
+        text = elementwise(column, format_dates, pl.String)
     elif kind in FRACTIONAL:
         # Not `replace`: it takes a column into memory whole.
         infinity = pl.when(column > 0).then(pl.lit("Infinity")).otherwise(pl.lit("-Infinity"))
@@ -62,6 +67,11 @@ def _quoted(text: pl.Expr, options: WriteOptions) -> pl.Expr:
         return quoted
     awkward = text.str.contains(rf"[{special}]|^\s|\s$|^$") | (text == options.null_value)
     return pl.when(awkward).then(quoted).otherwise(text)
+
+
+def json_field(column: pl.Expr, kind: DataType) -> pl.Expr:
+    """The value of a top-level column as JSON holds it; dates as text, which is quicker written."""
+    return elementwise(column, format_dates, pl.String) if kind == DATE else json_value(column, kind)
 
 
 def json_value(column: pl.Expr, kind: DataType) -> pl.Expr:

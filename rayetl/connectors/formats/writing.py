@@ -12,7 +12,7 @@ import polars as pl
 
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import WriteOptions
-from rayetl.connectors.formats.text_values import csv_text, finite, json_value
+from rayetl.connectors.formats.text_values import csv_text, finite, json_field
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
 from rayetl.sql.lower.texts import elementwise, format_decimals, format_floats
@@ -131,7 +131,7 @@ def _changed(names: Mapping[str, str]) -> dict[str, str]:
 
 def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     kinds = {field.name: field.type for field in target.schema}
-    values = [json_value(column, kinds[name]).alias(name) for name, column in _body(target)]
+    values = [json_field(column, kinds[name]).alias(name) for name, column in _body(target)]
     codec = options.compression or "uncompressed"
     sink = (
         rows.with_columns(values)

@@ -229,7 +229,7 @@ def to_string(ctx: Context, value: pl.Expr, source: DataType) -> pl.Expr:
         fraction = value.dt.strftime("%.6f").str.strip_chars_end("0")
         return pl.when(value.dt.microsecond() == 0).then(whole).otherwise(whole + fraction)
     if source == DATE:
-        return value.dt.strftime("%Y-%m-%d")
+        return texts.elementwise(value, moments.format_dates, pl.String)
     return value.cast(pl.String)
 
 
