@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 from plan_fakes import DDL, FakeConfig, FakeLoad, FakeSource, config, plan_of, step
+from sqlglot import exp
 
 from rayetl import sql
 from rayetl.errors import ConfigError, Problem
@@ -13,6 +14,7 @@ from rayetl.names import PREFIX
 from rayetl.plan.build import build_plan
 from rayetl.plan.fingerprint import run_key
 from rayetl.plan.nodes import Plan, StepNode
+from rayetl.sql.analyzed import AnalyzedQuery
 
 
 def problems(*steps: dict, **more: object) -> list[Problem]:
@@ -187,6 +189,26 @@ def test_positions_end_where_rows_merge(between: dict) -> None:
     plan = plan_of(between, {"type": "validate", "check": "x > 0"})
     assert not any(step.carries_row for step in plan.steps)
     assert not plan.sources[0].reads_positions
+
+
+def test_steps_are_compiled_once_whether_they_carry_positions_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    analyzed = []
+    analyze = sql.analyze
+
+    def counted(query: exp.Query, *given: object, **more: object) -> AnalyzedQuery:
+        analyzed.append(query)
+        return analyze(query, *given, **more)
+
+    monkeypatch.setattr(sql, "analyze", counted)
+    load = FakeLoad.model_validate({"id": "out", "contract": {"schema": CONTRACT, "extra_fields": "drop"}})
+    refusing = {"type": "validate", "check": "x > 0"}
+    plan = build_plan(FakeConfig({"src": contracted()}, [step(**A), step(**refusing), step(**A)], [load]))
+    assert [found.carries_row for found in plan.steps] == [True] * 5
+    assert len(analyzed) == 5
+    warning = {"type": "validate", "check": "x > 0", "on_failure": "warn"}
+    analyzed.clear()
+    assert [found.carries_row for found in plan_of(A, warning, A).steps] == [False] * 3
+    assert len(analyzed) == 3 + 2  # That a rule only warns is known when its step is compiled.
 
 
 def test_a_warning_needs_no_position() -> None:

@@ -14,6 +14,7 @@ import rayetl
 from rayetl import sql
 from rayetl.errors import SqlError, Terminal
 from rayetl.sql.interop import from_polars
+from rayetl.sql.lower.moments import format_dates
 
 T = pl.DataFrame({"id": [1, 2, 3, None], "g": ["a", "a", None, "b"], "x": [1.0, float("nan"), -0.0, 0.0]})
 
@@ -281,3 +282,19 @@ def test_functions_deep_in_each_other_are_not_written_out_over_and_over(
     table = pl.DataFrame({"v": ["1.50", "-7.25", None]}).cast(pl.Decimal(10, 2))
     values = rayetl.query(f"SELECT {query} AS x FROM t", {"t": table})["x"].to_pylist()
     assert sorted(values, key=str) == sorted(found, key=str)
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        [-25_567, None, 0, 47_481],  # the first and the last day that the table of texts has
+        [-25_568, 0],
+        [0, 47_482],
+        [-1_000_000, 10_000_000],
+        [None],
+        [],
+    ],
+)
+def test_dates_become_the_texts_that_polars_writes_them_as(days: list[int | None]) -> None:
+    dates = pl.Series("d", days, dtype=pl.Int32).cast(pl.Date)
+    assert format_dates(dates).equals(dates.dt.strftime("%Y-%m-%d"), check_names=True, null_equal=True)
