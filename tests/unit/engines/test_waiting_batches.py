@@ -46,7 +46,7 @@ print(json.dumps({"too_many": held, "batches": batches}))
 
 
 def test_few_batches_pass_the_gate_while_the_sink_is_held(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("a\n" + "1\n" * 700_000)
+    (tmp_path / "in.csv").write_text("a\n" + "1\n" * 1_400_000)
     config = {
         "name": "held",
         "extract": {
