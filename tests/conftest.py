@@ -25,8 +25,12 @@ os.environ["XDG_CONFIG_HOME"] = "/nowhere"
 for variable in [name for name in os.environ if name.startswith(("RAYETL_", "VAULT_"))]:
     del os.environ[variable]
 
-# JVMs live for seconds here: the second compiler and the parallel collector cost them more than they give back.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# JVMs live for seconds here: the second compiler, the parallel collector and a proof of the bytecode of released
+# jars cost them more than they give back.
+os.environ.setdefault(
+    "JDK_JAVA_OPTIONS",
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,25 +57,6 @@ def database(postgres_server: Postgres) -> Iterator[Database]:
     made = postgres_server.create()
     yield made
     postgres_server.drop(made)
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of two processors that this process is connected to; only what was started
-    here is ended."""
-    import ray
-
-    context = ray.init(
-        address="local",
-        num_cpus=2,
-        object_store_memory=100_000_000,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        namespace="rayetl",
-    )
-    yield context.address_info["gcs_address"]
-    ray.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -145,9 +130,10 @@ def kafka() -> Iterator[Kafka]:
     broker.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
-    """Spark on Ray in a process beside this one, started by its first run."""
+    """Spark on Ray in a process beside this one, started by its first run: idle, it still takes a tenth of a
+    processor, so it goes with the last test of its file."""
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))
     yield host
     assert not host.stop(), "processes of Spark or Ray outlived the program that started them"

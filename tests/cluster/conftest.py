@@ -1,11 +1,20 @@
-"""What the tests of the runtime share; their cluster is that of the whole process."""
+"""What the tests of the runtime share; their cluster ends with the last of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from services.postgres import Database
+from services.ray_cluster import ray_cluster
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster that this process is connected to."""
+    with ray_cluster() as address:
+        yield address
 
 
 @pytest.fixture

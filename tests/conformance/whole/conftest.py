@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from services.ray_cluster import ray_cluster
 
 from rayetl import Pipeline
 from rayetl.connectors.base import FilesTarget
@@ -77,9 +78,16 @@ class BySplits(PolarsEngine):
         return measured
 
 
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster that this process is connected to."""
+    with ray_cluster() as address:
+        yield address
+
+
 @pytest.fixture(params=["spark", "ray"])
 def other(request: pytest.FixtureRequest) -> Engine:
-    """Spark with the session of the judge, and Ray with the cluster of this process."""
+    """Spark with the session of the judge, and Ray with the cluster that these tests share."""
     if request.param == "spark":
         return SparkEngine(Local(request.getfixturevalue("judge").spark))
     request.getfixturevalue("cluster")
