@@ -132,7 +132,7 @@ def kafka() -> Iterator[Kafka]:
 
 @pytest.fixture(scope="module")
 def spark_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkHost]:
-    """Spark on Ray in a process beside this one, started by its first run: idle, it still takes a tenth of a
+    """Spark on Ray in a process beside this one, started by its first run: idle, it still takes a twelfth of a
     processor, so it goes with the last test of its file."""
     host = SparkHost(tmp_path_factory.mktemp("spark-host"))
     yield host

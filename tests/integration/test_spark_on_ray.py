@@ -99,25 +99,6 @@ def test_dead_letters_go_into_a_database(here: Path, spark_host: SparkHost, data
     assert database.value("SELECT count(DISTINCT id) FROM rejects") == ROWS // 10 + 1
 
 
-def test_files_are_read_and_written_by_processes_of_the_cluster(here: Path, spark_host: SparkHost) -> None:
-    lines = Path("in.csv").read_text().splitlines()
-    Path("in.csv").unlink()
-    for part in range(4):
-        Path(f"in-{part}.csv").write_text("\n".join([lines[0], *lines[1 + part :: 4]]) + "\n")
-    source = {"rows": {**config()["extract"]["rows"], "path": "in-*.csv"}}
-    cut = {**SPARK, "conf": {**SPARK["conf"], "spark.sql.files.maxPartitionBytes": 8192}}
-    load = {"id": "out", "type": "files", "path": "out", "format": "csv", "mode": "append"}
-    made = config(extract=source, engine=cut, load={**load, "partition_by": "s", "options": {"header": True}})
-    assert spark_host.run(made)["status"] == "done"
-    written = list(Path("out").rglob("*.csv"))
-    assert sorted(n for path in written for n in pl.read_csv(path)["n"]) == GOOD
-    assert len([path for path in written if path.parent.name == "s=k0"]) > 1, "by one process alone"
-    assert not list(here.glob(".out*")), "no part is left beside the load"
-    assert processes_of_parts(spark_host)
-    report = spark_host.run(made, parity=True)
-    assert (report["diffs"], report["rejects"]) == ([], ROWS // 10 + 1)
-
-
 def processes_of_parts(host: SparkHost) -> list[psutil.Process]:
     """The processes of Ray's that read or write a part, or have done so: nothing else there loads Polars."""
     return [
@@ -385,3 +366,23 @@ def test_a_fault_of_a_query_is_one_sentence(here: Path, spark_host: SparkHost) -
     assert "\n" not in answer["error"]
     assert "py4j" not in answer["error"].lower()
     assert not Path("out").exists() or not list(Path("out").glob("*.parquet"))
+
+
+def test_files_are_read_and_written_by_processes_of_the_cluster(here: Path, spark_host: SparkHost) -> None:
+    """The last one here: its settings are those of another session, and a test behind it would start a third."""
+    lines = Path("in.csv").read_text().splitlines()
+    Path("in.csv").unlink()
+    for part in range(4):
+        Path(f"in-{part}.csv").write_text("\n".join([lines[0], *lines[1 + part :: 4]]) + "\n")
+    source = {"rows": {**config()["extract"]["rows"], "path": "in-*.csv"}}
+    cut = {**SPARK, "conf": {**SPARK["conf"], "spark.sql.files.maxPartitionBytes": 8192}}
+    load = {"id": "out", "type": "files", "path": "out", "format": "csv", "mode": "append"}
+    made = config(extract=source, engine=cut, load={**load, "partition_by": "s", "options": {"header": True}})
+    assert spark_host.run(made)["status"] == "done"
+    written = list(Path("out").rglob("*.csv"))
+    assert sorted(n for path in written for n in pl.read_csv(path)["n"]) == GOOD
+    assert len([path for path in written if path.parent.name == "s=k0"]) > 1, "by one process alone"
+    assert not list(here.glob(".out*")), "no part is left beside the load"
+    assert processes_of_parts(spark_host)
+    report = spark_host.run(made, parity=True)
+    assert (report["diffs"], report["rejects"]) == ([], ROWS // 10 + 1)
