@@ -20,7 +20,7 @@ from services.postgres import Database
 from services.proxy import Proxy
 
 from rayetl import Pipeline
-from rayetl.connectors.databases import tracker, writing
+from rayetl.connectors.databases import session, tracker, writing
 from rayetl.connectors.databases.faults import Refused, Server
 from rayetl.connectors.databases.session import DatabaseSession
 from rayetl.errors import ConfigError, LoadError, RayetlError
@@ -341,13 +341,17 @@ def test_explain_says_who_pours_the_rows_of_spark(nowhere: SqlDatabase) -> None:
 # Rows that are refused
 
 
-MANY = 100_000
-BAD = (0, 777, 50_000, 50_001, 77_777, 99_998, 99_999)
+MANY = 10_000
 
 
-def many(bad: Any, good: Any = "ok") -> pl.DataFrame:
-    values = pl.when(pl.col("id").is_in(BAD)).then(pl.lit(bad)).otherwise(pl.lit(good))
-    return pl.DataFrame({"id": range(MANY)}).with_columns(v=values)
+def guilty(rows: int) -> list[int]:
+    """Both ends, two side by side, and some between."""
+    return [0, rows // 130, rows // 2, rows // 2 + 1, rows * 7 // 9, rows - 2, rows - 1]
+
+
+def many(rows: int, bad: Any, good: Any = "ok") -> pl.DataFrame:
+    values = pl.when(pl.col("id").is_in(guilty(rows))).then(pl.lit(bad)).otherwise(pl.lit(good))
+    return pl.DataFrame({"id": range(rows)}).with_columns(v=values)
 
 
 REFUSED = [
@@ -383,27 +387,46 @@ REFUSED = [
     indirect=["store_server"],
 )
 def test_single_rows_are_refused_and_all_others_loaded(
-    store: SqlDatabase, column: str, bad: Any, good: Any, rule: str, reason: str, mode: str
+    store: SqlDatabase,
+    column: str,
+    bad: Any,
+    good: Any,
+    rule: str,
+    reason: str,
+    mode: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # They fill one chunk to the last row, as those of the next test do.
+    monkeypatch.setattr(session, "CHUNK_ROWS", MANY)
     store.execute(
         *(["CREATE TYPE mood AS ENUM ('ok')"] if store.kind == "postgres" else []),
         "CREATE TABLE known (v varchar(9) PRIMARY KEY)",
         "INSERT INTO known VALUES ('ok')",
         f"CREATE TABLE t (id bigint PRIMARY KEY, {column})",
     )
-    run = into(store, many(bad, good), mode=mode, **({"keys": ["id"]} if mode == "upsert" else {}))
+    run = into(store, many(MANY, bad, good), mode=mode, **({"keys": ["id"]} if mode == "upsert" else {}))
     report = run.run()
     assert (report.loads[0].rows, report.rows_rejected, report.balanced) == (MANY - 7, 7, True)
     assert store.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(MANY - 7, MANY - 7)]
-    assert store.value(f"SELECT count(*) FROM t WHERE id IN {BAD}") == 0
+    assert store.value(f"SELECT count(*) FROM t WHERE id IN {tuple(guilty(MANY))}") == 0
     letters = run.dead_letters.read().sort("row").collect()
-    assert letters["row"].to_list() == list(BAD), "each with its place in the source"
-    assert [json.loads(record)["id"] for record in letters["record"]] == list(BAD)
+    assert letters["row"].to_list() == guilty(MANY), "each with its place in the source"
+    assert [json.loads(record)["id"] for record in letters["record"]] == guilty(MANY)
     told = letters["reasons"].to_list()[0][0]
     assert told["rule"] == rule
     assert reason in told["reason"]
     assert "at row" not in told["reason"], "a row of a statement that nobody sees"
     assert letters["step"].unique().to_list() == ["into"]
+
+
+def test_single_rows_of_a_chunk_of_the_usual_size_are_refused(store: SqlDatabase) -> None:
+    rows = session.CHUNK_ROWS
+    store.execute("CREATE TABLE t (id bigint PRIMARY KEY, v varchar(5))")
+    run = into(store, many(rows, "far too long"))
+    assert run.run().rows_rejected == 7
+    assert store.rows("SELECT count(*), count(DISTINCT id) FROM t") == [(rows - 7, rows - 7)]
+    assert store.value(f"SELECT count(*) FROM t WHERE id IN {tuple(guilty(rows))}") == 0
+    assert run.dead_letters.read().collect()["row"].sort().to_list() == guilty(rows)
 
 
 def test_a_key_that_is_there_already_refuses_the_row_only(filled: SqlDatabase) -> None:
