@@ -153,7 +153,7 @@ def test_nullability_is_that_of_the_table(store: SqlDatabase) -> None:
 # Runs
 
 
-ROWS = 60_000
+ROWS = 6_000
 VALUES = {
     "postgres": "seq, 'v' || seq % 10, seq / 100.0, timestamptz '2024-01-01Z' + seq * interval '1 s', "
     "date '2024-01-01' + seq % 100",
@@ -205,10 +205,10 @@ def test_a_run_counts_refuses_and_balances(filled: SqlDatabase) -> None:
         ("id <= 100", 100),
         ("id IN (1, 2, 3)", 3),
         ("v = 'v3' AND id % 2 = 1", ROWS // 10),
-        ("amount > 599.99", 1),
+        ("amount > 59.99", 1),
         ("at < TIMESTAMP '2024-01-01 00:01:00'", 59),
         ("d = DATE '2024-01-05'", ROWS // 100),
-        ("id < 5 OR id > 59990", 14),
+        ("id < 5 OR id > 5990", 14),
         ("id IS NULL", 0),
         ("v = 'it''s \\\\'", 0),
         ("length(v) = 7", ROWS),
