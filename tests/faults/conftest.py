@@ -27,7 +27,9 @@ def fork_server() -> multiprocessing.context.BaseContext:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fault_worker", "lake_worker", "database_worker", "command_worker"])
+    context.set_forkserver_preload(
+        ["fault_worker", "s3_worker", "lake_worker", "database_worker", "command_worker"]
+    )
     forkserver.ensure_running()
     if before is None:
         del os.environ["PYTHONPATH"]

@@ -10,16 +10,29 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from botocore.retries.standard import ExponentialBackoff
+
 from rayetl import failpoints
 from rayetl.connectors.base import Epoch, FilesTarget
 from rayetl.connectors.commit import SaveMode, ledger
 from rayetl.connectors.s3 import session
 from rayetl.connectors.s3.account import S3Account
 from rayetl.connectors.s3.faults import Precondition
+from rayetl.connectors.s3.login import make_client
 from rayetl.connectors.s3.session import S3Session
 from rayetl.connectors.s3.target import S3Target
 from rayetl.errors import CommitConflict, LoadError, Retryable
 from rayetl.model import Model
+from rayetl.secrets import Credential
+
+# Its descriptions of the service are read once, and not in each process.
+make_client(
+    S3Account("warm", "http://127.0.0.1:9"),
+    Credential.of("warm", "here", {"access_key_id": "none", "secret_access_key": "none"}),
+)
+
+IMPATIENT = ExponentialBackoff, "delay_amount", lambda self, context: 0
+"""What to set so that the driver does not wait before it tries again."""
 
 COMMITTED, SKIPPED, CONFLICT, REFUSED, BROKEN, LATER = 0, 10, 11, 12, 13, 14
 
@@ -27,7 +40,8 @@ COMMITTED, SKIPPED, CONFLICT, REFUSED, BROKEN, LATER = 0, 10, 11, 12, 13, 14
 @dataclass(frozen=True)
 class Work:
     """What a worker is to do: `parts` are the staged files, each with `rows` rows tagged with the key. `arm`
-    and `log` are the failpoint variables; `bug` names a planted fault. `staging` is its own machine's."""
+    and `log` are the failpoint variables; `bug` names a planted fault. `staging` is its own machine's;
+    `environment` has the keys, which a process of its own lacks."""
 
     bucket: str
     prefix: str
@@ -42,6 +56,7 @@ class Work:
     socket: str = ""
     bug: str = ""
     tries: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def rows_of(work: Work) -> list[tuple[str, str, int]]:
@@ -54,6 +69,8 @@ def run(works: Work | list[Work], start_at: float = 0.0) -> None:
     work = every[0]
     os.environ["RAYETL_FAILPOINT"], os.environ["RAYETL_FAILPOINT_LOG"] = work.arm, work.log
     os.environ["RAYETL_FAILPOINT_SOCKET"] = work.socket
+    os.environ.update(work.environment)
+    setattr(*IMPATIENT)
     if work.bug:
         BUGS[work.bug]()
     failpoints.rearm()

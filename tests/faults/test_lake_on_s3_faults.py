@@ -137,9 +137,7 @@ def place(request: pytest.FixtureRequest, bucket: Bucket, s3_account: Account, t
 
 
 def place_of(kind: str, bucket: Bucket, account: Account, directory: Path) -> Place:
-    fields = account.fields.items()
-    environment = tuple((f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value) for name, value in fields)
-    return Place(kind, bucket, account.server, directory, environment)
+    return Place(kind, bucket, account.server, directory, account.environment)
 
 
 DECISIVE = {"lake.noted", "s3.part_sent", "lake.linked", "lake.deciding", "lake.decided"}

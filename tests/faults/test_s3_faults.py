@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -18,7 +17,7 @@ import pytest
 import s3_worker
 from fault_checker import Verdict
 from s3_worker import BROKEN, BUGS, COMMITTED, CONFLICT, LATER, SKIPPED, Work, rows_of
-from services.s3 import Bucket, S3Server
+from services.s3 import Account, Bucket
 
 from rayetl.connectors.files_source import FilesSource
 from rayetl.connectors.formats import scan_files
@@ -27,12 +26,6 @@ from rayetl.errors import Retryable, SourceError
 
 Row = tuple[str, str, int]
 PARTS = ("0.json", "1.json")
-
-
-@pytest.fixture
-def processes() -> multiprocessing.context.BaseContext:
-    """Forks of this process, which know its keys."""
-    return multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -122,13 +115,11 @@ class Place:
 
 @pytest.fixture
 def place(
-    execute, bucket: Bucket, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    execute, bucket: Bucket, s3_account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
-    import botocore.retries.standard
-
-    delay = botocore.retries.standard.ExponentialBackoff
-    monkeypatch.setattr(delay, "delay_amount", lambda self, context: 0)
-    seed = Work(bucket.name, "seed", s3_server.endpoint, str(tmp_path / "here"), "k0", parts=("s.json",))
+    monkeypatch.setattr(*s3_worker.IMPATIENT)
+    at = (bucket.name, "seed", s3_account.server.endpoint, str(tmp_path / "here"))
+    seed = Work(*at, "k0", parts=("s.json",), environment=s3_account.environment)
     assert here(seed) == COMMITTED
     return Place(bucket, seed, tmp_path)
 

@@ -6,7 +6,6 @@ step, so a row that is lost, doubled or half there is found at the step that did
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import shutil
 import signal
@@ -139,7 +138,7 @@ class S3(Sink):
         self, start: Start, directory: Path, bucket: Bucket, account: Account, bug: str = ""
     ) -> None:
         super().__init__(start, bug)
-        self._directory, self._bucket, self._endpoint = directory, bucket, account.server.endpoint
+        self._directory, self._bucket, self._account = directory, bucket, account
 
     def reset(self) -> None:
         self._prefix = uuid.uuid4().hex
@@ -148,7 +147,10 @@ class S3(Sink):
         staging = str(self._directory / f"machine-{number % 2}")
         parts = ("0.json", "1.json")
         return s3_worker.Work(
-            self._bucket.name, self._prefix, self._endpoint, staging, f"k{number}", mode, parts, rows=2
+            *(self._bucket.name, self._prefix, self._account.server.endpoint, staging),
+            *(f"k{number}", mode, parts),
+            rows=2,
+            environment=self._account.environment,
         )
 
     def after(self, work: Any, before: list[Row]) -> list[Row]:
@@ -246,10 +248,8 @@ class DeltaOnS3(Lake):
         made = super().work(number, mode)
         staging = str(self._directory / f"machine-{number % 2}")
         s3 = {"endpoint": self._account.server.endpoint, "staging": staging}
-        fields = self._account.fields.items()
-        environment = tuple((f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value) for name, value in fields)
         settings = (*made.settings, ("credential", "lake"), ("s3", s3))
-        return replace(made, settings=settings, environment=environment)
+        return replace(made, settings=settings, environment=self._account.environment)
 
     def _truth(self) -> Any:
         copy, prefix = self._directory / "copy", self._root.removeprefix(f"{self._bucket.url}/")
@@ -369,11 +369,8 @@ def sink(request: pytest.FixtureRequest, fork_server: Any, tmp_path: Path) -> Ma
     """Makes the sink of a name; with a `bug` its workers are broken."""
 
     def made(name: str, bug: str = "") -> Sink:
-        # Those for S3 know the keys of this process.
-        context = multiprocessing.get_context("fork") if name == "s3" else fork_server
-
         def start(work: Any, at: float) -> Any:
-            process = context.Process(target=RUNS.get(name, lake_worker.run), args=(work, at))
+            process = fork_server.Process(target=RUNS.get(name, lake_worker.run), args=(work, at))
             process.start()
             return process
 

@@ -54,6 +54,13 @@ class Account:
         """The fields of a credential."""
         return {"access_key_id": self.access_key_id, "secret_access_key": self.secret_access_key}
 
+    @property
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """The variables that make them the credential `lake` of another process."""
+        return tuple(
+            (f"RAYETL_CREDENTIAL_LAKE__{name.upper()}", value) for name, value in self.fields.items()
+        )
+
     def client(self, service: str = "s3") -> Any:
         """A client of boto3, which tests look at the service with."""
         found = self._clients.get(service)
