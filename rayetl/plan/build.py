@@ -194,9 +194,8 @@ class _Compiler:
         def compile_it(carry: bool) -> StepNode:
             context = self._context((name,), bindings, path, carry)
             if context is None:
-                return _waiting(
-                    node_id, "contract", bindings, RowEffect.FILTERS, path, self._schemas(bindings)
-                )
+                schemas = self._schemas(bindings)
+                return StepNode(node_id, "contract", bindings, RowEffect.FILTERS, path, schemas=schemas)
             checked = check_contract(contract, context)
             return self._checked(node_id, "contract", bindings, context, checked, RowEffect.FILTERS)
 
@@ -248,7 +247,11 @@ class _Compiler:
 
     def _compiled_step(self, draft: StepDraft, bindings: tuple[Binding, ...], carry: bool) -> StepNode:
         schemas = self._schemas(bindings)
-        waiting = _waiting(draft.id, draft.kind, bindings, draft.step.effect, draft.path, schemas, carry)
+        waiting = StepNode(
+            *(draft.id, draft.kind, bindings, draft.step.effect, draft.path),
+            carries_row=carry,
+            schemas=schemas,
+        )
         context = self._context(draft.inputs, bindings, draft.path, carry)
         if context is None:
             return waiting
@@ -273,12 +276,15 @@ class _Compiler:
     ) -> StepNode:
         analyzed = self._analyze(checked.query, context)
         tables = tuple(self._analyze(check.query, context) for check in checked.tables)
-        node = _waiting(
-            node_id, kind, bindings, effect, context.path, self._schemas(bindings), bool(context.carry)
-        )
-        schema = visible(analyzed.schema)
-        return replace(
-            node, query=checked.query, analyzed=analyzed, schema=schema, checked=checked, tables=tables
+        return StepNode(
+            *(node_id, kind, bindings, effect, context.path),
+            query=checked.query,
+            analyzed=analyzed,
+            schema=visible(analyzed.schema),
+            checked=checked,
+            tables=tables,
+            carries_row=bool(context.carry),
+            schemas=self._schemas(bindings),
         )
 
     def _context(
@@ -385,28 +391,4 @@ def _source_node(draft: SourceDraft, scan: Scan, schema: Schema) -> SourceNode:
         path=draft.path,
         reads_positions=reasons and scan.mode == "permissive",
         reads_reasons=reasons,
-    )
-
-
-def _waiting(
-    node_id: str,
-    kind: str,
-    bindings: tuple[Binding, ...],
-    effect: RowEffect,
-    path: ConfigPath,
-    schemas: tuple[Schema | None, ...],
-    carry: bool = False,
-) -> StepNode:
-    """A node whose query is still to come."""
-    return StepNode(
-        id=node_id,
-        kind=kind,
-        bindings=bindings,
-        query=None,
-        analyzed=None,
-        schema=None,
-        effect=effect,
-        path=path,
-        carries_row=carry,
-        schemas=schemas,
     )

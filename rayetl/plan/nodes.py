@@ -79,11 +79,11 @@ class StepNode:
     id: str
     kind: str
     bindings: tuple[Binding, ...]
-    query: exp.Query | None
-    analyzed: AnalyzedQuery | None
-    schema: Schema | None
     effect: RowEffect
     path: ConfigPath
+    query: exp.Query | None = None
+    analyzed: AnalyzedQuery | None = None
+    schema: Schema | None = None
     checked: Checked | None = None
     tables: tuple[AnalyzedQuery, ...] = ()
     carries_row: bool = False
