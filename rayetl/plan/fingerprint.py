@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from rayetl import sql
 from rayetl.model import Model
 from rayetl.plan.checks import PlanStep
 from rayetl.plan.nodes import Plan, StepNode
@@ -20,6 +19,9 @@ _NAMES: Mapping[str, set[str] | bool] = {
     "s3": {"staging", "allow_http"},
 }
 """Fields that say how a step is called, or how an engine or a machine goes about it, and change no row."""
+
+_SPELLING = {"hint", "quoted"}
+"""What a query says besides its rows."""
 
 
 def fingerprint(plan: Plan, steps: Mapping[str, PlanStep]) -> str:
@@ -83,19 +85,29 @@ def _checks(node: StepNode, checked: Checked) -> list[object]:
     return [rows, tables]
 
 
-def _anonymous(node: StepNode, query: exp.Query) -> str:
-    """The query with its tables numbered instead of named."""
-    numbers = {binding.name.lower(): f"_{index}" for index, binding in enumerate(node.bindings)}
-    tree = query.copy()
-    for hinted in tree.find_all(exp.Select):
-        hinted.set("hint", None)
-    for part in tree.find_all(exp.Table, exp.Column):
-        key = "this" if isinstance(part, exp.Table) else "table"
-        name = part.args.get(key)
-        if isinstance(name, exp.Identifier) and name.name.lower() in numbers:
-            part.set(key, exp.to_identifier(numbers[name.name.lower()]))
-    assert isinstance(tree, exp.Expression)
-    return sql.render(tree, spent=True)
+def _anonymous(node: StepNode, query: exp.Query) -> list[object]:
+    """The query without its spelling, node by node, with its tables numbered instead of named."""
+    numbers = {binding.name.lower(): index for index, binding in enumerate(node.bindings)}
+    said: list[object] = []
+    rest: list[object] = [query]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, list):
+            said.append(len(part))
+            rest.extend(reversed(part))
+        elif isinstance(part, exp.Expr):
+            args = {name: value for name, value in part.args.items() if value and name not in _SPELLING}
+            named = args.get("this" if isinstance(part, exp.Table) else "table")
+            if isinstance(part, (exp.Table, exp.Column)) and isinstance(named, exp.Identifier):
+                name = named.name.lower()
+                if name in numbers:
+                    args["this" if isinstance(part, exp.Table) else "table"] = numbers[name]
+            names = sorted(args)
+            said.append([part.key, *names])
+            rest.extend(args[name] for name in reversed(names))
+        else:
+            said.append(str(part))
+    return said
 
 
 def _dump(model: Model) -> object:

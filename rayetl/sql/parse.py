@@ -46,6 +46,7 @@ _SYNONYMS = {
 }
 
 
+_NULL_SAFE = ("is", "not", "distinct", "from", "<=>")
 _NESTED_TYPE = re.compile(r"\bAS\s+((?:ARRAY|MAP|STRUCT)\s*<)", re.IGNORECASE)
 
 
@@ -238,10 +239,8 @@ def _prove_nothing_lost(tree: exp.Expression, tokens: list[Token], origin: Confi
         written = Counter(word for token in DIALECT.tokenize(text) for word in _words(token))
     except TokenError:
         written = Counter()
-    if tree.find(exp.NullSafeEQ):
-        written.update(dict.fromkeys(("is", "not", "distinct", "from", "<=>"), len(tokens)))
-    for call in tree.find_all(exp.Anonymous):
-        written.update(call.meta.get("words", ()))
+    for node in tree.find_all(exp.NullSafeEQ, exp.Anonymous):
+        written.update(node.meta.get("words", ()) if isinstance(node, exp.Anonymous) else _NULL_SAFE)
     for token in tokens:
         for word in _words(token):
             if written[word] == 0:

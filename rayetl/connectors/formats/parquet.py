@@ -62,6 +62,7 @@ def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
     return frames[0] if len(frames) == 1 else pl.concat(frames)
 
 
+@lru_cache(maxsize=1024)
 def _is_for_polars(file: InputFile) -> bool:
     """Whether Polars, which is stricter about footers than Spark and Arrow, takes that of a file."""
     try:
