@@ -13,7 +13,6 @@ from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.arrow import conform
 from rayetl.connectors.formats.calendars import Calendar, rebased
 from rayetl.connectors.formats.parquet_footers import (
-    Footer,
     file_schema,
     footer,
     guarded,
@@ -75,7 +74,7 @@ def _is_for_polars(file: InputFile) -> bool:
 def has_types_of(scan: FilesScan) -> bool:
     """Whether every file has exactly the types of the schema, so that any reader gives the same rows.
     Raises SourceError for a damaged footer."""
-    return all(_fits(footer(file), scan.inside(file)) for file in scan.files)
+    return all(_fits(file, scan.inside(file)) for file in scan.files)
 
 
 def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]]:
@@ -119,20 +118,22 @@ def partition_columns(scan: FilesScan, file: InputFile) -> list[pl.Expr]:
     return [partition_value(text, column.type).alias(column.name) for column, text in found if column]
 
 
-def _fits(footer: Footer, schema: Schema) -> bool:
+@lru_cache(maxsize=1024)
+def _fits(file: InputFile, schema: Schema) -> bool:
     """Whether Polars gives the columns of `schema` from this file without any conversion; without columns it
     would give no rows."""
     if not len(schema):
         return False
-    sure = footer.writer.startswith(_SURE_WRITERS) or footer.calendar is Calendar.PROLEPTIC
+    end = footer(file)
+    sure = end.writer.startswith(_SURE_WRITERS) or end.calendar is Calendar.PROLEPTIC
     for column in schema:
-        places = footer.arrow.get_all_field_indices(column.name)
-        if len(places) != 1 or footer.schema.fields[places[0]].type != column.type:
+        places = end.arrow.get_all_field_indices(column.name)
+        if len(places) != 1 or end.schema.fields[places[0]].type != column.type:
             return False
-        kind = footer.arrow.field(places[0]).type
+        kind = end.arrow.field(places[0]).type
         if not sure and (pa.types.is_nested(kind) or column.type in (DATE, TIMESTAMP)):
             return False
-        if not all(_same(told.field(column.name).type, column.type) for told in (footer.arrow, footer.told)):
+        if not all(_same(told.field(column.name).type, column.type) for told in (end.arrow, end.told)):
             return False
     return True
 
