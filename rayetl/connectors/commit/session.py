@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -194,14 +195,10 @@ class DirectorySession(LedgerSession):
     def _make_root(self) -> None:
         self._assert_directory()
         root, control = self._layout.root, self._layout.control
-        wanted = [*reversed(root.parents), root, control, self._layout.epochs]
-        missing = [directory for directory in wanted if not directory.exists()]
-        for directory in missing:
-            directory.mkdir(exist_ok=True)
-            self._made.append(directory)
-        # After the last is made: a journal then takes them to disk together.
-        for directory in missing:
-            sync(directory.parent)
+        for directory in (*reversed(root.parents), root, control, self._layout.epochs):
+            if not directory.exists():
+                directory.mkdir(exist_ok=True)
+                self._made.append(directory)
 
     def _remove_made(self) -> None:
         """Take back the directories this session made, if they stayed empty of everything but the lock."""
@@ -219,12 +216,11 @@ class DirectorySession(LedgerSession):
     def _described(self, attempt: Attempt, rows: int) -> Manifest:
         """Make the staged files durable and describe them."""
         failpoint("stage.written")
-        staged, counted = self._staged(attempt, rows)
-        failpoint("stage.counted")
-        for name in staged:
-            sync(attempt.data / name)
-        for directory, _, _ in os.walk(attempt.data):
-            sync(Path(directory))
+        with ThreadPoolExecutor(1) as beside:
+            durable = beside.submit(self._make_durable, attempt)
+            staged, counted = self._staged(attempt, rows)
+            failpoint("stage.counted")
+            durable.result()
         failpoint("stage.synced")
         files = (
             DataFile(
@@ -236,6 +232,17 @@ class DirectorySession(LedgerSession):
             for index, name in enumerate(staged)
         )
         return self._manifest(attempt, rows, tuple(files))
+
+    def _make_durable(self, attempt: Attempt) -> None:
+        """Force to disk what is staged, and where a first epoch goes: one who made the directories may have
+        been killed before."""
+        for directory, _, names in os.walk(attempt.data):
+            for name in names:
+                sync(Path(directory, name))
+            sync(Path(directory))
+        new = () if self._ledger.manifests else (self._layout.control, self._layout.epochs)
+        for parent in {directory.parent for directory in (*self._made, *new)}:
+            sync(parent)
 
     def _decide(self, attempt: Attempt, manifest: Manifest) -> None:
         """Commit, publish and let go. Past the decision nothing is undone: what fails is completed by the
