@@ -220,6 +220,31 @@ def test_the_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".out*"))
 
 
+@pytest.mark.parametrize("made_before", [False, True])
+def test_files_and_new_directories_are_on_disk_before_an_epoch_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_before: bool
+) -> None:
+    """Also those that were made by one who was killed before its own commit."""
+    root = tmp_path / "new" / "out"
+    if made_before:
+        (root / "_rayetl" / "epochs").mkdir(parents=True)
+    synced: list[Path] = []
+    monkeypatch.setattr(session, "sync", lambda path: synced.append(Path(path)))
+    opened = open_load(root, "k1")
+    staged = Path(opened.begin().directory)
+    (staged / "a=1").mkdir()
+    (staged / "a=1" / "0.csv").write_text("x")
+    (staged / "1.csv").write_text("x")
+    assert not synced
+    monkeypatch.setattr(session.DirectorySession, "_decide", lambda *_: synced.append(Path("decided")))
+    opened.commit(2)
+    *before, decided = synced
+    assert decided == Path("decided")
+    assert {staged, staged / "a=1", staged / "a=1" / "0.csv", staged / "1.csv"} < set(before)
+    assert {root, root / "_rayetl"} < set(before)
+    assert made_before or {tmp_path, tmp_path / "new"} < set(before)
+
+
 def test_a_directory_that_is_still_written_into_is_removed(tmp_path: Path) -> None:
     staged = tmp_path / "staged"
     (staged / "data").mkdir(parents=True)

@@ -288,6 +288,45 @@ def test_the_fingerprint_is_that_of_the_rows() -> None:
     assert plan_of(A, B, sources={"other": DDL}).fingerprint == same, "the id of a source is only a name"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("SELECT k FROM input WHERE k > 1", "SELECT k FROM input WHERE k >= 1"),
+        ("SELECT k FROM input WHERE k > 1", "SELECT k FROM input WHERE k > '1'"),
+        ("SELECT k, TRUE AS t FROM input", "SELECT k, FALSE AS t FROM input"),
+        ("SELECT k FROM input", "SELECT DISTINCT k FROM input"),
+        ("SELECT k FROM input ORDER BY k", "SELECT k FROM input ORDER BY k DESC"),
+        ("SELECT k FROM input ORDER BY k", "SELECT k FROM input ORDER BY k NULLS LAST"),
+        ("SELECT k FROM input UNION SELECT 1", "SELECT k FROM input UNION ALL SELECT 1"),
+        ("SELECT CAST(x AS INT) AS k FROM input", "SELECT CAST(x AS BIGINT) AS k FROM input"),
+        ("SELECT k - (x - 1) AS d FROM input", "SELECT k - x - 1 AS d FROM input"),
+        ("SELECT sum(k) AS n FROM input", "SELECT sum(DISTINCT k) AS n FROM input"),
+        (
+            "SELECT a.k FROM input a JOIN src b ON a.k = b.k",
+            "SELECT a.k FROM input a JOIN src b ON a.k = a.k",
+        ),
+    ],
+)
+def test_queries_that_give_other_rows_have_another_fingerprint(one: str, other: str) -> None:
+    plans = [plan_of(A, {"type": "sql", "query": query}) for query in (one, other)]
+    assert plans[0].fingerprint != plans[1].fingerprint
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "select k /* the key */ from input where k   > 1",
+        "SELECT `k` FROM `input` WHERE `k` > 1",
+        "SELECT /*+ BROADCAST(input) */ k FROM input WHERE k > 1",
+    ],
+)
+def test_spelling_does_not_change_the_fingerprint(other: str) -> None:
+    plans = [
+        plan_of(A, {"type": "sql", "query": query}) for query in ("SELECT k FROM input WHERE k > 1", other)
+    ]
+    assert plans[0].fingerprint == plans[1].fingerprint
+
+
 def test_a_check_that_no_load_reads_counts() -> None:
     check = {"type": "validate", "check": "x > 0", "from": "src", "on_failure": "abort"}
     load = [FakeLoad.model_validate({"from": "filter_1"})]
