@@ -213,6 +213,41 @@ def test_files_that_were_added_with_times_of_spark() -> None:
         read()
 
 
+def test_lists_and_maps_of_structs_that_are_null_stay_null() -> None:
+    """The library reads them as empty ones, and a merge would write them so."""
+    item = pa.struct([("a", pa.int64())])
+    kinds = pa.schema([("id", pa.int64()), ("l", pa.list_(item)), ("m", pa.map_(pa.string(), item))])
+    there = [
+        {"id": 1, "l": [{"a": 1}, None], "m": {"k": {"a": 2}, "n": None}},
+        {"id": 2, "l": None, "m": None},
+        {"id": 3, "l": [], "m": {}},
+    ]
+    rows = pl.DataFrame(pa.Table.from_pylist(there, kinds))
+    load(rows, mode="append")
+    with LAKE.table().update_schema() as change:
+        change.rename_column("id", "number")
+    assert read().equals(rows.rename({"id": "number"}))
+    load(pl.DataFrame({"number": [3, 4]}), mode="upsert", keys="number")
+    assert read().sort("number").rows()[:3] == rows.rows()
+
+
+def test_a_field_that_was_renamed_deep_within_lists_and_maps_keeps_its_values() -> None:
+    """The library reads it as NULL."""
+    item = pa.struct([("a", pa.int32()), ("b", pa.int32())])
+    kinds = {
+        "ll": pa.list_(pa.list_(item)),
+        "lm": pa.list_(pa.map_(pa.string(), item)),
+        "ml": pa.map_(pa.string(), pa.list_(item)),
+    }
+    there = {"ll": [[{"a": 1, "b": 2}], None], "lm": [None, {"k": {"a": 3, "b": 4}}], "ml": {"k": [None]}}
+    load(pl.DataFrame(pa.Table.from_pylist([there], pa.schema(kinds))), mode="append")
+    with LAKE.table().update_schema() as change:
+        for place in (("ll", "element", "element"), ("lm", "element", "value"), ("ml", "value", "element")):
+            change.rename_column((*place, "a"), "c")
+    expected = {"ll": [[{"c": 1, "b": 2}], None], "lm": [None, {"k": {"c": 3, "b": 4}}], "ml": {"k": [None]}}
+    assert read().to_dicts() == [expected]
+
+
 def test_rows_deleted_by_position_stay_deleted() -> None:
     load(numbers(1, 2, 3), mode="append", key="a")
     load(numbers(4, 5), mode="append", key="b")

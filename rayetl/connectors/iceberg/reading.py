@@ -40,7 +40,8 @@ class Reader:
     def rows(self, task: FileScanTask, names: Sequence[str]) -> pl.DataFrame:
         """The rows of a file that are not deleted."""
         from pyiceberg.expressions import AlwaysTrue
-        from pyiceberg.io.pyarrow import ArrowScan
+
+        from rayetl.connectors.iceberg.projection import ArrowScan
 
         self._assert_times(task)
         chosen = self.columns.select(*names)
