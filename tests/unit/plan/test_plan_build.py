@@ -130,6 +130,15 @@ def test_two_columns_of_one_name() -> None:
     assert "`k` and `K`" in found.message
 
 
+@pytest.mark.parametrize(
+    "kind", ["STRUCT<p: INT, P: INT>", "MAP<STRING, ARRAY<STRUCT<a: INT, p: INT, P: INT>>>"]
+)
+def test_two_fields_of_one_name(kind: str) -> None:
+    (found,) = problems(sources={"src": f"k INT, p INT, c {kind}"})
+    assert found.path == ("extract", "src")
+    assert found.message == "two fields of a struct are called `p` and `P`, which Spark takes for the same"
+
+
 def test_a_column_with_our_prefix_is_refused() -> None:
     (found,) = problems(sources={"src": f"`{PREFIX}row` BIGINT, a INT"})
     assert found.path == ("extract", "src")
