@@ -15,7 +15,7 @@ from rayetl.engines.spark.keeping import kept, notes
 from rayetl.engines.spark.session import for_plan
 from rayetl.engines.spark.sources import Sources
 from rayetl.engines.spark.tables import Tables
-from rayetl.errors import ConfigError, Terminal
+from rayetl.errors import ConfigError, SourceError, Terminal
 from rayetl.plan.fingerprint import run_key
 from tests.conformance.judge import Judge
 
@@ -171,3 +171,22 @@ def test_what_is_deeper_than_the_stack_of_spark_is_told_with_what_to_do() -> Non
         )
     assert caught.value.step == "joined"
     assert caught.value.hint is not None
+
+
+def test_a_file_that_spark_alone_cannot_read_is_named(here: Path) -> None:
+    (here / "big.parquet").rename("b i g.parquet")
+    config = {
+        "name": "p",
+        "extract": {"s": {"type": "files", "path": "b i g.parquet"}},
+        "load": {"type": "files", "path": "out"},
+    }
+    plan = Pipeline.from_dict(config).plan()
+    reading = f"Encountered error while reading file file://{here}/b%20i%20g.parquet. Details:"
+    with (
+        pytest.raises(SourceError, match=r"Spark cannot read the file b i g\.parquet: no more bytes"),
+        told_plainly(plan, "load_1"),
+    ):
+        raise Py4JError(
+            f"An error occurred while calling o1.parquet.\n: org.apache.spark.SparkException: {reading}\n"
+            "\tat org.apache\nCaused by: java.io.EOFException: no more bytes\n"
+        )
