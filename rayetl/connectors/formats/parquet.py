@@ -44,6 +44,8 @@ BATCH = 65_536
 _FIRST_DAY = -2_440_588 * 86_400_000_000
 _NOT_INT96 = "write the file again with spark.sql.parquet.outputTimestampType set to TIMESTAMP_MICROS"
 _MOST_SCANS = 1_000
+_NOT_IN_POLARS = ("DELTA_BYTE_ARRAY", "BYTE_STREAM_SPLIT")
+"""Encodings that Polars does not know in columns of a fixed length of bytes, as decimals are."""
 _SURE_WRITERS = ("parquet-cpp-arrow", "Polars", "DuckDB")
 
 
@@ -63,18 +65,22 @@ def scan_native(scan: FilesScan, *, position: bool) -> pl.LazyFrame | None:
 
 @lru_cache(maxsize=1024)
 def _is_for_polars(file: InputFile) -> bool:
-    """Whether Polars, which is stricter about footers than Spark and Arrow, takes that of a file."""
+    """Whether Polars takes a file: it is stricter about footers than Spark and Arrow, and knows fewer
+    encodings than Arrow."""
     try:
         pl.read_parquet_schema(file.path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False
-    return footer(file).counted
+    end = footer(file)
+    return end.counted and not any(
+        kind == "FIXED_LEN_BYTE_ARRAY" and encoding in _NOT_IN_POLARS for kind, _, encoding in end.stored
+    )
 
 
 def has_types_of(scan: FilesScan) -> bool:
     """Whether every file has exactly the types of the schema, so that any reader gives the same rows.
     Raises SourceError for a damaged footer."""
-    return all(_fits(file, scan.inside(file)) for file in scan.files)
+    return all(has_types(file, scan.inside(file)) for file in scan.files)
 
 
 def _groups(scan: FilesScan, position: bool) -> list[tuple[int, list[InputFile]]]:
@@ -119,7 +125,7 @@ def partition_columns(scan: FilesScan, file: InputFile) -> list[pl.Expr]:
 
 
 @lru_cache(maxsize=1024)
-def _fits(file: InputFile, schema: Schema) -> bool:
+def has_types(file: InputFile, schema: Schema) -> bool:
     """Whether Polars gives the columns of `schema` from this file without any conversion; without columns it
     would give no rows."""
     if not len(schema):

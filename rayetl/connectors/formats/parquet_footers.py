@@ -120,6 +120,9 @@ class Footer:
     arrow: Any
     told: Any
     schema: Schema
+    codecs: frozenset[str]
+    stored: frozenset[tuple[str, str, str]]
+    """The physical types of columns with their logical ones and the encodings that they come in."""
 
 
 @lru_cache(maxsize=1024)
@@ -138,13 +141,15 @@ def footer(file: InputFile) -> Footer:
             raise SourceError(
                 f"the file {file.path} has encrypted columns, which cannot be read", hint=_ENCRYPTED
             )
-        if fault := _fault(metadata, file.size):
+        try:
+            codecs, stored = _ways(metadata, file.size)
+        except _DamageError as fault:
             # Decoders ask for as much memory as what lies there says, and one of them ends the process then.
-            raise SourceError(f"the file {file.path} is cut off or damaged: {fault}", hint=DAMAGED)
+            raise SourceError(f"the file {file.path} is cut off or damaged: {fault}", hint=DAMAGED) from None
         rows = sum(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups))
         counted = bool(rows == metadata.num_rows)
-        told = _told(metadata, arrow)
-        return Footer(rows, counted, str(metadata.created_by), calendar, arrow, told, _spark_schema(opened))
+        told, schema = _told(metadata, arrow), _spark_schema(opened)
+        return Footer(rows, counted, str(metadata.created_by), calendar, arrow, told, schema, codecs, stored)
 
 
 def _told(metadata: Any, arrow: Any) -> Any:
@@ -166,21 +171,39 @@ def _is_signed(end: bytes, metadata: Any) -> bool:
     return int.from_bytes(end[:4], "little") - int(metadata.serialized_size) == _SIGNATURE
 
 
-def _fault(metadata: Any, size: int) -> str | None:
+class _DamageError(Exception):
+    """Parts of a file do not lie where its footer says."""
+
+
+def _ways(metadata: Any, size: int) -> tuple[frozenset[str], frozenset[tuple[str, str, str]]]:
+    """The codecs and the encodings of what a file holds. Raises `_DamageError`."""
     leaves = [metadata.schema.column(number) for number in range(metadata.num_columns)]
+    kinds = [(leaf.physical_type, leaf.logical_type.type) for leaf in leaves]
+    codecs: set[str] = set()
+    stored: set[tuple[tuple[str, str], tuple[str, ...]]] = set()
     for place in range(metadata.num_row_groups):
         group = metadata.row_group(place)
         if group.num_rows < 0:
-            return f"its footer counts {group.num_rows} rows in a row group"
+            raise _DamageError(f"its footer counts {group.num_rows} rows in a row group")
         if group.num_columns != len(leaves):
-            return f"a row group has {group.num_columns} of its {len(leaves)} columns"
+            raise _DamageError(f"a row group has {group.num_columns} of its {len(leaves)} columns")
         for number, leaf in enumerate(leaves):
             chunk = group.column(number)
-            first = chunk.dictionary_page_offset or chunk.data_page_offset
-            if not 0 <= first <= first + chunk.total_compressed_size <= size:
-                return "a column reaches beyond its end"
-            if not leaf.max_repetition_level and chunk.num_values != group.num_rows:
-                return f"its footer counts {chunk.num_values} values of {leaf.path} in {group.num_rows} rows"
+            if fault := _fault(chunk, leaf, group.num_rows, size):
+                raise _DamageError(fault)
+            codecs.add(chunk.compression)
+            stored.add((kinds[number], chunk.encodings or ("",)))
+    return frozenset(codecs), frozenset((*kind, name) for kind, names in stored for name in names)
+
+
+def _fault(chunk: Any, leaf: Any, rows: int, size: int) -> str | None:
+    if chunk.file_path:
+        return f"its rows lie in other files, the first in {chunk.file_path}"
+    first = chunk.dictionary_page_offset or chunk.data_page_offset
+    if not 0 <= first <= first + chunk.total_compressed_size <= size:
+        return "a column reaches beyond its end"
+    if not leaf.max_repetition_level and chunk.num_values != rows:
+        return f"its footer counts {chunk.num_values} values of {leaf.path} in {rows} rows"
     return None
 
 

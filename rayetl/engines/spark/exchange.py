@@ -68,8 +68,11 @@ def sink_for_spark(rows: pl.LazyFrame, path: Path) -> pl.LazyFrame:
 
 def from_files(spark: SparkSession, paths: Sequence[Path], schema: Schema) -> DataFrame:
     """The rows that were handed over in these files."""
+    from pyspark.sql.types import StructType
+
     held = Schema(tuple(field for field in schema if field.type != NULL))
-    frame = spark.read.schema(columns_ddl(held)).parquet(*map(location, paths))
+    # Without a column there is no text that Spark would take.
+    frame = spark.read.schema(columns_ddl(held) or StructType()).parquet(*map(location, paths))
     return frame if len(held) == len(schema) else frame.selectExpr(*map(_held_or_null, schema))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from rayetl.connectors.base import FilesScan, InputFile, Scan
-from rayetl.connectors.formats.parquet import has_types_of
+from rayetl.connectors.formats.parquet import has_types
+from rayetl.connectors.formats.parquet_footers import footer
 from rayetl.connectors.listing import partition_of
 from rayetl.engines.spark.exchange import columns_ddl, location, named
 from rayetl.names import ROW, ROW_BITS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _METADATA = "_metadata"
+_CODECS = {"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "LZ4"}
 MOST_FILES = 10_000
 """Beyond this many, naming the files one by one costs Spark more than reading them here."""
 
@@ -36,7 +38,16 @@ def reads_alike(scan: Scan) -> TypeGuard[FilesScan]:
     kinds = [field.type for field in scan.schema]
     if any(kind == NULL or is_day_time(kind) or is_year_month(kind) for kind in kinds):
         return False
-    return has_types_of(scan)
+    return all(_is_for_spark(file) and has_types(file, scan.inside(file)) for file in scan.files)
+
+
+def _is_for_spark(file: InputFile) -> bool:
+    """Whether Spark has the codecs and encodings of a file, of which it knows fewer than Arrow and Polars."""
+    end = footer(file)
+    return end.codecs <= _CODECS and not any(
+        encoding == "BYTE_STREAM_SPLIT" or (kind == "BYTE_ARRAY" and meaning == "DECIMAL")
+        for kind, meaning, encoding in end.stored
+    )
 
 
 def _roots(scan: FilesScan) -> set[tuple[Path, tuple[str, ...]]]:

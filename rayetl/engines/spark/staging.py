@@ -82,13 +82,13 @@ def _written(load: str, files: Sequence[InputFile], target: FilesTarget) -> int:
 
 
 def _is_sparks(target: FilesTarget) -> bool:
-    """Whether Spark's writer makes files of the very same kind. It knows no size of files, no columns that
-    are derived here and no field ids, and spells the times in names of directories in the session's time
-    zone."""
+    """Whether Spark's writer makes files of the very same kind. It knows no files without columns, no size of
+    files, no columns that are derived here and no field ids, and spells the times in names of directories in
+    the session's time zone."""
     times = (TIMESTAMP, TIMESTAMP_NTZ)
     by_time = any(field.name in target.partition_by and field.type in times for field in target.schema)
     own = bool(target.derived) or target.columns is not None or target.max_bytes is not None or by_time
-    return target.format == "parquet" and not own and codec(target) is not None
+    return target.format == "parquet" and bool(target.schema.fields) and not own and codec(target) is not None
 
 
 def _partition_names(target: FilesTarget) -> dict[str, Column]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,29 @@ def test_every_mode_of_malformed_records(here: Path, other: Engine, mode: str) -
         said.append(str(caught.value))
     assert said[0] == said[1]
     assert said[0].startswith("in/a b.csv, record 121: ")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"compression": "brotli"},
+        {"use_dictionary": False, "column_encoding": {"x": "BYTE_STREAM_SPLIT"}},
+        {"use_dictionary": False, "column_encoding": {"p": "BYTE_STREAM_SPLIT"}},
+        {"use_dictionary": False, "column_encoding": {"p": "DELTA_BYTE_ARRAY"}},
+    ],
+    ids=["brotli", "split numbers", "split decimals", "decimals by what they share"],
+)
+def test_parquet_that_one_reader_does_not_know(here: Path, other: Engine, written: dict[str, Any]) -> None:
+    rows = {"x": [1.5, None], "p": pa.array([Decimal("1.5"), None], pa.decimal128(20, 2))}
+    pq.write_table(pa.table(rows), "in.parquet", **written)
+    config = {"name": "p", "extract": {"s": files("in.parquet")}, "load": loads("s")}
+    assert assert_same(config, other).rows == (("l_s", 2),)
+
+
+def test_a_source_without_any_record(here: Path, other: Engine) -> None:
+    Path("in.json").write_text("\n")
+    config = {"name": "e", "extract": {"s": files("in.json")}, "load": loads("s")}
+    assert assert_same(config, other).rows == (("l_s", 0),)
 
 
 @pytest.mark.parametrize("odd", ["plain", "a b", "a b%ü", ""])

@@ -122,6 +122,15 @@ def test_a_row_group_without_its_columns_is_damage(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_summary_of_other_files_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"v": [1, 2]}), tmp_path / "part.parquet")
+    summary = pq.read_metadata(tmp_path / "part.parquet")
+    summary.set_file_path("part.parquet")
+    summary.write_metadata_file(tmp_path / "in.parquet")
+    with pytest.raises(SourceError, match=r"in\.parquet .* its rows lie in other files, .* part\.parquet"):
+        described(tmp_path / "in.parquet")
+
+
 def test_a_footer_that_is_too_odd_for_polars_is_read(tmp_path: Path) -> None:
     table = pa.table({"v": [2, 1]}).replace_schema_metadata({"k": "yes"})
     pq.write_table(table, tmp_path / "in.parquet")
