@@ -292,3 +292,18 @@ def test_reads_random_json_as_spark_does(schema: str | None, judge: Judge, tmp_p
     expected = theirs(case, path, judge, "DROPMALFORMED")
     found = differences(ours(case, path, "drop"), expected, ordered=True, approx=False)
     assert not found, "\n".join(found)
+
+
+def test_reads_random_base64_in_json_as_spark_does(judge: Judge, tmp_path: Path) -> None:
+    """Blanks and line ends may stand between groups of four characters, as in mails."""
+    chosen = random.Random(7)
+    parts = ["QUJD", "REVG", "+/09", "QUI=", "QQ==", " ", "\\n", "\\r\\n", "\\t", "QUI", "=", "-_-_", "é"]
+    weights = [6, 6, 6, 2, 2, 6, 6, 6, 6, 1, 1, 1, 1]
+    texts = ("".join(chosen.choices(parts, weights, k=chosen.randint(0, 6))) for _ in range(1000))
+    path = tmp_path / "odd.json"
+    path.write_text("\n".join(f'{{"n": {number}, "b": "{text}"}}' for number, text in enumerate(texts)))
+    case = Case("odd.json", "json", {}, "n INT, b BINARY")
+    expected = theirs(case, path, judge, "DROPMALFORMED")
+    found = differences(ours(case, path, "drop"), expected, ordered=True, approx=False)
+    assert not found, "\n".join(found)
+    assert len(expected.rows) > 500

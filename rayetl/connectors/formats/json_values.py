@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 import struct
@@ -13,7 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from rayetl.connectors.formats.json_text import JsonFault, Number, read_json, whole_characters, write_json
+from rayetl.connectors.formats.json_text import (
+    BLANK,
+    JsonFault,
+    Number,
+    read_json,
+    whole_characters,
+    write_json,
+)
 from rayetl.connectors.formats.options import JsonOptions
 from rayetl.connectors.formats.values import parse
 from rayetl.sql.types import (
@@ -43,6 +49,8 @@ _WORDS = {"NaN": math.nan, "+INF": math.inf, "INF": math.inf, "Infinity": math.i
           "-INF": -math.inf, "-Infinity": -math.inf}  # fmt: skip
 _EXACT = Context(prec=100)
 _DAYS = re.compile(r"[+-]?\d{1,6}", re.ASCII)
+_ENDED = "[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}=="
+_FOURS = re.compile(f"[\\x00- ]*((?:[A-Za-z0-9+/]{{4}})+(?:{_ENDED})?|{_ENDED})")
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 Row = tuple[Any, ...]
@@ -202,12 +210,13 @@ def _boolean(value: Any) -> bool:
 
 
 def _binary(value: Any) -> bytes:
+    """Base64, in which blanks and line ends may stand between groups of four."""
     if not isinstance(value, str):
         raise Mismatch
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise Mismatch from None
+    found = _FOURS.findall(value)
+    if _FOURS.sub("", value).strip(BLANK):
+        raise Mismatch
+    return b"".join(map(base64.b64decode, found))
 
 
 def _integer(value: Any, kind: DataType) -> int:
