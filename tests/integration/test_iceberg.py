@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from iceberg_deletes import delete_equal, delete_rows
 from lakes import IcebergLake, numbers
+from pyiceberg.manifest import DataFile, FileFormat
 from services.iceberg_rest import IcebergRest
 from services.postgres import Database
 
@@ -213,6 +214,16 @@ def test_files_that_were_added_with_times_of_spark() -> None:
         read()
 
 
+def test_files_of_avro_are_refused_when_the_config_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library writes none, so its manifest is told what another writer's says."""
+    load(numbers(1), mode="append")
+    monkeypatch.setattr(DataFile, "file_format", FileFormat.AVRO)
+    with pytest.raises(
+        ConfigError, match=r"Unsupported file format: AVRO, .*\.parquet .*'rewrite-all', 'true'"
+    ):
+        read()
+
+
 def test_lists_and_maps_of_structs_that_are_null_stay_null() -> None:
     """The library reads them as empty ones, and a merge would write them so."""
     item = pa.struct([("a", pa.int64())])
@@ -274,7 +285,7 @@ def test_rows_deleted_by_equality_do_not_come_back(mode: str) -> None:
     with pytest.raises(LoadError, match="equality deletes"):
         load(numbers(1), mode=mode, keys="id")
     assert load(numbers(2), mode="append").rows_loaded == 1
-    with pytest.raises(ConfigError, match="equality deletes"):
+    with pytest.raises(ConfigError, match=r"equality deletes.* 'delete-file-threshold', '1'"):
         read()
 
 

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from rayetl.connectors.iceberg.files import Rest, Shelves, Sql
     from rayetl.connectors.iceberg.hadoop import Hadoop
 
+_REWRITTEN = {
+    "equality deletes": "let Spark apply them: rewrite_data_files with options 'delete-file-threshold', '1'",
+    "Unsupported file format": "let Spark write its files as Parquet: unset the table's property "
+    "write.format.default, then rewrite_data_files with the options 'rewrite-all', 'true'",
+}
+"""What to do about files that the library does not read, by what it says of them."""
 _REFUSED = ("password authentication failed", "no password supplied")
 
 
@@ -240,7 +246,8 @@ def told(
         if isinstance(error, kinds.away):
             hint = "does the catalog's service run, and does its `uri` hold?"
             raise Retryable(message, hint=hint, endpoint=connection.endpoint()) from None
-        raise fault(message, hint=advice(error)) from None
+        rewritten = (hint for words, hint in _REWRITTEN.items() if words in said)
+        raise fault(message, hint=advice(error) or next(rewritten, None)) from None
 
 
 def _is_refusal(error: Exception) -> bool:

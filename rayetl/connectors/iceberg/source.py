@@ -59,6 +59,9 @@ class IcebergSource(IcebergConnection, LakeSource):
         at = self._snapshot(found.table)
         moment = Moment.of(found.table, at)
         tasks = sorted(moment.tasks(), key=lambda task: str(task.file.file_path))
+        if odd := next((task for task in tasks if task.file.file_format == "AVRO"), None):
+            # The library says so too, but not before rows are read.
+            raise ValueError(f"Unsupported file format: AVRO, of the file {odd.file.file_path}")
         with ThreadPoolExecutor(8) as threads:
             files = tuple(threads.map(lambda task: _input(opened, task), tasks))
             plain = all(threads.map(moment.reader.is_plain, tasks, files))
