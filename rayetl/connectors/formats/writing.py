@@ -20,6 +20,13 @@ from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, Decim
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
+PIECE = 32_768
+"""Rows of a partition that make a row group: so many of each wait in memory, four times as many by default."""
+
+OPEN_FILES = 512
+"""Partitions that are written at a time. Beyond as many, of which Polars allows 128 by default, each piece is a
+file of its own."""
+
 
 def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None) -> pl.LazyFrame:
     """A lazy sink that writes the columns of `target.schema` into `target.directory`.
@@ -65,6 +72,7 @@ def _keys(target: FilesTarget) -> dict[str, str]:
 
 def _place(target: FilesTarget, ending: str) -> str | pl.PartitionBy:
     if keys := _keys(target):
+        os.environ.setdefault("POLARS_MAX_OPEN_SINKS", str(OPEN_FILES))
         return pl.PartitionBy(
             target.directory,
             key=list(keys.values()),
@@ -90,6 +98,7 @@ def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> 
     sink = rows.rename(_changed(_keys(target))).sink_parquet(  # type: ignore[call-overload]
         _place(target, ".parquet"),
         compression=compression,
+        row_group_size=PIECE if _keys(target) else None,
         arrow_schema=target.columns,
         mkdir=True,
         lazy=True,
