@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rayetl.cli import settings, shared
+from rayetl.cli import faults, settings, shared
 from rayetl.errors import RayetlError
 from rayetl.observability import progress
 from rayetl.observability.report import RunReport
@@ -101,7 +101,11 @@ def run(
     except RayetlError as error:
         told = getattr(error, "report", None)
         if isinstance(told, RunReport):
-            tell(told, as_json, report_path, chosen.quiet)
+            try:
+                tell(told, as_json, report_path, chosen.quiet)
+            except RayetlError as unwritten:
+                # It must not stand in for what stopped the run.
+                faults.show(unwritten, debug=chosen.debug)
         raise
     tell(found, as_json, report_path, chosen.quiet)
     return int(found.exit_code)
@@ -117,13 +121,13 @@ def _runtime(chosen: shared.Runtime | None, address: str | None) -> shared.Runti
 
 def tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
     """Show a report in the form asked for, and write it to `path`."""
-    if path is not None:
-        write_file(report, path)
     if as_json:
         shared.write_json(report)
     elif not quiet:
         # the error itself is on its way to stderr
         write_report(report, sys.stdout, error=False)
+    if path is not None:
+        write_file(report, path)
 
 
 def write_file(report: RunReport, path: Path) -> None:
@@ -137,4 +141,7 @@ def write_file(report: RunReport, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
     except OSError as error:
-        raise RayetlError(f"the report cannot be written to {path}: {error.strerror}") from error
+        raise RayetlError(
+            f"the report cannot be written to {path}: {error.strerror}",
+            hint="what the run did stands; `rayetl report last --html PATH` writes it elsewhere",
+        ) from error

@@ -134,6 +134,22 @@ def test_a_failed_run_still_shows_its_report(fake, call, changed) -> None:
     assert done.code == 1
 
 
+def test_a_report_that_cannot_be_written_hides_neither_the_run_nor_its_fault(
+    fake, call, changed, tmp_path
+) -> None:
+    asked = ("run", "a.yaml", "--report", str(tmp_path / "r.html"))
+    (tmp_path / "r.html").mkdir()
+    done = call(*asked)
+    assert (done.code, "flights: done" in done.out) == (1, True)
+    assert f"error: the report cannot be written to {tmp_path / 'r.html'}: Is a directory\n" in done.err
+    fake.fault = QualityAbort("rule late failed", step="checked")
+    fake.fault.report = changed(status="aborted", exit_code=3)
+    stopped = call(*asked)
+    assert (stopped.code, "flights: stopped by a quality rule" in stopped.out) == (3, True)
+    assert "the report cannot be written to" in stopped.err
+    assert "error: checked: rule late failed" in stopped.err
+
+
 def test_control_characters_of_the_data_never_reach_the_terminal(fake, call) -> None:
     fake.fault = SourceError("column \x1b[2Jx is odd")
     assert "\\x1b[2Jx" in call("run", "a.yaml", "-q").err
