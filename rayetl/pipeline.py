@@ -96,8 +96,9 @@ class Pipeline:
         assert_threads()
         return self.config.resilience.dead_letter.of(self.config.name)
 
-    def check(self) -> None:
-        """Find everything wrong with the config that can be found without reading rows.
+    def check(self) -> tuple[Problem, ...]:
+        """Find everything wrong with the config that can be found without reading rows, and give what is
+        doubtful about it.
 
         Raises `ConfigError` with all problems.
         """
@@ -107,6 +108,7 @@ class Pipeline:
 
             if problems := case_problems(self.config, plan):
                 raise ConfigError(self._placed(problems))
+        return tuple(self._placed(plan.warnings))
 
     def plan(self) -> Plan:
         """The plan that `run` would execute, ready to run.

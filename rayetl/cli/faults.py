@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import typer
 
@@ -76,6 +77,12 @@ def problems(found: Sequence[Problem]) -> None:
         _line(str(problem))
     count = len(found)
     _line(f"{count} problem{'' if count == 1 else 's'} found, nothing was read or written")
+
+
+def warnings(found: Sequence[Problem]) -> None:
+    """Each finding that stops nothing, on its line."""
+    for problem in found:
+        _line(str(replace(problem, message=f"warning: {problem.message}")))
 
 
 def _unexpected(error: BaseException, debug: bool) -> None:

@@ -10,15 +10,21 @@ from rayetl.secrets.naming import UsesCredential
 from rayetl.steps.deduplicate import Deduplicate
 from rayetl.steps.rows import Limit, Sort
 
+_TYPES = "give it a `schema` or a contract; by itself it has the types that the files of the moment look like"
+
 
 def warnings_of(plan: Plan, graph: Graph, letters: DeadLetterStore) -> tuple[Problem, ...]:
-    """Inputs and steps that nothing reads, steps whose result is up to chance, and secrets in the config."""
+    """Inputs and steps that nothing reads, types that later files may change, steps whose result is up to
+    chance, and secrets in the config."""
     read = graph.readers()
     checked = {step.id for step in plan.steps if step.checked is not None}
     found = []
     for source in graph.sources:
         if source.id not in read:
             found.append(_warn(f"nothing reads the source `{source.id}`", source.path))
+    for node in plan.sources:
+        if node.source.is_incremental() and node.source.guesses_types(node.scan):
+            found.append(_warn(f"files that come later may give `{node.id}` other types", node.path, _TYPES))
     steps = {draft.id: draft for draft in graph.steps}
     for draft in graph.steps:
         if draft.id not in read and draft.id not in checked:

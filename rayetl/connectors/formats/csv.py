@@ -77,10 +77,12 @@ class CsvReader:
                 hint="write the schema as the header has it; with `enforce_schema: true` fields go by place",
             )
         # Other names may well be meant; the same ones in another order hardly are.
-        if any(name in expected and expected[place : place + 1] != [name] for place, name in enumerate(folded)):
+        if any(
+            name in expected and expected[place : place + 1] != [name] for place, name in enumerate(folded)
+        ):
             _LOG.warning(
-                f"the header of {file.path} has columns of the schema at other places, and fields go by place: "
-                f"{named}; `enforce_schema: false` refuses such files"
+                f"the header of {file.path} has columns of the schema at other places, and fields go by "
+                f"place: {named}; `enforce_schema: false` refuses such files"
             )
 
     def _without_header(self, chunk: bytes) -> tuple[bytes, bool]:

@@ -179,6 +179,17 @@ def test_check_is_short_when_all_is_well(fake, call) -> None:
     assert (done.code, done.out) == (0, "a.yaml: ok\nb.yaml: ok\n")
 
 
+def test_check_warns_of_what_stops_nothing(fake, call) -> None:
+    fake.doubts = (
+        Problem("warning", "nothing reads `x`", ("extract",), "leave it out", None, "a.yaml", 3, 5),
+    )
+    done = call("check", "a.yaml")
+    assert (done.code, done.out) == (0, "a.yaml: ok\n")
+    assert done.err == "a.yaml:3:5: warning: nothing reads `x` (leave it out)\n"
+    told = json.loads(call("check", "a.yaml", "--json").out)
+    assert (told["ok"], [w["message"] for w in told["warnings"]]) == (True, ["nothing reads `x`"])
+
+
 def test_check_as_json_lists_problems(fake, call) -> None:
     fake.fault = ConfigError(PROBLEMS)
     done = call("check", "a.yaml", "--json")
