@@ -14,7 +14,7 @@ from rayetl.cli.run import tell
 from rayetl.errors import RayetlError
 from rayetl.lazy import lazily
 from rayetl.observability import progress
-from rayetl.observability.text import Table, Writer, count
+from rayetl.observability.text import Table, Writer, many
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,7 +78,7 @@ def list_letters(
     more = f", {shown.height} shown (--limit)" if whole > shown.height else ""
     headers = ("id", "time (UTC)", "step", "place", "why", "replayed")
     rows = tuple(map(_row, shown.to_dicts()))
-    Writer(sys.stdout).table(Table(f"{count(whole)} dead letters{more}", headers, rows))
+    Writer(sys.stdout).table(Table(many(whole, "dead letter") + more, headers, rows))
     return 0
 
 

@@ -281,7 +281,8 @@ def test_a_split_size_must_be_one(fake, call, size) -> None:
 def test_preview_as_a_table_and_as_json(fake, call) -> None:
     shown = call("preview", "a.yaml", "--step", "s", "--rows", "2")
     assert ("preview", ("s", 2)) in fake.calls
-    assert "id: int64" in shown.out
+    assert "s, 2 rows:" in shown.out
+    assert "id: bigint" in shown.out
     assert "NULL" in shown.out
     assert "\x1b" not in shown.out
     lines = call("preview", "a.yaml", "--json").out.splitlines()
@@ -339,8 +340,8 @@ def test_dead_letters_are_listed(letters, call) -> None:
     listed = call("dlq", "list", "a.yaml").out
     assert "2 dead letters" in listed
     assert "a.csv, row 2" in listed
-    assert "1 dead letters" in call("dlq", "list", "a.yaml", "--run", "r2").out
-    assert "1 dead letters" in call("dlq", "list", "a.yaml", "--pending").out
+    assert "\n1 dead letter:" in call("dlq", "list", "a.yaml", "--run", "r2").out
+    assert "\n1 dead letter:" in call("dlq", "list", "a.yaml", "--pending").out
     assert "1 shown" in call("dlq", "list", "a.yaml", "--limit", "1").out
     lines = call("dlq", "list", "a.yaml", "--json").out.splitlines()
     assert [json.loads(line)["replayed"] for line in lines] == [True, False]
