@@ -547,11 +547,20 @@ def test_streams_that_take_nothing_or_not_all_fail_no_command(
         assert (tmp_path / "out").read_text() == "?.yaml: ok\n"
 
 
-def test_an_interrupt_where_python_can_raise_nothing_is_raised_after_it() -> None:
-    """As in a generator that is closed; faults of other kinds there are told as ever."""
-    code = """
+@pytest.mark.parametrize("late", [0, 0.1])
+def test_an_interrupt_where_python_can_raise_nothing_is_raised_after_it(late: float) -> None:
+    """As in a generator that is closed; faults of other kinds there are told as ever. On a machine that is
+    busy the signal that is sent again comes before that place is left."""
+    code = f"""
 import os, signal, time
 from rayetl.cli.signals import Interrupts
+
+class Busy(Interrupts):
+    late = {late}
+    def _send_again(self):
+        super()._send_again()
+        late, self.late = self.late, 0
+        time.sleep(late)
 
 class Dying:
     def __init__(self, act): self.act = act
@@ -561,7 +570,7 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.01)
 
-with Interrupts():
+with Busy():
     Dying(lambda: 1 / 0)
     try:
         Dying(interrupt)
