@@ -133,7 +133,8 @@ class Run:
     def _attempt(self) -> None:
         lease = f"{self.id}-{self.retries}"
         with guarded(self.circuits, endpoints(self.plan, self.dead_letters), self.breaker, lease):
-            self._recognise()
+            with self.stage("open"):
+                self._recognise()
             if self.targets:
                 self._stage()
                 self._commit()
