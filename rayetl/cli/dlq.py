@@ -160,8 +160,8 @@ def replay(
       rayetl dlq replay flights.yaml 41-3f2a 77-3f2a
       rayetl dlq replay flights.yaml --step delays
 
-    Without ids, all that were not replayed yet. Only loads that lack the rows get them, and calling it
-    again changes nothing.
+    Without ids, all that were not replayed yet. Only loads that lack the rows get them. A row that is
+    refused again has a new letter.
     """
     asked = settings.of(context)
     pipeline = shared.load(config, assignments)
@@ -193,7 +193,9 @@ def _row(letter: Letter) -> tuple[str, ...]:
 
 
 def _place(letter: Letter) -> str:
-    return f"{letter['file']}, row {letter['row'] + 1}" if letter["file"] is not None else "not in a source"
+    from rayetl.connectors.dead_letters import place_of
+
+    return place_of(letter["file"], letter["row"]) if letter["file"] is not None else "not in a source"
 
 
 def _show(out: Writer, letter: Letter) -> None:

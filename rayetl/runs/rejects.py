@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from rayetl.connectors.base import Epoch, FilesScan
-from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
+from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, place_of, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
 from rayetl.connectors.listing import as_text, fingerprint
 from rayetl.engines.base import Measured
@@ -112,7 +112,7 @@ def first_place(
         return None
     place = places(source)
     file, row = first.select(file=place.file, row=place.row).row(0)
-    return f"{as_text(place.files[file])}, row {row + 1}"
+    return place_of(as_text(place.files[file]), row)
 
 
 def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:
