@@ -397,6 +397,12 @@ def test_doctor_looks_and_advises(call, tmp_path) -> None:
     assert "choose a directory" in call("doctor", "--state", str(tmp_path / "file")).out
 
 
+def test_memory_that_the_page_cache_holds_is_free() -> None:
+    from rayetl.cli.doctor import available
+
+    assert available("MemTotal: 24683520 kB\nMemFree:   204800 kB\nMemAvailable:  20971520 kB\n") == 20 << 30
+
+
 def test_doctor_in_a_directory_that_is_gone(call, tmp_path, monkeypatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
