@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rayetl.cli import settings, shared
-from rayetl.cli.run import tell
+from rayetl.cli.run import told
 from rayetl.errors import RayetlError
 from rayetl.lazy import lazily
-from rayetl.observability import progress
 from rayetl.observability.text import Table, Writer, many
 
 if TYPE_CHECKING:
@@ -163,7 +162,6 @@ def replay(
     Without ids, all that were not replayed yet. Only loads that lack the rows get them. A row that is
     refused again has a new letter.
     """
-    asked = settings.of(context)
     pipeline = shared.load(config, assignments)
     store = pipeline.dead_letters
     wanted = [store.show(start)["id"] for start in ids or ()]
@@ -174,10 +172,7 @@ def replay(
                 f"nothing that was refused at {step!r} waits to be replayed",
                 hint="`rayetl dlq list CONFIG --pending` shows what waits, and at which step it was refused",
             )
-    with progress.shown(quiet=asked.quiet, as_log=asked.json_logs) as listener:
-        report = pipeline.replay(wanted, progress=listener)
-    tell(report, as_json, None, asked.quiet)
-    return int(report.exit_code)
+    return told(lambda listener: pipeline.replay(wanted, progress=listener), settings.of(context), as_json)
 
 
 def _row(letter: Letter) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -93,21 +94,34 @@ def run(
     chosen, place = settings.of(context), _runtime(runtime, address)
     splits = shared.splitting(split_size, place)
     pipeline = shared.load(config, assignments)
+
+    def doing(listener: progress.ProgressListener) -> RunReport:
+        return pipeline.run(
+            run_key=run_key, force=force, progress=listener, runtime=place, address=address, **splits
+        )
+
+    return told(doing, chosen, as_json, report_path)
+
+
+def told(
+    doing: Callable[[progress.ProgressListener], RunReport],
+    chosen: settings.Settings,
+    as_json: bool,
+    path: Path | None = None,
+) -> int:
+    """Do a run and show its report, also where it fails, in the form asked for; gives its exit code."""
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
-            found = pipeline.run(
-                run_key=run_key, force=force, progress=listener, runtime=place, address=address, **splits
-            )
+            found = doing(listener)
     except RayetlError as error:
-        told = getattr(error, "report", None)
-        if isinstance(told, RunReport):
+        if error.report is not None:
             try:
-                tell(told, as_json, report_path, chosen.quiet)
+                _tell(error.report, as_json, path, chosen.quiet)
             except RayetlError as unwritten:
                 # It must not stand in for what stopped the run.
                 faults.show(unwritten, debug=chosen.debug)
         raise
-    tell(found, as_json, report_path, chosen.quiet)
+    _tell(found, as_json, path, chosen.quiet)
     return int(found.exit_code)
 
 
@@ -119,7 +133,7 @@ def _runtime(chosen: shared.Runtime | None, address: str | None) -> shared.Runti
     return chosen or ("ray" if address is not None or in_job else "local")
 
 
-def tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
+def _tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
     """Show a report in the form asked for, and write it to `path`."""
     if as_json:
         shared.write_json(report)

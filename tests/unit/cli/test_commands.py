@@ -364,6 +364,14 @@ def test_dead_letters_are_replayed(fake, letters, call) -> None:
     assert fake.calls[-1] == ("replay", ((),))
 
 
+def test_a_replay_that_is_stopped_shows_its_report(fake, letters, call, changed) -> None:
+    fake.fault = QualityAbort("rule late failed", step="checked")
+    fake.fault.report = changed(status="aborted", exit_code=3)
+    done = call("dlq", "replay", "a.yaml")
+    assert (done.code, "flights: stopped by a quality rule" in done.out) == (3, True)
+    assert "error: checked: rule late failed" in done.err
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"), [("0000", "several dead letters"), ("zz", "no dead letter begins")]
 )
