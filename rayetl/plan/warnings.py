@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rayetl.connectors.dead_letters import DeadLetterStore
 from rayetl.errors import ConfigPath, Problem
 from rayetl.plan.graph import DEAD_LETTER, Graph, StepDraft
@@ -36,6 +38,18 @@ def warnings_of(plan: Plan, graph: Graph, letters: DeadLetterStore) -> tuple[Pro
         found.extend(_in_clear(load.load, load.id, load.path))
     found.extend(_in_clear(letters, "dead_letter", DEAD_LETTER))
     return tuple(found)
+
+
+def unnamed(plan: Plan) -> Plan:
+    """The plan of a run without a key, with a warning for each load that gets all rows once more."""
+    sources = [node.id for node in plan.sources if node.source.identity(node.scan) is None]
+    why = f"nobody can tell whether {', '.join(f'`{name}`' for name in sources)} changed since"
+    found = [
+        _warn(f"`{load.id}` appends all rows again with each run, as {why}; --run-key names a run", load.path)
+        for load in plan.loads
+        if load.load.mode == "append"
+    ]
+    return replace(plan, warnings=(*plan.warnings, *found))
 
 
 def _in_clear(model: object, name: str, path: ConfigPath) -> list[Problem]:
