@@ -29,6 +29,7 @@ from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.growing import NO_KEY
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
 from rayetl.plan.splits import SPLIT_BYTES
+from rayetl.plan.warnings import unnamed
 from rayetl.resilience.breaker import LocalCircuits
 from rayetl.resilience.retry import Retrier
 
@@ -96,8 +97,9 @@ class Pipeline:
         assert_threads()
         return self.config.resilience.dead_letter.of(self.config.name)
 
-    def check(self) -> None:
-        """Find everything wrong with the config that can be found without reading rows.
+    def check(self) -> tuple[Problem, ...]:
+        """Find everything wrong with the config that can be found without reading rows, and give what is
+        doubtful about it.
 
         Raises `ConfigError` with all problems.
         """
@@ -107,6 +109,7 @@ class Pipeline:
 
             if problems := case_problems(self.config, plan):
                 raise ConfigError(self._placed(problems))
+        return tuple(self._placed(plan.warnings))
 
     def plan(self) -> Plan:
         """The plan that `run` would execute, ready to run.
@@ -287,6 +290,8 @@ class Pipeline:
         seconds = perf_counter() - begun
         listener.stage_finished("plan", seconds)
         named = ("" if run_key is None else str(run_key)) or self.config.run_key or key_of(plan)
+        if batch is None and not named:
+            plan = unnamed(plan)
         key = named if named and not force else f"{named or 'run'}#{run}"
         made = partial(
             Run,

@@ -33,6 +33,10 @@ TRACEABLE = frozenset(RowEffect) - {RowEffect.FOLDS, RowEffect.UNITES, RowEffect
 """Effects after which every row still stems from a single row of the main input."""
 
 
+SAME_COLUMNS = frozenset({RowEffect.FILTERS, RowEffect.DEDUPLICATES, RowEffect.LIMITS})
+"""Effects of steps that hand on the columns of their main input as they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """A named input of a step. `schema` is `None` while it can be known only at run time."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rayetl.cli import shared
-from rayetl.cli.faults import problems
+from rayetl.cli.faults import problems, warnings
 from rayetl.errors import ConfigError, Problem, RunError
 from rayetl.observability.text import clean
 
@@ -27,13 +27,15 @@ def check(
       rayetl check configs/*.yaml
       rayetl check flights.yaml --json | jq '.problems[].message'
 
-    Exits with 2 when there are problems, with 1 when all there is are sources that cannot be looked at.
+    What is doubtful is warned of. Exits with 2 when there are problems, with 1 when all there is are sources
+    that cannot be looked at.
     """
     found: list[Problem] = []
+    doubtful: list[Problem] = []
     code = 0
     for config in configs:
         try:
-            shared.load(config, assignments).check()
+            doubts = shared.load(config, assignments).check()
         except ConfigError as error:
             found += error.problems
             code = error.exit_code
@@ -42,10 +44,12 @@ def check(
             found.append(Problem("plan", f"{at}{error.message}", hint=error.hint, file=str(config)))
             code = code or error.exit_code
         else:
+            doubtful += doubts
             if not as_json:
                 sys.stdout.write(f"{clean(str(config))}: ok\n")
+                warnings(doubts)
     if as_json:
-        shared.write_json({"ok": not found, "problems": tuple(found)})
+        shared.write_json({"ok": not found, "problems": tuple(found), "warnings": tuple(doubtful)})
     elif found:
         problems(found)
     return code

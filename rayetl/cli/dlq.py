@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rayetl.cli import settings, shared
-from rayetl.cli.run import tell
+from rayetl.cli.run import told
 from rayetl.errors import RayetlError
 from rayetl.lazy import lazily
-from rayetl.observability import progress
-from rayetl.observability.text import Table, Writer, count
+from rayetl.observability.text import Table, Writer, many
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,7 +77,7 @@ def list_letters(
     more = f", {shown.height} shown (--limit)" if whole > shown.height else ""
     headers = ("id", "time (UTC)", "step", "place", "why", "replayed")
     rows = tuple(map(_row, shown.to_dicts()))
-    Writer(sys.stdout).table(Table(f"{count(whole)} dead letters{more}", headers, rows))
+    Writer(sys.stdout).table(Table(many(whole, "dead letter") + more, headers, rows))
     return 0
 
 
@@ -160,10 +159,9 @@ def replay(
       rayetl dlq replay flights.yaml 41-3f2a 77-3f2a
       rayetl dlq replay flights.yaml --step delays
 
-    Without ids, all that were not replayed yet. Only loads that lack the rows get them, and calling it
-    again changes nothing.
+    Without ids, all that were not replayed yet. Only loads that lack the rows get them. A row that is
+    refused again has a new letter.
     """
-    asked = settings.of(context)
     pipeline = shared.load(config, assignments)
     store = pipeline.dead_letters
     wanted = [store.show(start)["id"] for start in ids or ()]
@@ -174,10 +172,7 @@ def replay(
                 f"nothing that was refused at {step!r} waits to be replayed",
                 hint="`rayetl dlq list CONFIG --pending` shows what waits, and at which step it was refused",
             )
-    with progress.shown(quiet=asked.quiet, as_log=asked.json_logs) as listener:
-        report = pipeline.replay(wanted, progress=listener)
-    tell(report, as_json, None, asked.quiet)
-    return int(report.exit_code)
+    return told(lambda listener: pipeline.replay(wanted, progress=listener), settings.of(context), as_json)
 
 
 def _row(letter: Letter) -> tuple[str, ...]:
@@ -193,7 +188,9 @@ def _row(letter: Letter) -> tuple[str, ...]:
 
 
 def _place(letter: Letter) -> str:
-    return f"{letter['file']}, row {letter['row'] + 1}" if letter["file"] is not None else "not in a source"
+    from rayetl.connectors.dead_letters import place_of
+
+    return place_of(letter["file"], letter["row"]) if letter["file"] is not None else "not in a source"
 
 
 def _show(out: Writer, letter: Letter) -> None:

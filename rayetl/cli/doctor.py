@@ -119,12 +119,18 @@ def _cpus() -> Finding:
 
 
 def _memory() -> Finding:
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = available(Path("/proc/meminfo").read_text())
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _container_limit()
     text = f"{size(free)} free of {size(whole)}" + (f", limited to {size(limit)}" if limit else "")
     low = min(free, limit or free) < GIGABYTE
     return Finding("memory", "note" if low else "ok", text, "less than 1 GB: use small inputs" if low else "")
+
+
+def available(meminfo: str) -> int:
+    """The bytes that processes can still get by `/proc/meminfo`: what the page cache holds is among them."""
+    fields = dict(line.split(":", 1) for line in meminfo.splitlines() if ":" in line)
+    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def _container_limit() -> int | None:

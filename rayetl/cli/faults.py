@@ -6,12 +6,13 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import typer
 
 from rayetl.cli.streams import StdoutError
 from rayetl.errors import ConfigError, Problem, RayetlError, SqlError
-from rayetl.observability.text import clean
+from rayetl.observability.text import clean, many
 
 
 def usage(error: typer.TyperException) -> int:
@@ -74,8 +75,13 @@ def problems(found: Sequence[Problem]) -> None:
     """Every problem on its line, then how many there are."""
     for problem in found:
         _line(str(problem))
-    count = len(found)
-    _line(f"{count} problem{'' if count == 1 else 's'} found, nothing was read or written")
+    _line(f"{many(len(found), 'problem')} found, nothing was read or written")
+
+
+def warnings(found: Sequence[Problem]) -> None:
+    """Each finding that stops nothing, on its line."""
+    for problem in found:
+        _line(str(replace(problem, message=f"warning: {problem.message}")))
 
 
 def _unexpected(error: BaseException, debug: bool) -> None:

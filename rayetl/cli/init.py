@@ -58,7 +58,7 @@ def init(
 def _refuse_existing(paths: list[Path], force: bool) -> None:
     found = [str(path) for path in paths if path.exists()]
     if found and not force:
-        raise RayetlError(f"{' and '.join(found)} exists already", hint="name another path, or add --force")
+        raise RayetlError(f"already there: {', '.join(found)}", hint="name another path, or add --force")
 
 
 def _write(path: Path, text: str) -> None:

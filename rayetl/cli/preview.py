@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rayetl.cli import shared
-from rayetl.observability.text import Table, Writer
+from rayetl.observability.text import Table, Writer, many
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,16 +44,19 @@ def preview(
 
 
 def _shown(table: pa.Table, step: str | None) -> Table:
-    names = table.column_names
-    headers = tuple(f"{field.name}: {field.type}" for field in table.schema)
-    rows = tuple(tuple(_text(row[name]) for name in names) for row in table.to_pylist())
+    from rayetl.sql.interop import from_arrow
+    from rayetl.sql.types import FRACTIONAL, INTEGRAL, DecimalType
+
+    fields = from_arrow(table.schema).fields
+    headers = tuple(f"{field.name}: {field.type}" for field in fields)
+    rows = tuple(tuple(_text(row[field.name]) for field in fields) for row in table.to_pylist())
+    numbers = (*INTEGRAL, *FRACTIONAL)
     numeric = frozenset(
-        index for index, field in enumerate(table.schema) if str(field.type).startswith(NUMERIC)
+        place
+        for place, field in enumerate(fields)
+        if field.type in numbers or isinstance(field.type, DecimalType)
     )
-    return Table(f"{step or 'last step'}, {table.num_rows} rows", headers, rows, numeric)
-
-
-NUMERIC = ("int", "uint", "float", "double", "halffloat", "decimal")
+    return Table(f"{step or 'last step'}, {many(table.num_rows, 'row')}", headers, rows, numeric)
 
 
 def _text(value: object) -> str:

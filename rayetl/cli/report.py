@@ -11,7 +11,7 @@ import typer
 from rayetl.cli import shared
 from rayetl.cli.run import write_file
 from rayetl.observability.report import RunReport
-from rayetl.observability.text import Table, Writer, count, duration, write_report
+from rayetl.observability.text import Table, Writer, count, duration, many, write_report
 
 
 def report(
@@ -66,4 +66,4 @@ def _list(reports: list[RunReport], as_json: bool) -> None:
         for found in reports
     )
     headers = ("run", "pipeline", "started (UTC)", "status", "loaded", "rejected", "time")
-    Writer(sys.stdout).table(Table(f"{len(rows)} runs", headers, rows, frozenset({4, 5, 6})))
+    Writer(sys.stdout).table(Table(many(len(rows), "run"), headers, rows, frozenset({4, 5, 6})))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rayetl.cli import settings, shared
+from rayetl.cli import faults, settings, shared
 from rayetl.errors import RayetlError
 from rayetl.observability import progress
 from rayetl.observability.report import RunReport
@@ -93,17 +94,34 @@ def run(
     chosen, place = settings.of(context), _runtime(runtime, address)
     splits = shared.splitting(split_size, place)
     pipeline = shared.load(config, assignments)
+
+    def doing(listener: progress.ProgressListener) -> RunReport:
+        return pipeline.run(
+            run_key=run_key, force=force, progress=listener, runtime=place, address=address, **splits
+        )
+
+    return told(doing, chosen, as_json, report_path)
+
+
+def told(
+    doing: Callable[[progress.ProgressListener], RunReport],
+    chosen: settings.Settings,
+    as_json: bool,
+    path: Path | None = None,
+) -> int:
+    """Do a run and show its report, also where it fails, in the form asked for; gives its exit code."""
     try:
         with progress.shown(quiet=chosen.quiet, as_log=chosen.json_logs) as listener:
-            found = pipeline.run(
-                run_key=run_key, force=force, progress=listener, runtime=place, address=address, **splits
-            )
+            found = doing(listener)
     except RayetlError as error:
-        told = getattr(error, "report", None)
-        if isinstance(told, RunReport):
-            tell(told, as_json, report_path, chosen.quiet)
+        if error.report is not None:
+            try:
+                _tell(error.report, as_json, path, chosen.quiet)
+            except RayetlError as unwritten:
+                # It must not stand in for what stopped the run.
+                faults.show(unwritten, debug=chosen.debug)
         raise
-    tell(found, as_json, report_path, chosen.quiet)
+    _tell(found, as_json, path, chosen.quiet)
     return int(found.exit_code)
 
 
@@ -115,15 +133,15 @@ def _runtime(chosen: shared.Runtime | None, address: str | None) -> shared.Runti
     return chosen or ("ray" if address is not None or in_job else "local")
 
 
-def tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
+def _tell(report: RunReport, as_json: bool, path: Path | None, quiet: bool) -> None:
     """Show a report in the form asked for, and write it to `path`."""
-    if path is not None:
-        write_file(report, path)
     if as_json:
         shared.write_json(report)
     elif not quiet:
         # the error itself is on its way to stderr
         write_report(report, sys.stdout, error=False)
+    if path is not None:
+        write_file(report, path)
 
 
 def write_file(report: RunReport, path: Path) -> None:
@@ -137,4 +155,7 @@ def write_file(report: RunReport, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
     except OSError as error:
-        raise RayetlError(f"the report cannot be written to {path}: {error.strerror}") from error
+        raise RayetlError(
+            f"the report cannot be written to {path}: {error.strerror}",
+            hint="what the run did stands; `rayetl report last --html PATH` writes it elsewhere",
+        ) from error

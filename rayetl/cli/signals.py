@@ -11,8 +11,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
+
+_AGAIN = b"\0"
+"""On the pipe: no signal, but the wish for another SIGINT."""
 
 
 class Interrupts:
@@ -20,6 +24,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.terminated = False
+        self._unraised = False
         self._active = threading.current_thread() is threading.main_thread()
         self._before: dict[int, Any] = {}
 
@@ -33,7 +38,7 @@ class Interrupts:
         os.set_blocking(self._writer, False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._before = {
-            signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),
+            signal.SIGINT: signal.signal(signal.SIGINT, self._interrupt),
             signal.SIGTERM: signal.signal(signal.SIGTERM, self._note_termination),
         }
         threading.Thread(target=self._pass_on, name="rayetl-signals", daemon=True).start()
@@ -58,26 +63,36 @@ class Interrupts:
         del number, frame
         self.terminated = True
 
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Raise once: Polars raises KeyboardInterrupt itself, and a second one would break the clean-up."""
+        del number, frame
+        if self._unraised:
+            # Nothing can be raised here either.
+            self._send_again()
+        elif not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            raise KeyboardInterrupt
+
     def _unraisable(self, found: sys.UnraisableHookArgs) -> None:
         """An interrupt may come where Python can raise nothing, as while a generator is closed: the signal
         that it stands for is sent again, once this place is left."""
-        if isinstance(found.exc_value, KeyboardInterrupt):
-            again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
-            again.daemon = True
-            again.start()
-        else:
-            self._hook_before(found)
+        self._unraised = True
+        try:
+            if isinstance(found.exc_value, KeyboardInterrupt):
+                self._send_again()
+            else:
+                self._hook_before(found)
+        finally:
+            self._unraised = False
+
+    def _send_again(self) -> None:
+        os.write(self._writer, _AGAIN)
 
     def _pass_on(self) -> None:
         while number := os.read(self._reader, 1):
+            if number == _AGAIN:
+                time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGINT)
             if number[0] == signal.SIGTERM:
                 self.terminated = True
                 os.kill(os.getpid(), signal.SIGINT)
         os.close(self._reader)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise once: Polars raises KeyboardInterrupt itself, and a second one would break the clean-up."""
-    del number, frame
-    if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
-        raise KeyboardInterrupt

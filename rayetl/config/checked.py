@@ -80,7 +80,7 @@ def check_document(
     try:
         config = _validated(filled, model)
     except ValidationError as error:
-        problems += translate(error, model, filled)
+        problems += translate(error, model, filled, interpolation.unfilled)
     if config is None or problems:
         raise ConfigError([_readable(problem) for problem in sorted(problems, key=_order)])
     return Loaded(config, filled, filled.file)

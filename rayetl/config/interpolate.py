@@ -23,21 +23,32 @@ _MOST_PROBLEMS = 100
 _MOST = {"too_large": 1}
 _REFERENCE = re.compile(r"\$\$|\$\{(?P<body>[^{}]*)(?P<close>\}?)")
 _BODY = re.compile(r"\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<default>:-(?P<text>.*))?", re.DOTALL)
-_SECRET_WORDS = frozenset(
-    ("password", "passwd", "passphrase", "secret", "secrets", "token", "tokens", "apikey", "credentials")
+_SECRET_WORDS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "secrets",
+    "token",
+    "tokens",
+    "apikey",
+    "credentials",
 )
 _KEY_WORDS = frozenset(("key", "keys"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def names_secret(name: str) -> bool:
-    """Whether a name has a word in it that says secret."""
-    return any(word.lower() in _SECRET_WORDS for word in _WORD.findall(name))
+    """Whether a name has a word in it that says secret, be it grown together with another as in `PGPASSWORD`.
+    `PWD` does beside others: alone it is the working directory."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return any(word.endswith(_SECRET_WORDS) for word in words) or ("pwd" in words and len(words) > 1)
 
 
 @dataclass(slots=True)
 class Interpolation:
-    """One pass over a document. `given` is what `--set` gave, `used` gathers the names asked for."""
+    """One pass over a document. `given` is what `--set` gave, `used` gathers the names asked for,
+    `unfilled` the values in which a reference still stands."""
 
     document: Document
     given: Names[str, str]
@@ -45,8 +56,10 @@ class Interpolation:
     variables: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    unfilled: set[Node] = field(default_factory=set)
     _made: dict[int, Node] = field(default_factory=dict)
     _written: int = 0
+    _faults: int = 0
 
     def run(self) -> Document:
         """The document with every reference replaced; what could not be is in `problems`."""
@@ -106,7 +119,7 @@ class Interpolation:
     def _scalar(self, scalar: Scalar) -> Scalar:
         pieces: list[Piece] = []
         parts: list[str] = []
-        last = 0
+        last, faults = 0, self._faults
         for match in _REFERENCE.finditer(scalar.text):
             replacement = self._replacement(match, scalar)
             pieces += (Piece(last, match.start() - last, True), Piece(match.start(), len(replacement), False))
@@ -117,7 +130,10 @@ class Interpolation:
         pieces.append(Piece(last, len(scalar.text) - last, True))
         text = "".join((*parts, scalar.text[last:]))
         value = resolve(text) if text and not scalar.style else text
-        return replace(scalar, text=text, value=value, pieces=tuple(pieces), written=scalar.text)
+        filled = replace(scalar, text=text, value=value, pieces=tuple(pieces), written=scalar.text)
+        if self._faults > faults:
+            self.unfilled.add(filled)
+        return filled
 
     def _replacement(self, match: re.Match[str], scalar: Scalar) -> str:
         if match.group() == "$$":
@@ -160,6 +176,7 @@ class Interpolation:
         return bool(words & _KEY_WORDS) and name not in self.variables and name not in self.given
 
     def _fault(self, code: str, message: str, hint: str | None, match: re.Match[str], scalar: Scalar) -> str:
+        self._faults += 1
         if sum(problem.code.endswith(code) for problem in self.problems) < _MOST.get(code, _MOST_PROBLEMS):
             index = source_index(self.document.text, scalar, match.start())
             self.problems.append(self.document.pin(Problem(f"config.{code}", message, (), hint), index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,8 +45,11 @@ class _Fault:
         return self.trace.path
 
 
-def translate(error: ValidationError, model: type[BaseModel], document: Document) -> list[Problem]:
-    """Problems with their places, one for each fault that the writer of the config made."""
+def translate(
+    error: ValidationError, model: type[BaseModel], document: Document, unfilled: Container[Node] = ()
+) -> list[Problem]:
+    """Problems with their places, one for each fault that the writer of the config made. What is said of
+    values that are `unfilled` is an echo of what keeps them so."""
     errors = error.errors(include_url=False)
     faults = [
         _Fault(
@@ -59,7 +62,11 @@ def translate(error: ValidationError, model: type[BaseModel], document: Document
         for each in errors[:MAX_FAULTS]
     ]
     told = _without_echoes(_without_noise(faults, 0))
-    problems = [_said(fault, document) for fault in told]
+    problems = [
+        _said(fault, document)
+        for fault in told
+        if fault.kind == "extra_forbidden" or document.at(fault.path) not in unfilled
+    ]
     if len(errors) > MAX_FAULTS:
         message = f"there are {len(errors) - MAX_FAULTS} more faults; mend these first"
         problems.append(document.pin(Problem("config.more", message), len(document.text)))

@@ -181,6 +181,11 @@ class Source(Model):
         """Whether a run takes the files that no run before it has taken. By default it reads them all."""
         return False
 
+    def guesses_types(self, scan: Scan) -> bool:
+        """Whether types of `scan` are those that its data look like, so that other data may have others."""
+        del scan
+        return False
+
     def endpoint(self) -> str | None:
         """The service that is read from, as errors and circuit breakers name it; `None` for files here."""
         return None

@@ -86,6 +86,11 @@ def row_ids(row: pl.Expr, origin: pl.Expr) -> pl.Expr:
     return pl.format("{}-{}", row, origin)
 
 
+def place_of(file: str, row: int) -> str:
+    """The place of a record as people count, of the `row` that counts from 0."""
+    return f"{file}, row {row + 1}"
+
+
 def content_ids(record: pl.Expr, pipeline: str, step: str) -> pl.Expr:
     """The ids of letters whose records have no place: equal records have the same id."""
     begun = hashlib.sha256("\x1f".join((pipeline, step, "")).encode())

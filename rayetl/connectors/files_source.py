@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from rayetl.connectors.base import FilesScan, Scan, Source
-from rayetl.connectors.formats.options import OPTIONS, FormatName, ListingOptions, ReadOptions
+from rayetl.connectors.formats.options import OPTIONS, CsvOptions, FormatName, ListingOptions, ReadOptions
 from rayetl.connectors.listing import Listing, fingerprint, format_of, list_files, lost_files
 from rayetl.connectors.places import FilePath, is_on_s3
 from rayetl.connectors.s3.settings import UsesS3
@@ -105,6 +105,14 @@ class FilesSource(UsesS3, Source):
 
     def is_incremental(self) -> bool:
         return self.incremental
+
+    def guesses_types(self, scan: Scan) -> bool:
+        if self.schema_ is not None or not self._wants_extras():
+            return False
+        assert isinstance(scan, FilesScan)
+        if isinstance(scan.options, CsvOptions):
+            return scan.options.infer_schema and self.contract is None
+        return scan.format == "json"
 
     def endpoint(self) -> str | None:
         return self.account.service if is_on_s3(self.path[0]) else None

@@ -34,6 +34,11 @@ def count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def many(value: int, noun: str) -> str:
+    """`1 run`, `2,000 runs`."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def size(value: float) -> str:
     """Bytes with a decimal unit: `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
@@ -186,6 +191,7 @@ def _checks(report: RunReport) -> Table:
             _verdict(check),
             check.step,
             check.rule,
+            check.field,
             check.on_failure,
             check.observed if check.failed_rows is None else count(check.failed_rows),
             share(check.share),
@@ -195,8 +201,8 @@ def _checks(report: RunReport) -> Table:
         if not check.passed or check.failed_rows
     )
     shown = tuple(tuple(cell or "" for cell in row) for row in rows)
-    headers = ("result", "step", "rule", "on failure", "failing", "share", "allowed")
-    return Table("Checks that found something", headers, shown, frozenset({4, 5, 6}))
+    headers = ("result", "step", "rule", "field", "on failure", "failing", "share", "allowed")
+    return Table("Checks that found something", headers, shown, frozenset({5, 6, 7}))
 
 
 def _verdict(check: CheckReport) -> str:
@@ -227,8 +233,9 @@ def _books(report: RunReport) -> Table:
         )
         for line in report.books
     )
+    title = "Books, had it gone on" if report.status in ("failed", "aborted", "stopped") else "Books"
     headers = ("books of", "read", "+ added", "loaded", "rejected", "filtered", "deduplicated", "folded")
-    return Table("Books", (*headers, "limited", "balanced"), rows, frozenset(range(1, 9)))
+    return Table(title, (*headers, "limited", "balanced"), rows, frozenset(range(1, 9)))
 
 
 def _schema(load: LoadReport) -> Table:

@@ -6,20 +6,48 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rayetl.connectors.base import Load, Source
+from rayetl.connectors.base import FilesScan, Load, Source
+from rayetl.connectors.places import is_on_s3
 from rayetl.errors import Problem
 from rayetl.plan.graph import DEAD_LETTER, LoadDraft
 
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
+    from rayetl.plan.nodes import SourceNode
 
 
-def apart(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:
-    """Loads that share a place, and dead letters and reports that would be among the rows of one, or gone
-    with what it overwrites."""
+def apart(
+    config: PipelineConfig, sources: Sequence[SourceNode], loads: Sequence[LoadDraft]
+) -> Iterator[Problem]:
+    """Loads that share a place, and sources, dead letters and reports that would be among the rows of one, or
+    gone with what it overwrites."""
     yield from _targets(loads)
+    yield from _sources_in_loads(sources, loads)
     yield from _letters_in_loads(config, loads)
     yield from _state_in_loads(config, loads)
+
+
+def _sources_in_loads(sources: Sequence[SourceNode], loads: Sequence[LoadDraft]) -> Iterator[Problem]:
+    """Files that are read would be gone with what a load overwrites, and what it adds would be read by the
+    next run, and added once more."""
+    placed = [(draft, target) for draft in loads if (target := draft.load.location()) is not None]
+    for source in sources:
+        directories = _directories(source)
+        for draft, target in placed:
+            if draft.load.type == "files" and any(
+                f"{each}/".startswith(f"{target.rstrip('/')}/") for each in directories
+            ):
+                message = f"`{draft.id}` writes to {target}, where `{source.id}` reads"
+                hint = "a load has its directory for itself: name another one"
+                yield Problem("plan", message, (*draft.path, place_field(draft.load)), hint)
+
+
+def _directories(source: SourceNode) -> set[str]:
+    """Where the files of a source lie."""
+    if not isinstance(source.scan, FilesScan):
+        return set()
+    found = {os.path.dirname(file.path) for file in source.scan.files}
+    return {each if is_on_s3(each) else os.path.realpath(each) for each in found}
 
 
 def _letters_in_loads(config: PipelineConfig, loads: Sequence[LoadDraft]) -> Iterator[Problem]:

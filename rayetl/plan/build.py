@@ -47,7 +47,7 @@ from rayetl.sql.analyzed import AnalyzedQuery
 from rayetl.sql.faults import UNSUPPORTED
 from rayetl.sql.parse import IN_PARTS
 from rayetl.sql.types import Schema
-from rayetl.stepping import Input, RowEffect, StepContext
+from rayetl.stepping import SAME_COLUMNS, Input, RowEffect, StepContext
 
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
@@ -97,7 +97,11 @@ def build_plan(
     now = time.time_ns() // 1000
     compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
-    problems = [*graph.problems, *compiler.problems, *apart(config, graph.loads)]
+    problems = [
+        *graph.problems,
+        *compiler.problems,
+        *apart(config, [*compiler.sources.values()], graph.loads),
+    ]
     unreached = [Problem("plan", error.message, path, error.hint) for path, error in compiler.unreached]
     if compiler.unreached and not problems and len(unreached) == 1:
         raise compiler.unreached[0][1]
@@ -214,6 +218,9 @@ class _Compiler:
 
         good = self._compile(draft.id, compile_it, draft.path)
         self._put_out(draft.id, draft.id, good)
+        if not good and draft.step.effect in SAME_COLUMNS:
+            # What reads the step is right or wrong whatever is wrong with it.
+            self.outputs[draft.id] = self.outputs[draft.inputs[0]]
 
     def _put_out(self, name: str, node_id: str, good: bool) -> None:
         """Readers of `name` get the rows of a node; none if it failed, and then they stay silent."""

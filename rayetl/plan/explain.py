@@ -211,7 +211,7 @@ def _loads(plan: Plan, notes: Mapping[str, str]) -> Iterator[str]:
 
 
 def _target(load: LoadNode) -> str:
-    found = (getattr(load.load, field, None) for field in ("type", "format", "path", "mode"))
+    found = (getattr(load.load, field, None) for field in ("type", "format", "path", "table", "mode"))
     return " ".join(str(part) for part in found if part is not None)
 
 

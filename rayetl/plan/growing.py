@@ -43,7 +43,7 @@ def growing_problems(plan: Plan, run_key: str | None) -> Iterator[Problem]:
     for step in plan.steps:
         if step.id in fed & adding and (why := obstacle(step, fed)):
             message = f"{step.id} ({step.kind}) {why}, and a run sees the new files of {_names(sources)} only"
-            hint = "load with `mode: upsert` if that is meant"
+            hint = "load into a table with `mode: upsert` if that is meant"
             yield Problem("plan.incremental", message, path=step.path, hint=hint)
 
 

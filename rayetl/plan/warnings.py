@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rayetl.connectors.dead_letters import DeadLetterStore
 from rayetl.errors import ConfigPath, Problem
 from rayetl.plan.graph import DEAD_LETTER, Graph, StepDraft
@@ -10,15 +12,21 @@ from rayetl.secrets.naming import UsesCredential
 from rayetl.steps.deduplicate import Deduplicate
 from rayetl.steps.rows import Limit, Sort
 
+_TYPES = "give it a `schema` or a contract; by itself it has the types that the files of the moment look like"
+
 
 def warnings_of(plan: Plan, graph: Graph, letters: DeadLetterStore) -> tuple[Problem, ...]:
-    """Inputs and steps that nothing reads, steps whose result is up to chance, and secrets in the config."""
+    """Inputs and steps that nothing reads, types that later files may change, steps whose result is up to
+    chance, and secrets in the config."""
     read = graph.readers()
     checked = {step.id for step in plan.steps if step.checked is not None}
     found = []
     for source in graph.sources:
         if source.id not in read:
             found.append(_warn(f"nothing reads the source `{source.id}`", source.path))
+    for node in plan.sources:
+        if node.source.is_incremental() and node.source.guesses_types(node.scan):
+            found.append(_warn(f"files that come later may give `{node.id}` other types", node.path, _TYPES))
     steps = {draft.id: draft for draft in graph.steps}
     for draft in graph.steps:
         if draft.id not in read and draft.id not in checked:
@@ -30,6 +38,18 @@ def warnings_of(plan: Plan, graph: Graph, letters: DeadLetterStore) -> tuple[Pro
         found.extend(_in_clear(load.load, load.id, load.path))
     found.extend(_in_clear(letters, "dead_letter", DEAD_LETTER))
     return tuple(found)
+
+
+def unnamed(plan: Plan) -> Plan:
+    """The plan of a run without a key, with a warning for each load that gets all rows once more."""
+    sources = [node.id for node in plan.sources if node.source.identity(node.scan) is None]
+    why = f"nobody can tell whether {', '.join(f'`{name}`' for name in sources)} changed since"
+    found = [
+        _warn(f"`{load.id}` appends all rows again with each run, as {why}; --run-key names a run", load.path)
+        for load in plan.loads
+        if load.load.mode == "append"
+    ]
+    return replace(plan, warnings=(*plan.warnings, *found))
 
 
 def _in_clear(model: object, name: str, path: ConfigPath) -> list[Problem]:

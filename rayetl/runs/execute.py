@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from rayetl.connectors.base import Epoch, FilesScan, LoadResult, LoadSession, Target
@@ -133,7 +133,8 @@ class Run:
     def _attempt(self) -> None:
         lease = f"{self.id}-{self.retries}"
         with guarded(self.circuits, endpoints(self.plan, self.dead_letters), self.breaker, lease):
-            self._recognise()
+            with self.stage("open"):
+                self._recognise()
             if self.targets:
                 self._stage()
                 self._commit()
@@ -197,7 +198,8 @@ class Run:
             self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))
         self._assert_inputs()
         books.balance(self.plan, self.measured)
-        verdict.stop_on_abort(verdict.check_reports(self.plan, self.measured))
+        place = partial(rejects.first_place, self.plan, self.measured, self.places)
+        verdict.stop_on_abort(verdict.check_reports(self.plan, self.measured), place)
 
     def _assert_inputs(self) -> None:
         """The epoch is named after the files as they were listed; only those may be committed under it."""

@@ -16,12 +16,12 @@ from typing import Any
 import polars as pl
 
 from rayetl.connectors.base import Epoch, FilesScan
-from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, row_ids
+from rayetl.connectors.dead_letters import DeadLetters, content_ids, digest, place_of, row_ids
 from rayetl.connectors.formats import fetch_records, row_json
 from rayetl.connectors.listing import as_text, fingerprint
 from rayetl.engines.base import Measured
 from rayetl.names import BAD, FIELD, PREFIX, RECORD, ROW, ROW_BITS, RULE
-from rayetl.observability.report import RejectReason
+from rayetl.observability.report import CheckReport, RejectReason
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import LoadNode, Node, Plan, SourceNode, StepNode
 from rayetl.plan.origins import held_columns
@@ -92,6 +92,27 @@ def write(
     rows = sum(measured.refused[node] for node in measured.rejects)
     store.write(epoch, (letters for each in refused for letters in _all(plan, each, epoch, places)), rows)
     return Written(rows, _counted(refused))
+
+
+def first_place(
+    plan: Plan, measured: Measured, places: Callable[[SourceNode], Places], check: CheckReport
+) -> str | None:
+    """Where the first of the refused rows lies that failed `check`; `None` where they have no place."""
+    node = plan.nodes[check.step]
+    assert isinstance(node, StepNode)
+    assert node.checked is not None
+    told = (check.rule, check.field, check.reason)
+    flags = [each.flag for each in node.checked.rows if (each.rule, each.field, each.reason) == told]
+    parts, source = measured.rejects.get(node.id), _source(plan, node)
+    if not flags or not parts or source is None:
+        return None
+    failed = pl.scan_ipc(list(parts)).filter(pl.any_horizontal(flags))
+    first = failed.select(pl.col(ROW).min()).drop_nulls().collect()
+    if first.is_empty():
+        return None
+    place = places(source)
+    file, row = first.select(file=place.file, row=place.row).row(0)
+    return place_of(as_text(place.files[file]), row)
 
 
 def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:

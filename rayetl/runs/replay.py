@@ -29,6 +29,7 @@ from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
 from rayetl.observability.store import write_whole
 from rayetl.plan.build import Describe
+from rayetl.plan.growing import ADDING
 from rayetl.plan.nodes import LoadNode, Plan, StepNode
 from rayetl.plan.streaming import loads_behind, mixing
 from rayetl.resilience.retry import Retrier
@@ -40,9 +41,6 @@ from rayetl.sql.types import Schema
 if TYPE_CHECKING:
     from rayetl.config.models import PipelineConfig
 
-_ADDING = ("append", "upsert", "insert_ignore")
-"""The modes in which a few rows more are loaded as they would have been with all the others."""
-
 _PLACE = ["source", "file", "row", "id", "step"]
 
 _PART = 50_000
@@ -50,7 +48,7 @@ _PART = 50_000
 
 _NOTHING_LAID = pl.DataFrame(schema={"place": pl.Int64, "length": pl.Int64, "start": pl.Int64})
 
-RUN_AGAIN = "mend the cause and run the pipeline again with --force"
+RUN_AGAIN = "mend the cause, empty the loads that append, and run the pipeline again with --force"
 WITHOUT = f"{RUN_AGAIN}; or leave that out of the config for the replay, if the rows are right without it"
 
 
@@ -301,7 +299,7 @@ def _planned(plan_with: Callable[[Describe], Plan], chosen: pl.DataFrame) -> Pla
 
 def _check(plan: Plan, source: str) -> None:
     for load in plan.loads:
-        if load.load.mode not in _ADDING:
+        if load.load.mode not in ADDING:
             raise RayetlError(
                 f"the load {load.id} is in mode {load.load.mode}; a replay appends", hint=RUN_AGAIN
             )

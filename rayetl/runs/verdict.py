@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rayetl.engines.base import Measured, TableFinding
 from rayetl.errors import QualityAbort
 from rayetl.observability.report import CheckReport
+from rayetl.observability.text import many
 from rayetl.plan.nodes import Plan, StepNode
 from rayetl.quality.base import OnFailure, RowCheck, TableCheck
 from rayetl.runs.books import rows_in
@@ -62,12 +63,15 @@ def _table_report(step: StepNode, check: TableCheck, finding: TableFinding) -> C
     )
 
 
-def stop_on_abort(checks: tuple[CheckReport, ...]) -> None:
-    """Raise `QualityAbort` naming every failed `abort` check."""
+def stop_on_abort(
+    checks: tuple[CheckReport, ...], place: Callable[[CheckReport], str | None] = lambda _: None
+) -> None:
+    """Raise `QualityAbort` naming every failed `abort` check, with the `place` of the first row at fault."""
     failed = [check for check in checks if check.on_failure == "abort" and not check.passed]
     if failed:
+        said = [describe(check) + (f" (first in {at})" if (at := place(check)) else "") for check in failed]
         raise QualityAbort(
-            "; ".join(describe(check) for check in failed) + "; nothing was loaded",
+            "; ".join(said) + "; nothing was loaded",
             hint="repair the source, or change the rule"
             + (
                 "'s `on_failure` or `max_share`"
@@ -94,5 +98,4 @@ def describe(check: CheckReport) -> str:
         found = "NULL: there are no rows, or none with a value" if check.observed is None else check.observed
         return f"{name} failed (found {found})"
     share = f" ({check.share:.2%}, allowed {check.allowed:.2%})" if check.allowed else ""
-    rows = f"{check.failed_rows} row{'s' if check.failed_rows != 1 else ''}"
-    return f"{name} failed for {rows}{share}: {check.reason}"
+    return f"{name} failed for {many(check.failed_rows, 'row')}{share}: {check.reason}"

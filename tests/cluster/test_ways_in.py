@@ -94,7 +94,7 @@ def test_the_listener_hears_what_it_hears_locally(cluster: str, here: Path) -> N
     Pipeline.from_dict(config()).run(runtime="ray", progress=heard)
     stages = [call[:2] for call in heard.calls if call[0] in ("begins", "ends")]
     expected = [
-        (what, stage) for stage in ("plan", "run", "rejects", "commit") for what in ("begins", "ends")
+        (what, stage) for stage in ("plan", "open", "run", "rejects", "commit") for what in ("begins", "ends")
     ]
     assert stages == expected
     assert ("out", 3) in heard.calls

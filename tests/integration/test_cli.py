@@ -59,7 +59,7 @@ def test_check_goes_on_after_a_source_that_it_cannot_reach(rayetl: Rayetl, tmp_p
 
 def test_init_replaces_nothing_unasked(rayetl: Rayetl, started: Path) -> None:
     started.write_text("mine")
-    assert "exists already" in rayetl("init", code=1).stderr
+    assert "already there: " in rayetl("init", code=1).stderr
     assert started.read_text() == "mine"
     rayetl("init", "--force")
     assert started.read_text() != "mine"

@@ -335,6 +335,7 @@ def test_tests_of_a_config_touch_no_database(nowhere: SqlDatabase) -> None:
 
 def test_explain_says_who_pours_the_rows_of_spark(nowhere: SqlDatabase) -> None:
     told = Pipeline.from_dict({**_document(nowhere, ids(1)), "engine": "spark"}).explain()
+    assert f": {nowhere.kind} t " in told
     assert "    poured by this process, which holds the transaction\n" in told
 
 

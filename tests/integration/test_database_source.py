@@ -42,6 +42,23 @@ def of(store: SqlDatabase, part: str) -> Any:
     return importlib.import_module(f"rayetl.connectors.{store.kind}.{part}")
 
 
+def test_a_run_without_a_key_that_appends_all_rows_again_says_so(store: SqlDatabase) -> None:
+    store.execute("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+    kept = {"type": "files", "path": "other", "mode": "overwrite"}
+
+    def warned(pipeline: Pipeline, **given: str) -> list[str]:
+        return [each for each in pipeline.run(**given).warnings if "appends all rows again" in each]
+
+    (once,) = warned(out_of(store, table="t"))
+    assert once.startswith("`load_1` ")
+    assert "whether `rows` changed" in once
+    assert (
+        warned(out_of(store, table="t"), run_key="monday")
+        == warned(out_of(store, table="t", load=kept))
+        == []
+    )
+
+
 @pytest.mark.parametrize(
     ("store_server", "server", "value", "said"),
     [

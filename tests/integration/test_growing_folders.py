@@ -74,6 +74,24 @@ def test_a_run_loads_the_files_that_no_run_before_it_has_loaded() -> None:
     assert run().status == "nothing_new"
 
 
+@pytest.mark.parametrize(
+    ("source", "doubted"),
+    [
+        ({"path": "in", "options": None}, True),
+        ({"path": "in", "options": None, "schema": "n INT"}, False),
+        ({"options": {"header": True, "infer_schema": True}}, True),
+        ({"options": {"header": True}}, False),
+    ],
+)
+def test_types_that_a_later_batch_may_change_are_warned_of(source: dict[str, Any], doubted: bool) -> None:
+    Path("in/a.csv" if "path" not in source else "in/a.json").write_text('{"n": 1}\n')
+    taken = {"rows": {**SOURCE, "schema": None, **source}}
+    told = Pipeline.from_dict(config(extract=taken)).check()
+    assert [problem.message for problem in told] == [
+        "files that come later may give `rows` other types"
+    ] * doubted
+
+
 def test_where_no_file_ever_was_the_path_is_wrong() -> None:
     with pytest.raises(ConfigError, match="no file fits the pattern"):
         run()

@@ -78,7 +78,9 @@ def test_several_reasons_of_one_row(here: Path) -> None:
 def test_abort_is_the_default_and_leaves_nothing_visible(here: Path) -> None:
     both = config("row.avsc")
     both["load"].append({"id": "two", "type": "files", "path": "two", "format": "csv", "mode": "overwrite"})
-    with pytest.raises(QualityAbort, match=r"Row on kind failed for 1 row") as caught:
+    with pytest.raises(
+        QualityAbort, match=r"Row on kind failed for 1 row: .* \(first in in\.csv, row 2\)"
+    ) as caught:
         Pipeline.from_dict(both).run()
     assert not Path("out").exists()
     assert not Path("two").exists()

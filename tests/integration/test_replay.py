@@ -277,8 +277,9 @@ def test_a_step_that_looks_at_other_rows_keeps_single_ones_out(step: dict[str, A
     if why is None:
         assert again.replay().rows_loaded == 1
         return
-    with pytest.raises(RayetlError, match=why):
+    with pytest.raises(RayetlError, match=why) as refused:
         again.replay()
+    assert "empty the loads that append" in str(refused.value.hint), "--force alone would load rows twice"
     assert len(loaded()) == 1
 
 

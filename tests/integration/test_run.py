@@ -81,6 +81,12 @@ def test_bad_rows_are_set_aside_with_their_reasons_and_the_rest_is_loaded(here: 
     }
 
 
+def test_the_time_of_a_run_is_told_by_stage(here: Path) -> None:
+    pipeline = Pipeline.from_dict(config())
+    assert [stage.name for stage in pipeline.run().stages] == ["plan", "open", "run", "rejects", "commit"]
+    assert [stage.name for stage in pipeline.run().stages] == ["plan", "open"]
+
+
 def test_all_reasons_of_a_row_are_kept(here: Path) -> None:
     Path("flights.csv").write_text("id,carrier,delay\n1,,9999\n2,UA,1\n")
     report = Pipeline.from_dict(config()).run()

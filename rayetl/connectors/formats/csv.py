@@ -18,9 +18,11 @@ from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, lines_of,
 from rayetl.connectors.formats.values import typed
 from rayetl.errors import SourceError
 from rayetl.names import BAD
+from rayetl.observability.logs import get_logger
 from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
+_LOG = get_logger(__name__)
 _MISSING = "the record has {} fields, {} were expected"
 
 
@@ -53,23 +55,34 @@ class CsvReader:
         headed = options.header
         for chunk in source:
             if headed:
-                if not options.enforce_schema:
-                    self._assert_header(chunk, file)
+                self._look_at_header(chunk, file)
                 chunk, headed = self._without_header(chunk)
             if chunk:
                 yield chunk
 
-    def _assert_header(self, chunk: bytes, file: InputFile) -> None:
-        """Raise `SourceError` where the first record of `chunk` does not name the columns of the schema."""
+    def _look_at_header(self, chunk: bytes, file: InputFile) -> None:
+        """Raise `SourceError` where the first record of `chunk` does not name the columns of the schema and
+        has to; where fields go by place, warn of names that stand at another one."""
         header = self.first(chunk)
         if header is None:
             return
         found, wanted = column_names(header, self.options), self.schema.names
-        if [name.lower() for name in found] != [name.lower() for name in wanted]:
+        folded, expected = [name.lower() for name in found], [name.lower() for name in wanted]
+        if folded == expected:
+            return
+        named = f"found {', '.join(found)}; expected {', '.join(wanted)}"
+        if not self.options.enforce_schema:
             raise SourceError(
-                f"the header of {file.path} names other columns than the schema: found {', '.join(found)}; "
-                f"expected {', '.join(wanted)}",
+                f"the header of {file.path} names other columns than the schema: {named}",
                 hint="write the schema as the header has it; with `enforce_schema: true` fields go by place",
+            )
+        # Other names may well be meant; the same ones in another order hardly are.
+        if any(
+            name in expected and expected[place : place + 1] != [name] for place, name in enumerate(folded)
+        ):
+            _LOG.warning(
+                f"the header of {file.path} has columns of the schema at other places, and fields go by "
+                f"place: {named}; `enforce_schema: false` refuses such files"
             )
 
     def _without_header(self, chunk: bytes) -> tuple[bytes, bool]:

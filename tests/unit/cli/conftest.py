@@ -24,6 +24,7 @@ class FakePipeline:
     report: RunReport
     tests: TestReport
     store: str
+    doubts = ()
 
     @classmethod
     def load(cls, path, *, variables):
@@ -37,6 +38,7 @@ class FakePipeline:
 
     def check(self):
         self._do("check")
+        return self.doubts
 
     def explain(self, *, sql=False, runtime="local", **given):
         self._do("explain", sql, runtime, given)

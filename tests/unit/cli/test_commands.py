@@ -134,6 +134,22 @@ def test_a_failed_run_still_shows_its_report(fake, call, changed) -> None:
     assert done.code == 1
 
 
+def test_a_report_that_cannot_be_written_hides_neither_the_run_nor_its_fault(
+    fake, call, changed, tmp_path
+) -> None:
+    asked = ("run", "a.yaml", "--report", str(tmp_path / "r.html"))
+    (tmp_path / "r.html").mkdir()
+    done = call(*asked)
+    assert (done.code, "flights: done" in done.out) == (1, True)
+    assert f"error: the report cannot be written to {tmp_path / 'r.html'}: Is a directory\n" in done.err
+    fake.fault = QualityAbort("rule late failed", step="checked")
+    fake.fault.report = changed(status="aborted", exit_code=3)
+    stopped = call(*asked)
+    assert (stopped.code, "flights: stopped by a quality rule" in stopped.out) == (3, True)
+    assert "the report cannot be written to" in stopped.err
+    assert "error: checked: rule late failed" in stopped.err
+
+
 def test_control_characters_of_the_data_never_reach_the_terminal(fake, call) -> None:
     fake.fault = SourceError("column \x1b[2Jx is odd")
     assert "\\x1b[2Jx" in call("run", "a.yaml", "-q").err
@@ -161,6 +177,17 @@ def test_a_wrong_command_line_ends_with_2_and_a_hint(fake, call, argv, said) -> 
 def test_check_is_short_when_all_is_well(fake, call) -> None:
     done = call("check", "a.yaml", "b.yaml")
     assert (done.code, done.out) == (0, "a.yaml: ok\nb.yaml: ok\n")
+
+
+def test_check_warns_of_what_stops_nothing(fake, call) -> None:
+    fake.doubts = (
+        Problem("warning", "nothing reads `x`", ("extract",), "leave it out", None, "a.yaml", 3, 5),
+    )
+    done = call("check", "a.yaml")
+    assert (done.code, done.out) == (0, "a.yaml: ok\n")
+    assert done.err == "a.yaml:3:5: warning: nothing reads `x` (leave it out)\n"
+    told = json.loads(call("check", "a.yaml", "--json").out)
+    assert (told["ok"], [w["message"] for w in told["warnings"]]) == (True, ["nothing reads `x`"])
 
 
 def test_check_as_json_lists_problems(fake, call) -> None:
@@ -254,7 +281,8 @@ def test_a_split_size_must_be_one(fake, call, size) -> None:
 def test_preview_as_a_table_and_as_json(fake, call) -> None:
     shown = call("preview", "a.yaml", "--step", "s", "--rows", "2")
     assert ("preview", ("s", 2)) in fake.calls
-    assert "id: int64" in shown.out
+    assert "s, 2 rows:" in shown.out
+    assert "id: bigint" in shown.out
     assert "NULL" in shown.out
     assert "\x1b" not in shown.out
     lines = call("preview", "a.yaml", "--json").out.splitlines()
@@ -312,8 +340,8 @@ def test_dead_letters_are_listed(letters, call) -> None:
     listed = call("dlq", "list", "a.yaml").out
     assert "2 dead letters" in listed
     assert "a.csv, row 2" in listed
-    assert "1 dead letters" in call("dlq", "list", "a.yaml", "--run", "r2").out
-    assert "1 dead letters" in call("dlq", "list", "a.yaml", "--pending").out
+    assert "\n1 dead letter:" in call("dlq", "list", "a.yaml", "--run", "r2").out
+    assert "\n1 dead letter:" in call("dlq", "list", "a.yaml", "--pending").out
     assert "1 shown" in call("dlq", "list", "a.yaml", "--limit", "1").out
     lines = call("dlq", "list", "a.yaml", "--json").out.splitlines()
     assert [json.loads(line)["replayed"] for line in lines] == [True, False]
@@ -334,6 +362,14 @@ def test_dead_letters_are_replayed(fake, letters, call) -> None:
     assert fake.calls[-1] == ("replay", ((letters[1]["id"],),))
     call("dlq", "replay", "a.yaml")
     assert fake.calls[-1] == ("replay", ((),))
+
+
+def test_a_replay_that_is_stopped_shows_its_report(fake, letters, call, changed) -> None:
+    fake.fault = QualityAbort("rule late failed", step="checked")
+    fake.fault.report = changed(status="aborted", exit_code=3)
+    done = call("dlq", "replay", "a.yaml")
+    assert (done.code, "flights: stopped by a quality rule" in done.out) == (3, True)
+    assert "error: checked: rule late failed" in done.err
 
 
 @pytest.mark.parametrize(
@@ -367,6 +403,12 @@ def test_doctor_looks_and_advises(call, tmp_path) -> None:
     assert {"python", "polars", "memory", "disk", "write rights", "time zones"} <= {f["what"] for f in found}
     (tmp_path / "file").touch()
     assert "choose a directory" in call("doctor", "--state", str(tmp_path / "file")).out
+
+
+def test_memory_that_the_page_cache_holds_is_free() -> None:
+    from rayetl.cli.doctor import available
+
+    assert available("MemTotal: 24683520 kB\nMemFree:   204800 kB\nMemAvailable:  20971520 kB\n") == 20 << 30
 
 
 def test_doctor_in_a_directory_that_is_gone(call, tmp_path, monkeypatch) -> None:
@@ -519,11 +561,20 @@ def test_streams_that_take_nothing_or_not_all_fail_no_command(
         assert (tmp_path / "out").read_text() == "?.yaml: ok\n"
 
 
-def test_an_interrupt_where_python_can_raise_nothing_is_raised_after_it() -> None:
-    """As in a generator that is closed; faults of other kinds there are told as ever."""
-    code = """
+@pytest.mark.parametrize("late", [0, 0.1])
+def test_an_interrupt_where_python_can_raise_nothing_is_raised_after_it(late: float) -> None:
+    """As in a generator that is closed; faults of other kinds there are told as ever. On a machine that is
+    busy the signal that is sent again comes before that place is left."""
+    code = f"""
 import os, signal, time
 from rayetl.cli.signals import Interrupts
+
+class Busy(Interrupts):
+    late = {late}
+    def _send_again(self):
+        super()._send_again()
+        late, self.late = self.late, 0
+        time.sleep(late)
 
 class Dying:
     def __init__(self, act): self.act = act
@@ -533,7 +584,7 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.01)
 
-with Interrupts():
+with Busy():
     Dying(lambda: 1 / 0)
     try:
         Dying(interrupt)

@@ -91,7 +91,17 @@ def test_fields_get_the_kind_they_want() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["DB_PASSWORD", "apiToken", "CLIENT_SECRET", "AWS_ACCESS_KEY_ID", "API_KEY", "passphrase"]
+    "name",
+    [
+        "DB_PASSWORD",
+        "apiToken",
+        "CLIENT_SECRET",
+        "AWS_ACCESS_KEY_ID",
+        "API_KEY",
+        "passphrase",
+        "PGPASSWORD",
+        "MYSQL_PWD",
+    ],
 )
 def test_secrets_are_refused_and_never_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "hunter2")
@@ -101,7 +111,17 @@ def test_secrets_are_refused_and_never_shown(name: str, monkeypatch: pytest.Monk
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["monkey", "KEYSPACE", "tokenizer", "secretary"])
+def test_a_value_that_is_not_filled_in_is_one_fault() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("number: ${RAYETL_TEST_NONE}\nflag: ${PGPASSWORD}\nshare: x\n")
+    assert [problem.code for problem in caught.value.problems] == [
+        "config.undefined_variable",
+        "config.secret",
+        "config.wrong_kind",
+    ]
+
+
+@pytest.mark.parametrize("name", ["monkey", "KEYSPACE", "tokenizer", "secretary", "PWD", "OLDPWD"])
 def test_names_that_only_hold_such_letters_are_fine(name: str) -> None:
     assert load(f"text: ${{{name}}}\n", **{name: "x"}).text == "x"
 

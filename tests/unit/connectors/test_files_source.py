@@ -302,6 +302,19 @@ def test_files_with_another_order_of_columns_are_told_apart_where_asked(tmp_path
         read(tmp_path / "*.csv", options={"header": True, "enforce_schema": False})
 
 
+@pytest.mark.parametrize(
+    ("header", "warned"), [("v,id", True), ("x,id,v", True), ("ID,v", False), ("number,text", False)]
+)
+def test_a_header_in_another_order_is_warned_of_where_fields_go_by_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, warned: bool
+) -> None:
+    (tmp_path / "in.csv").write_text(f"{header}\n1,x\n")
+    found = read(tmp_path / "in.csv", schema="id STRING, v STRING", options={"header": True})
+    assert found.rows() == [("1", "x")]
+    said = f"found {header.replace(',', ', ')}; expected id, v; `enforce_schema: false` refuses such files"
+    assert any(said in record.getMessage() for record in caplog.records) == warned
+
+
 def test_inference_widens(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(

@@ -240,6 +240,18 @@ def test_a_check_is_called_failed_only_where_it_matters(
     assert table.rows[0][0] == word
 
 
+def test_a_check_names_its_field() -> None:
+    tables = {table.title: table for table in text.tables(run_report())}
+    (row,) = tables["Checks that found something"].rows
+    assert dict(zip(tables["Checks that found something"].headers, row, strict=True))["field"] == "arr_delay"
+
+
+@pytest.mark.parametrize(("status", "title"), [("done", "Books"), ("aborted", "Books, had it gone on")])
+def test_books_of_a_run_that_was_stopped_do_not_say_that_rows_were_loaded(status: Status, title: str) -> None:
+    titles = [table.title for table in text.tables(run_report(status=status))]
+    assert [each for each in titles if each.startswith("Books")] == [title]
+
+
 @pytest.mark.parametrize("status", typing.get_args(Status))
 def test_every_status_has_words(status: Status) -> None:
     report = run_report(status=status)

@@ -64,12 +64,17 @@ def test_every_problem_of_the_config_is_found_at_once() -> None:
     told = [(problem.path, problem.hint) for problem in found]
     paths = [path for path, _ in told]
     assert ("transform", 0, "where") in paths
-    assert ("transform", 1, "columns", 0) not in paths, "columns of a failed step are not guessed at"
+    assert ("transform", 1, "columns", 0) in paths, "a filter has its input's columns, right or wrong"
     assert (("transform", 2, "with"), "did you mean `src`?") in told
     assert ("transform", 3, "metrics", "n") in paths
     assert (("transform", 4, "from"), "did you mean `filter_1`?") in told
     assert ("load", 1, "mode") in paths
     assert paths == sorted(paths, key=lambda path: (["extract", "transform", "load"].index(path[0]), path[1]))
+
+
+def test_columns_of_a_step_that_is_wrong_are_not_guessed_at() -> None:
+    found = problems({"type": "select", "columns": ["nope"]}, {"type": "filter", "where": "other > 1"})
+    assert [problem.path for problem in found] == [("transform", 0, "columns", 0)]
 
 
 def test_a_wrong_column_has_its_offset_in_the_text() -> None:
