@@ -81,7 +81,7 @@ def test_a_run_is_seen_in_metrics_and_logs(cluster: str, here: Path) -> None:
     read, whole = found["rayetl_bytes_read_total"][()], Path("in.parquet").stat().st_size
     assert 0.9 * whole < read <= whole
     assert found["rayetl_splits_done"] == found["rayetl_splits_total"] == {(): 4}
-    assert {("run",), ("rejects",), ("commit",)} == set(
+    assert {("open",), ("run",), ("rejects",), ("commit",)} == set(
         scraped("stage", **mine)["rayetl_stage_seconds_total"]
     )
     lines = [line for line in logged() if run in line and "split done" in line]
