@@ -261,6 +261,14 @@ def changed(file: InputFile) -> SourceError:
     )
 
 
+def gone(path: str) -> SourceError:
+    """What is said of a file that was listed and is not there."""
+    return SourceError(
+        f"the file {path} is not there any more",
+        hint="nothing was committed; run again, which lists the files anew, when nobody moves them",
+    )
+
+
 def _partition_fields(files: Sequence[InputFile]) -> tuple[Field, ...]:
     names = {tuple(name for name, _ in file.partition) for file in files}
     if not names:

@@ -25,6 +25,7 @@ from rayetl.connectors.formats.avro_types import (
 )
 from rayetl.connectors.formats.schemas import nullable
 from rayetl.connectors.formats.streams import DAMAGED
+from rayetl.connectors.listing import gone
 from rayetl.errors import RayetlError, SourceError
 from rayetl.lazy import lazily
 from rayetl.sql.interop import to_arrow, to_polars
@@ -56,7 +57,7 @@ def guarded(path: str) -> Iterator[None]:
     except UnreadableError as error:
         raise SourceError(f"the file {path} cannot be read: {error}") from error
     except FileNotFoundError as error:
-        raise SourceError(f"the file {path} is not there any more") from error
+        raise gone(path) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, Exception) as error:
         # fastavro raises whatever its decoders stumble on: IndexError, KeyError, struct.error, zlib.error.
         text = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -15,6 +15,7 @@ from rayetl.connectors.base import InputFile
 from rayetl.connectors.formats.arrow import WIDER, MisfitError
 from rayetl.connectors.formats.calendars import Calendar, calendar_of
 from rayetl.connectors.formats.streams import DAMAGED
+from rayetl.connectors.listing import gone
 from rayetl.errors import Problem, SourceError, SqlError, UnsupportedSqlError
 from rayetl.lazy import lazily
 from rayetl.records import dataclass
@@ -68,7 +69,7 @@ def guarded(path: str) -> Iterator[None]:
     except SourceError:
         raise
     except FileNotFoundError as error:
-        raise SourceError(f"the file {path} is not there any more") from error
+        raise gone(path) from error
     except SqlError as error:
         raise SourceError(
             f"the file {path} cannot be read: {error.problems[0].message}", hint=_OTHER_TYPE

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.listing import compression_of
+from rayetl.connectors.listing import compression_of, gone
 from rayetl.errors import SourceError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def reading(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise SourceError(f"the file {path} is not there any more") from error
+        raise gone(path) from error
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise SourceError(
             f"the file {path} is damaged: its compressed data is cut off or broken", hint=DAMAGED

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import InputFile
-from rayetl.connectors.listing import changed
+from rayetl.connectors.listing import changed, gone
 from rayetl.connectors.places import split_key
 from rayetl.connectors.s3.faults import Missing, Precondition
-from rayetl.errors import RayetlError, SourceError
+from rayetl.errors import RayetlError
 
 if TYPE_CHECKING:
     from rayetl.connectors.s3.account import S3Account
@@ -107,7 +107,7 @@ def fetch(account: S3Account, file: InputFile, start: int, end: int) -> bytes:
             f"reading {file.path}", Bucket=bucket, Key=key, Range=span, IfMatch=file.tag
         )
     except Missing:
-        raise SourceError(f"the file {file.path} is not there any more") from None
+        raise gone(file.path) from None
     except Precondition:
         raise changed(file) from None
     if answer["ETag"] != file.tag or len(found) != end - start:
