@@ -68,6 +68,8 @@ class Mariadb(DatabaseServer):
         if first:
             self._initialise()
         here = self._directory
+        # It outlives a server that was killed, whose number any process may have by now.
+        (here / "socket.lock").unlink(missing_ok=True)
         command = [
             *self._program(),
             f"--datadir={here / 'data'}",
