@@ -230,12 +230,11 @@ _UNITS = ("YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")
 _PARTS = ("MILLISECOND", "MICROSECOND", "NANOSECOND")
 INTERVAL_UNITS = frozenset(unit + plural for unit in (*_UNITS, *_PARTS) for plural in ("", "S"))
 _SUFFIXES = ("BD", "L", "S", "Y", "D", "F")
-_FIRST_OF_NUMBERS = frozenset("0123456789.")
 
 
 def is_number(text: str) -> bool:
     """Whether a word of the text is a numeric literal with one of Spark's type suffixes."""
-    if text[:1] not in _FIRST_OF_NUMBERS:
+    if not text[:1].isdigit():
         return False
     upper = text.upper()
     for suffix in _SUFFIXES:

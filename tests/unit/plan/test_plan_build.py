@@ -309,6 +309,10 @@ def test_the_fingerprint_is_that_of_the_rows() -> None:
         ("SELECT k FROM input WHERE k > 1", "SELECT k FROM input WHERE k > '1'"),
         ("SELECT k, TRUE AS t FROM input", "SELECT k, FALSE AS t FROM input"),
         ("SELECT k FROM input", "SELECT DISTINCT k FROM input"),
+        (
+            "SELECT count(*) AS n FROM input GROUP BY GROUPING SETS ((k, x), g)",
+            "SELECT count(*) AS n FROM input GROUP BY GROUPING SETS ((k, x, g))",
+        ),
         ("SELECT k FROM input ORDER BY k", "SELECT k FROM input ORDER BY k DESC"),
         ("SELECT k FROM input ORDER BY k", "SELECT k FROM input ORDER BY k NULLS LAST"),
         ("SELECT k FROM input UNION SELECT 1", "SELECT k FROM input UNION ALL SELECT 1"),

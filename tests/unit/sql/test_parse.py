@@ -10,6 +10,8 @@ from rayetl.sql import parse_expression, parse_projection, parse_query, render
 
 ROUND_TRIPS = """
 SELECT 1L, 2.5BD, 1e3D, -1S FROM t
+SELECT 0L, 3S, 4Y, 5D, 6F, 7BD, 8L, 9e2D, .5D, .25BD FROM t
+SELECT a IS DISTINCT FROM b, a IS NOT DISTINCT FROM b, a <=> b FROM t
 SELECT array(1, 2)[0], map('a', 1)['a'], struct(a AS x, b), f(x).y FROM t
 SELECT trim(x), trim(BOTH 'x' FROM y), trim(LEADING FROM y), extract(YEAR FROM d) FROM t
 SELECT transform(xs, x -> x + 1), aggregate(xs, 0, (a, x) -> a + x), exists(xs, x -> x > 1), any(b) FROM t
