@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,22 @@ def kill_supervisor(table: Database) -> None:
     ray.kill(ray.get_actor(name, supervising.NAMESPACE), no_restart=False)
 
 
+@contextmanager
+def waiting(table: Database) -> Iterator[None]:
+    """Ranges beyond the first five wait inside of the server until the block ends, so that whoever looks for a
+    run at work finds it there, however late."""
+    table.execute(
+        f"CREATE POLICY wait ON s USING ((k >= {5 * N // PARTS}) IS NOT TRUE "
+        "OR current_query() LIKE '%AS ends%' OR pg_advisory_xact_lock_shared(1) IS NOT NULL)",
+        "ALTER TABLE s ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE s FORCE ROW LEVEL SECURITY",
+    )
+    with table.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(1)::text")
+        cursor.fetchall()
+        yield
+
+
 HOLDER = "state = 'idle in transaction' AND query LIKE '%AS ends%'"
 """The session whose snapshot all ranges share: the last it asked for were the ends of the keys."""
 
@@ -146,8 +163,9 @@ def end_the_moment(table: Database) -> None:
 def test_whatever_is_killed_the_rows_are_those_of_one_moment(
     cluster: str, here: Path, table: Database, strike: Callable[[Database], None], retries: int
 ) -> None:
-    process = start(cluster)
-    strike(table)
+    with waiting(table):
+        process = start(cluster)
+        strike(table)
     table.execute("UPDATE s SET g = g + 1")
     report = report_of(process)
     assert report["retries"] == retries
