@@ -98,11 +98,8 @@ class Pipeline:
         return self.config.resilience.dead_letter.of(self.config.name)
 
     def check(self) -> tuple[Problem, ...]:
-        """Find everything wrong with the config that can be found without reading rows, and give what is
-        doubtful about it.
-
-        Raises `ConfigError` with all problems.
-        """
+        """What is doubtful about the config. Raises `ConfigError` with everything wrong that can be found
+        without reading rows."""
         plan = self._build(None)
         if self.config.tests:
             from rayetl.plan.cases import case_problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rayetl.connectors.base import FilesScan, Load, Source
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def apart(
-    config: PipelineConfig, sources: Sequence[SourceNode], loads: Sequence[LoadDraft]
+    config: PipelineConfig, sources: Iterable[SourceNode], loads: Sequence[LoadDraft]
 ) -> Iterator[Problem]:
     """Loads that share a place, and sources, dead letters and reports that would be among the rows of one, or
     gone with what it overwrites."""
@@ -27,7 +27,7 @@ def apart(
     yield from _state_in_loads(config, loads)
 
 
-def _sources_in_loads(sources: Sequence[SourceNode], loads: Sequence[LoadDraft]) -> Iterator[Problem]:
+def _sources_in_loads(sources: Iterable[SourceNode], loads: Sequence[LoadDraft]) -> Iterator[Problem]:
     """Files that are read would be gone with what a load overwrites, and what it adds would be read by the
     next run, and added once more."""
     placed = [(draft, target) for draft in loads if (target := draft.load.location()) is not None]

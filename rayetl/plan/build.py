@@ -97,11 +97,8 @@ def build_plan(
     now = time.time_ns() // 1000
     compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
-    problems = [
-        *graph.problems,
-        *compiler.problems,
-        *apart(config, [*compiler.sources.values()], graph.loads),
-    ]
+    beside = apart(config, compiler.sources.values(), graph.loads)
+    problems = [*graph.problems, *compiler.problems, *beside]
     unreached = [Problem("plan", error.message, path, error.hint) for path, error in compiler.unreached]
     if compiler.unreached and not problems and len(unreached) == 1:
         raise compiler.unreached[0][1]

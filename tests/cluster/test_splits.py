@@ -395,7 +395,7 @@ def wait_for(splits: int) -> None:
 
 @pytest.fixture
 def slow(inputs: Path) -> Path:
-    """Rows that take their time: sixteen splits of a tenth of a second or more."""
+    """The rows in forty splits."""
     wide = pq.read_table("in.parquet")
     pq.write_table(wide, "in.parquet", row_group_size=N // 40)
     return inputs
