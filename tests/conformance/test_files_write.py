@@ -66,7 +66,7 @@ def write(path: Path, schema: Schema, frame: pl.DataFrame, form: str, **fields: 
     assert not load.check(schema)
     session = load.open(Epoch("p", "out", "k", "r"), schema)
     target = session.begin()
-    pl.collect_all([sink_files(frame.lazy(), target)])
+    sink_files(frame.lazy(), target).collect()
     session.commit(frame.height)
     return path
 

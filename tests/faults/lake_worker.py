@@ -106,7 +106,7 @@ def _loaded(work: LakeWork) -> int:
             return SKIPPED
         try:
             assert isinstance(target, FilesTarget)
-            pl.collect_all([sink_files(_rows(work), target)])
+            sink_files(_rows(work), target).collect()
         except (FileNotFoundError, pl.exceptions.PolarsError):
             # Where nothing can be locked, a later attempt fences an earlier one by removing its directory.
             assert not work.lock

@@ -4,15 +4,11 @@ every batch and needs no closing."""
 from __future__ import annotations
 
 import io
-import os
-from dataclasses import field
 from pathlib import Path
-from urllib.parse import quote
 
 import polars as pl
 
 from rayetl.connectors.base import FilesTarget
-from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.records import dataclass
 
 _CODECS = {"deflate": "Deflate", "snappy": "Snappy", "zstd": "Zstandard", "bzip2": "Bzip2", "xz": "Xz"}
@@ -21,54 +17,39 @@ _SYNC = 16
 
 @dataclass(slots=True)
 class AvroStage:
-    """Where the batches of one load go: one growing file for each partition directory."""
+    """Where the batches of one load go: a growing file, and the next one when it is as long as it may be."""
 
     target: FilesTarget
     codec: str
     header: bytes
-    _open: dict[str, Path] = field(default_factory=dict)
+    _open: Path | None = None
     _begun: int = 0
 
     @classmethod
     def begin(cls, rows: pl.LazyFrame, target: FilesTarget, codec: str) -> AvroStage:
-        """Settle the schema; where there are no partitions, begin the first file at once."""
-        schema = rows.collect_schema()
-        body = pl.DataFrame(schema=schema).drop(target.partition_by)
+        """Settle the schema, and begin the first file at once."""
         stage = cls(target, codec, b"")
-        stage.header = stage._encoded(body)
-        if not target.partition_by:
-            stage._file("")
+        stage.header = stage._encoded(pl.DataFrame(schema=rows.collect_schema()))
+        stage._file()
         return stage
 
     def write(self, batch: pl.DataFrame) -> None:
         """Append a batch."""
-        keys = list(self.target.partition_by)
-        if not keys:
-            self._append("", batch)
+        if batch.is_empty():
             return
-        for values, rows in batch.partition_by(keys, as_dict=True, include_key=False).items():
-            pairs = zip(keys, values, strict=True)
-            self._append("/".join(f"{_escaped(key)}={_escaped(value)}" for key, value in pairs), rows)
-
-    def _append(self, directory: str, rows: pl.DataFrame) -> None:
-        if rows.is_empty():
-            return
-        path = self._file(directory)
-        with path.open("ab") as file:
-            file.write(_resealed(self._encoded(rows), self.header[-_SYNC:]))
+        with self._file().open("ab") as file:
+            file.write(_resealed(self._encoded(batch), self.header[-_SYNC:]))
             size = file.tell()
         if self.target.max_bytes is not None and size >= self.target.max_bytes:
-            del self._open[directory]
+            self._open = None
 
-    def _file(self, directory: str) -> Path:
-        path = self._open.get(directory)
-        if path is None:
-            path = Path(self.target.directory, directory, f"{self._begun:08d}.avro")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.header)
+    def _file(self) -> Path:
+        if self._open is None:
+            self._open = Path(self.target.directory, f"{self._begun:08d}.avro")
+            self._open.parent.mkdir(parents=True, exist_ok=True)
+            self._open.write_bytes(self.header)
             self._begun += 1
-            self._open[directory] = path
-        return path
+        return self._open
 
     def _encoded(self, rows: pl.DataFrame) -> bytes:
         import polars_avro
@@ -78,15 +59,6 @@ class AvroStage:
         codec = getattr(polars_avro.Codec, name) if name else None
         polars_avro.write_avro(rows, buffer, codec=codec)
         return buffer.getvalue()
-
-
-def _escaped(value: object) -> str:
-    if value is None:
-        return NULL_PARTITION
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if text == "nan" and isinstance(value, float):
-        text = "NaN"
-    return quote(text, safe=" !$&'()+,;@-._~" if os.sep == "/" else "")
 
 
 def _resealed(data: bytes, sync: bytes) -> bytes:

@@ -1,10 +1,11 @@
-"""Lazy sinks that stage the rows of a load, for `polars.collect_all` to run together with others."""
+"""Sinks that stage the rows of a load, for `polars.collect_all` to run together with others."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
 
@@ -12,25 +13,33 @@ import polars as pl
 
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import WriteOptions
+from rayetl.connectors.formats.partitions import Partitions
 from rayetl.connectors.formats.text_values import csv_text, finite, json_field
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
+from rayetl.records import dataclass
 from rayetl.sql.lower.texts import elementwise, format_decimals, format_floats
 from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, DecimalType, Schema
 
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
-PIECE = 32_768
-"""Rows of a partition that make a row group. So many of each wait in memory: a quarter of Polars' default."""
 
-OPEN_FILES = 512
-"""Partitions that are written at a time; beyond its default of 128 Polars makes each piece a file."""
+@dataclass(frozen=True, slots=True)
+class FilesSink:
+    """`rows` is collected, together with others; then `finish` writes what waits for the last row."""
 
-_PIECES_CHOSEN = "POLARS_IDEAL_SINK_MORSEL_SIZE_ROWS"
+    rows: pl.LazyFrame
+    finish: Callable[[], None] = lambda: None
+
+    def collect(self, *others: pl.LazyFrame) -> list[pl.DataFrame]:
+        """Write all; and what `others` are, which are collected with it."""
+        _, *found = pl.collect_all([self.rows, *others])
+        self.finish()
+        return found
 
 
-def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None) -> pl.LazyFrame:
-    """A lazy sink that writes the columns of `target.schema` into `target.directory`.
+def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None) -> FilesSink:
+    """A sink that writes the columns of `target.schema` into `target.directory`.
 
     No row at all still makes one file that holds the schema (none below `partition_by`). Collecting it
     raises `LoadError`, at `load`, for values that the format cannot hold.
@@ -38,10 +47,21 @@ def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None
     if not isinstance(target.options, WriteOptions):
         raise TypeError("the options of a files target are WriteOptions")
     rows = frame.select(target.schema.names)
+    body = Schema(tuple(field for field in target.schema if field.name not in target.partition_by))
     if target.format == "json":
-        body = tuple(field for field in target.schema if field.name not in target.partition_by)
-        rows = finite(rows, Schema(body), load)
-    return _SINKS[target.format](_with_partition_names(rows, target), target, target.options)
+        rows = finite(rows, body, load)
+    keys = {name: _directory_name(name) for name in (*target.partition_by, *dict(target.derived))}
+    inside = replace(target, schema=body, partition_by=(), derived=())
+    sink, options = _SINKS[target.format], target.options
+    if not keys:
+        return FilesSink(sink(rows, inside, options))
+
+    def into(directory: str, part: pl.LazyFrame) -> pl.LazyFrame:
+        return sink(part, replace(inside, directory=directory), options)
+
+    partitions = Partitions(target.directory, keys, into)
+    spelled = _with_partition_names(rows, target)
+    return FilesSink(_lazy(spelled.sink_batches(partitions.take, lazy=True)), partitions.finish)
 
 
 def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
@@ -65,30 +85,14 @@ def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFra
     return rows.with_columns(spelled, **dict(target.derived))
 
 
-def _keys(target: FilesTarget) -> dict[str, str]:
-    """The columns that name directories, as Polars is to know them: it escapes values, but not these."""
-    names = (*target.partition_by, *(name for name, _ in target.derived))
-    return {name: quote(name, safe=" ") if re.search("[%=/]", name) else name for name in names}
+def _directory_name(column: str) -> str:
+    return quote(column, safe=" ") if re.search("[%=/]", column) else column
 
 
 def _place(target: FilesTarget, ending: str) -> str | pl.PartitionBy:
-    if keys := _keys(target):
-        os.environ.setdefault("POLARS_MAX_OPEN_SINKS", str(OPEN_FILES))
-        return pl.PartitionBy(
-            target.directory,
-            key=list(keys.values()),
-            include_key=False,
-            approximate_bytes_per_file=target.max_bytes,
-        )
     if target.max_bytes is not None:
         return pl.PartitionBy(target.directory, approximate_bytes_per_file=target.max_bytes)
     return os.path.join(target.directory, f"00000000{ending}")
-
-
-def _body(target: FilesTarget) -> list[tuple[str, pl.Expr]]:
-    return [
-        (field.name, pl.col(field.name)) for field in target.schema if field.name not in target.partition_by
-    ]
 
 
 def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
@@ -96,10 +100,9 @@ def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> 
     if target.columns is not None:
         kinds = pl.DataFrame(target.columns.empty_table()).schema
         rows = rows.cast(kinds)
-    sink = rows.rename(_changed(_keys(target))).sink_parquet(  # type: ignore[call-overload]
+    sink = rows.sink_parquet(  # type: ignore[call-overload]
         _place(target, ".parquet"),
         compression=compression,
-        row_group_size=PIECE if _keys(target) and _PIECES_CHOSEN not in os.environ else None,
         arrow_schema=target.columns,
         mkdir=True,
         lazy=True,
@@ -108,17 +111,16 @@ def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> 
 
 
 def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
-    kinds = {field.name: field.type for field in target.schema}
-    body = _body(target)
-    texts = [csv_text(column, kinds[name], options).alias(name) for name, column in body]
+    texts = [csv_text(pl.col(field.name), field.type, options).alias(field.name) for field in target.schema]
     # A line with nothing on it is no row for a reader, so the only column of a file quotes its NULLs.
-    null = options.quote * 2 if len(body) == 1 and not options.null_value else options.null_value
+    null = options.quote * 2 if len(texts) == 1 and not options.null_value else options.null_value
     codec = options.compression or "uncompressed"
-    head = [csv_text(pl.lit(name), STRING, options).alias(name) for name, _ in body]
-    renamed = dict(zip((name for name, _ in body), pl.select(head).row(0), strict=True)) if head else {}
+    names = target.schema.names
+    head = [csv_text(pl.lit(name), STRING, options).alias(name) for name in names]
+    renamed = dict(zip(names, pl.select(head).row(0), strict=True)) if head else {}
     sink = (
         rows.with_columns(texts)
-        .rename(_changed(renamed) | _changed(_keys(target)))
+        .rename({name: spelled for name, spelled in renamed.items() if name != spelled})
         .sink_csv(  # type: ignore[call-overload]
             _place(target, f".csv{_ENDINGS.get(codec, '')}"),
             compression=codec,
@@ -135,24 +137,15 @@ def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.L
     return _lazy(sink)
 
 
-def _changed(names: Mapping[str, str]) -> dict[str, str]:
-    return {old: new for old, new in names.items() if old != new}
-
-
 def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
-    kinds = {field.name: field.type for field in target.schema}
-    values = [json_field(column, kinds[name]).alias(name) for name, column in _body(target)]
+    values = [json_field(pl.col(field.name), field.type).alias(field.name) for field in target.schema]
     codec = options.compression or "uncompressed"
-    sink = (
-        rows.with_columns(values)
-        .rename(_changed(_keys(target)))
-        .sink_ndjson(  # type: ignore[call-overload]
-            _place(target, f".json{_ENDINGS.get(codec, '')}"),
-            compression=codec,
-            check_extension=False,
-            mkdir=True,
-            lazy=True,
-        )
+    sink = rows.with_columns(values).sink_ndjson(  # type: ignore[call-overload]
+        _place(target, f".json{_ENDINGS.get(codec, '')}"),
+        compression=codec,
+        check_extension=False,
+        mkdir=True,
+        lazy=True,
     )
     return _lazy(sink)
 

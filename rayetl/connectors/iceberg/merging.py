@@ -127,7 +127,7 @@ class _Merge:
         absent = [
             pl.lit(None, kind).alias(name) for name, kind in to_polars(whole).items() if name not in given
         ]
-        pl.collect_all([sink_files(rows.with_columns(absent), target)])
+        sink_files(rows.with_columns(absent), target).collect()
         return self.attempt.staged(Path(inside))
 
     def _tasks(self, keys: pl.DataFrame) -> Iterator[FileScanTask]:

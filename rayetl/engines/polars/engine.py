@@ -65,13 +65,14 @@ class _Query:
     tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
     poured: dict[str, Pouring] = field(default_factory=dict)
+    finishes: list[Callable[[], None]] = field(default_factory=list)
 
     def collect(self) -> None:
         results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
         for result, (_, take) in zip(results[len(self.sinks) :], self.measures, strict=True):
             take(result)
-        for pouring in self.poured.values():
-            pouring.finish()
+        for finish in self.finishes:
+            finish()
         for node, gate in self.gates.items():
             gate.close()
             self.classes.take(input_key(node), gate.rows)
@@ -139,12 +140,15 @@ class PolarsEngine:
             frame = query.frames.placed(load).map_batches(count, streamable=True)
             query.poured[load] = Pouring(load, target, job.rejects / load)
             query.sinks.append(query.poured[load].sink(frame))
+            query.finishes.append(query.poured[load].finish)
         elif isinstance(target, SpoolTarget):
             frame = query.frames.placed(load).map_batches(count, streamable=True)
             query.sinks.append(sink_spool(frame, target))
         else:
             frame = query.frames.add(load).map_batches(count, streamable=True)
-            query.sinks.append(sink_files(frame, target, load))
+            sink = sink_files(frame, target, load)
+            query.sinks.append(sink.rows)
+            query.finishes.append(sink.finish)
 
     def _add_tables(self, query: _Query, node: Node) -> None:
         if isinstance(node, StepNode) and node.tables:

@@ -77,7 +77,7 @@ def write(piece: Piece) -> tuple[Path, int]:
 def _written(load: str, files: Sequence[InputFile], target: FilesTarget) -> int:
     rows = taken_back(files, target.schema)
     with at_step(load), told_at(load):
-        counted, _ = pl.collect_all([rows.select(pl.len()), sink_files(rows, target)])
+        (counted,) = sink_files(rows, target).collect(rows.select(pl.len()))
     return int(counted.item())
 
 

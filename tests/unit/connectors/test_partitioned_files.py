@@ -1,45 +1,123 @@
-"""Loads of files by partitions: how much of each waits in memory, and how many files there are."""
+"""Loads of files by partitions: what waits in memory is set down beside them, and each partition is one file."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
+import fastavro
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 from rayetl.connectors.base import FilesTarget
-from rayetl.connectors.files_load import WriteOptions
-from rayetl.connectors.formats import writing
+from rayetl.connectors.files_load import CODECS, WriteOptions
+from rayetl.connectors.formats import partitions
+from rayetl.connectors.formats.writing import sink_files
 from rayetl.sql.interop import parse_ddl
 
-PARTITIONS, ROWS, PIECE = 200, 25, 10
+SCHEMA = parse_ddl(
+    "day DATE, len STRING, v BIGINT, words ARRAY<STRING>, at STRUCT<x: DOUBLE, y: DECIMAL(20,4)>"
+)
+ROWS = 40_000
+ALL_AT_ONCE = 2**40
 
 
-def pieces(directory: Path) -> dict[str, list[list[int]]]:
-    """The rows of the row groups of each file, by partition."""
-    found: dict[str, list[list[int]]] = {}
-    for path in directory.rglob("*.parquet"):
-        footer = pq.read_metadata(path)
-        groups = [footer.row_group(place).num_rows for place in range(footer.num_row_groups)]
-        found.setdefault(path.parent.name, []).append(groups)
-    return found
+def rows(days: int, texts: int) -> pl.LazyFrame:
+    """Many batches in which each partition comes again and again; NULL is a partition too."""
+    number = pl.col("v")
+    return pl.LazyFrame({"v": range(ROWS)}).select(
+        pl.date(2024, 1, 1).dt.offset_by(pl.format("{}d", number % days)).alias("day"),
+        pl.when(number % texts != 0).then(pl.format("a/b {}", number % texts)).alias("len"),
+        number.cast(pl.Int64),
+        pl.concat_list(pl.format("w{}", number), pl.lit(None, pl.String)).alias("words"),
+        pl.struct(x=number / 3, y=(number % 100).cast(pl.Decimal(20, 4))).alias("at"),
+    )
 
 
-@pytest.mark.parametrize("chosen", [None, "1000"])
-def test_a_partition_is_one_file_of_small_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None
+def target(directory: Path, form: str, **more: object) -> FilesTarget:
+    options = WriteOptions(compression="deflate" if form == "avro" else CODECS[form][0])
+    return FilesTarget(str(directory), form, options, ("day", "len"), schema=SCHEMA, **more)  # type: ignore[arg-type]
+
+
+def numbers(path: Path) -> list[int]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path, partitioning=None)["v"].to_pylist()
+    if path.suffix == ".avro":
+        with path.open("rb") as file:
+            return [record["v"] for record in fastavro.reader(file)]
+    return [json.loads(line)["v"] for line in path.read_text().splitlines()]
+
+
+def found(directory: Path) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+    for path in sorted(directory.rglob("*.*")):
+        yield tuple(unquote(part) for part in path.relative_to(directory).parts[:-1]), numbers(path)
+
+
+@pytest.mark.parametrize("form", ["parquet", "json", "avro"])
+@pytest.mark.parametrize("memory", [ALL_AT_ONCE, 2**20, 1], ids=["all at once", "set down", "each batch"])
+def test_a_partition_is_one_file_with_its_rows_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, memory: int
 ) -> None:
-    """More partitions than Polars has files open of its own accord; pieces may be chosen by the person who runs it."""
-    monkeypatch.setattr(writing, "PIECE", PIECE)
-    if chosen is not None:
-        monkeypatch.setenv("POLARS_IDEAL_SINK_MORSEL_SIZE_ROWS", chosen)
-    schema = parse_ddl("g INT, v BIGINT")
-    rows = pl.select(v=pl.int_range(PARTITIONS * ROWS, dtype=pl.Int64)).lazy()
-    rows = rows.select(g=(pl.col("v") % PARTITIONS).cast(pl.Int32), v="v")
-    target = FilesTarget(str(tmp_path), "parquet", WriteOptions(), ("g",), None, schema)
-    pl.collect_all([writing.sink_files(rows, target)])
-    found = pieces(tmp_path)
-    assert len(found) == PARTITIONS
-    one_file = [[10, 10, 5]] if chosen is None else [[ROWS]]
-    assert all(files == one_file for files in found.values()), next(iter(found.items()))
+    monkeypatch.setattr(partitions, "MEMORY", memory)
+    frame = rows(days=7, texts=11)
+    sink_files(frame, target(tmp_path, form)).collect()
+    files = list(found(tmp_path))
+    expected: dict[tuple[str, ...], list[int]] = {}
+    for day, text, number in frame.select("day", "len", "v").collect().iter_rows():
+        place = (f"day={day}", f"len={text or '__HIVE_DEFAULT_PARTITION__'}")
+        expected.setdefault(place, []).append(number)
+    assert len(files) == 77
+    assert dict(files) == expected
+
+
+def test_values_of_every_kind_are_the_same_after_they_were_set_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, memory in (("kept", ALL_AT_ONCE), ("down", 1)):
+        monkeypatch.setattr(partitions, "MEMORY", memory)
+        sink_files(rows(3, 2), target(tmp_path / name, "parquet")).collect()
+    kept, down = (pl.read_parquet(tmp_path / name / "**/*.parquet").sort("v") for name in ("kept", "down"))
+    assert kept.equals(down)
+    assert kept.schema == down.schema
+
+
+@pytest.mark.parametrize("memory", [ALL_AT_ONCE, 2**18])
+def test_a_partition_makes_several_files_where_they_may_be_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    monkeypatch.setattr(partitions, "MEMORY", memory)
+    sink_files(rows(1, 1), target(tmp_path, "json", max_bytes=2**18)).collect()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len({path.parent for path in files}) == 1
+    assert len(files) > 1
+    assert sorted(number for path in files for number in numbers(path)) == list(range(ROWS))
+
+
+def test_what_waits_is_bounded_and_gone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By bytes, so that few rows that are long do not wait for more of them."""
+    monkeypatch.setattr(partitions, "MEMORY", 2**20)
+    waited: list[int] = []
+    take = partitions.Partitions.take
+
+    def looked(self: partitions.Partitions, batch: pl.DataFrame) -> None:
+        take(self, batch)
+        waited.append(self._bytes)
+
+    monkeypatch.setattr(partitions.Partitions, "take", looked)
+    long = pl.LazyFrame({"day": [None], "len": ["x" * 200_000], "v": [1]}, schema_overrides={"day": pl.Date})
+    frame = pl.concat([long] * 40).with_columns(
+        words=pl.lit(None, pl.List(pl.String)), at=pl.lit(None, rows(1, 1).collect_schema()["at"])
+    )
+    few = FilesTarget(str(tmp_path), "parquet", WriteOptions(compression="zstd"), ("day",), schema=SCHEMA)
+    sink_files(frame, few).collect()
+    assert max(waited) <= 2**20
+    assert len(waited) > 1
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00000000.parquet"]
+
+
+def test_no_rows_make_no_files(tmp_path: Path) -> None:
+    sink_files(rows(1, 1).head(0), target(tmp_path, "parquet")).collect()
+    assert list(tmp_path.rglob("*")) == []

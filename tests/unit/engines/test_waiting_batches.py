@@ -13,6 +13,7 @@ import json, sys, threading
 from unittest import mock
 
 from rayetl import Pipeline
+from rayetl.connectors.formats.writing import FilesSink
 from rayetl.engines.polars import engine, gates
 
 MOST = 10
@@ -32,10 +33,10 @@ def hold(batch):
         held.append(many.wait(2))
     return False
 
-with (
-    mock.patch.object(gates.Gate, "_look", looked),
-    mock.patch.object(engine, "sink_files", lambda frame, target, load: frame.sink_batches(hold, lazy=True)),
-):
+def held_sink(frame, target, load):
+    return FilesSink(frame.sink_batches(hold, lazy=True))
+
+with mock.patch.object(gates.Gate, "_look", looked), mock.patch.object(engine, "sink_files", held_sink):
     try:
         Pipeline.from_dict(json.loads(sys.argv[1])).run()
     except Exception:

@@ -1,0 +1,183 @@
+"""Rows put into the directories of their partitions, in memory that grows with neither rows nor partitions.
+
+Writers of many files at a time hold some rows of each. Here rows are sorted by partition, as many as memory
+is set apart for, and set down beside the files; when the last has come, the partitions are written one after
+the other, each as a load without partitions is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import field
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import polars as pl
+
+from rayetl.connectors.listing import NULL_PARTITION
+from rayetl.connectors.scanning import scan
+from rayetl.lazy import lazily
+from rayetl.names import PREFIX
+from rayetl.records import dataclass
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import ipc
+else:
+    pa = lazily("pyarrow")
+    ipc = lazily("pyarrow.ipc")
+
+MEMORY = 64 * 2**20
+"""Bytes of rows that wait before they are set down, and of partitions that are written together."""
+
+_TOGETHER = 64
+_MORSEL = 8 * 2**20
+_COUNT = PREFIX + "count"
+_SAFE = " !$&'()+,;@-._~"
+
+Values = tuple[object, ...]
+Part = tuple[Values, pl.LazyFrame, int]
+"""A partition: the values of its keys, its rows, and about how many bytes these are."""
+
+
+@dataclass(slots=True)
+class Partitions:
+    """The rows of one load below `directory`. `keys` are the columns whose values name directories, with the
+    names that they have there; they are not in the files. `into` makes a lazy sink of rows into a
+    directory."""
+
+    directory: str
+    keys: Mapping[str, str]
+    into: Callable[[str, pl.LazyFrame], pl.LazyFrame]
+    _waiting: list[pl.DataFrame] = field(default_factory=list)
+    _bytes: int = 0
+    _spool: _Spool | None = None
+
+    def take(self, rows: pl.DataFrame) -> None:
+        """Take some rows, in the order they are to have within their partition."""
+        if rows.is_empty():
+            return
+        self._waiting.append(rows)
+        self._bytes += int(rows.estimated_size())
+        if self._bytes > MEMORY:
+            self._set_down()
+
+    def finish(self) -> None:
+        """Write all that was taken."""
+        if self._spool is None:
+            self._write(_parts(*self._sorted()) if self._waiting else iter(()))
+            return
+        if self._waiting:
+            self._set_down()
+        with self._spool.parts() as parts:
+            self._write(parts)
+
+    def _set_down(self) -> None:
+        rows, counts = self._sorted()
+        if self._spool is None:
+            self._spool = _Spool.begin(Path(self.directory, "rows.arrow"), rows.schema)
+        self._spool.add(rows, counts)
+
+    def _sorted(self) -> tuple[pl.DataFrame, dict[Values, int]]:
+        """What waits, by partition and without the keys; and how many rows each partition has of it."""
+        keys = list(self.keys)
+        rows = pl.concat(self._waiting).sort(keys, maintain_order=True)
+        self._waiting, self._bytes = [], 0
+        counts = rows.group_by(keys, maintain_order=True).len(_COUNT).rows()
+        return rows.drop(keys), {tuple(values): count for *values, count in counts}
+
+    def _write(self, parts: Iterator[Part]) -> None:
+        together: list[pl.LazyFrame] = []
+        size = 0
+        for values, rows, taken in parts:
+            if together and (size + taken > MEMORY or len(together) == _TOGETHER):
+                pl.collect_all(together)
+                together, size = [], 0
+            together.append(self.into(self._place(values), rows))
+            size += taken
+        pl.collect_all(together)
+
+    def _place(self, values: Values) -> str:
+        named = zip(self.keys.values(), values, strict=True)
+        return os.path.join(self.directory, *(f"{name}={_spelled(value)}" for name, value in named))
+
+
+def _parts(rows: pl.DataFrame, counts: Mapping[Values, int]) -> Iterator[Part]:
+    each = int(rows.estimated_size()) // rows.height
+    starts = accumulate(counts.values(), initial=0)
+    for start, (values, count) in zip(starts, counts.items(), strict=False):
+        yield values, rows.slice(start, count).lazy(), count * each
+
+
+def _spelled(value: object) -> str:
+    if value is None:
+        return NULL_PARTITION
+    return quote(str(value).lower() if isinstance(value, bool) else str(value), safe=_SAFE)
+
+
+@dataclass(slots=True)
+class _Spool:
+    """Rows in an Arrow file, and which of its batches, of how many bytes, belong to a partition."""
+
+    path: Path
+    schema: pl.Schema
+    writer: Any
+    places: dict[Values, list[tuple[int, int]]] = field(default_factory=dict)
+    _batches: int = 0
+
+    @classmethod
+    def begin(cls, path: Path, schema: pl.Schema) -> Self:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(path, schema, ipc.new_file(path, pl.DataFrame(schema=schema).to_arrow().schema))
+
+    def add(self, rows: pl.DataFrame, counts: Mapping[Values, int]) -> None:
+        """Set down rows that are sorted by partition."""
+        (batch,) = rows.rechunk().to_arrow().to_batches()
+        each = batch.nbytes // batch.num_rows
+        start = 0
+        for values, count in counts.items():
+            self.writer.write_batch(batch.slice(start, count))
+            self.places.setdefault(values, []).append((self._batches, count * each))
+            self._batches += 1
+            start += count
+
+    @contextmanager
+    def parts(self) -> Iterator[Iterator[Part]]:
+        """Each partition once, when all rows have been set down. The file is gone then."""
+        self.writer.close()
+        with pa.OSFile(str(self.path)) as file:
+            self.path.unlink()
+            reader, lock = ipc.open_file(file), Lock()
+            yield (self._part(values, partial(_read, reader, lock)) for values in self.places)
+
+    def _part(self, values: Values, read: Callable[..., Iterator[pl.DataFrame]]) -> Part:
+        places = self.places[values]
+        return values, scan(partial(read, places), self.schema), sum(size for _, size in places)
+
+
+def _read(
+    reader: Any, lock: Lock, places: Sequence[tuple[int, int]], columns: list[str], predicate: pl.Expr | None
+) -> Iterator[pl.DataFrame]:
+    del predicate
+    batches: list[pa.RecordBatch] = []
+    size = 0
+    for place, taken in places:
+        if batches and size + taken > _MORSEL:
+            yield _frame(batches, columns)
+            batches, size = [], 0
+        with lock:
+            batches.append(reader.get_batch(place))
+        size += taken
+    yield _frame(batches, columns)
+
+
+def _frame(batches: Sequence[pa.RecordBatch], columns: Sequence[str]) -> pl.DataFrame:
+    frame = pl.from_arrow(pa.Table.from_batches(batches).select(columns), rechunk=True)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
