@@ -67,6 +67,12 @@ CHECKED = (
     .replace("state:", f"resilience: {{dead_letter: {{type: files, path: {OUT}/rejects}}}}\nstate:")
 )
 
+PARTED = (
+    PLAIN.replace("name: plain", "name: parted")
+    .replace("/plain,", "/parted,")
+    .replace("mode: overwrite}", "mode: overwrite, partition_by: l_shipdate}")
+)
+
 REFUSING = CHECKED.replace("name: checked", "name: refusing").replace("max: 0.1}", "max: 0.09}")
 
 JOIN = f"""
@@ -109,6 +115,14 @@ pl.scan_parquet("{DATA}/lineitem.parquet").filter(pl.col("l_quantity") > 5).with
     e=pl.col("l_orderkey") * 10 + pl.col("l_linenumber"),
 ).sink_parquet("{OUT}/by_hand.parquet")
 """,
+    "parted": f"""
+import polars as pl
+pl.scan_parquet("{DATA}/lineitem.parquet").filter(pl.col("l_quantity") > 5).with_columns(
+    a=pl.col("l_extendedprice").cast(pl.Float64) * 2, b=pl.col("l_comment").str.to_uppercase(),
+    c=pl.col("l_shipdate").dt.year(), d=pl.concat_str("l_returnflag", pl.lit("-"), "l_linestatus"),
+    e=pl.col("l_orderkey") * 10 + pl.col("l_linenumber"),
+).sink_parquet(pl.PartitionBy("{OUT}/by_hand", key="l_shipdate", include_key=False), mkdir=True)
+""",
     "joined": f"""
 import polars as pl
 from datetime import date
@@ -128,8 +142,15 @@ pl.scan_csv("{DATA}/million.csv", schema=schema).sink_ndjson("{OUT}/by_hand.json
 """,
 }
 
-CONFIGS = {"plain": PLAIN, "checked": CHECKED, "refusing": REFUSING, "joined": JOIN, "text": TEXT}
-GOALS = {"plain": 1.10, "checked": 1.15, "refusing": 1.15, "joined": 1.15, "text": 1.15}
+CONFIGS = {
+    "plain": PLAIN,
+    "checked": CHECKED,
+    "refusing": REFUSING,
+    "joined": JOIN,
+    "text": TEXT,
+    "parted": PARTED,
+}
+GOALS = {"plain": 1.10, "checked": 1.15, "refusing": 1.15, "joined": 1.15, "text": 1.15, "parted": 1.15}
 TEN = f"""
 name: ten
 extract: {{type: files, path: {OUT}/ten.csv, schema: "a INT, b STRING", options: {{header: true}}}}
@@ -177,7 +198,7 @@ def by_hand(job: str) -> Callable[[], object]:
 
 
 def clear() -> None:
-    for name in (*CONFIGS, "ten", "rejects"):
+    for name in (*CONFIGS, "ten", "rejects", "by_hand"):
         shutil.rmtree(OUT / name, ignore_errors=True)
 
 
@@ -267,7 +288,9 @@ def measure_memory(job: str) -> dict[str, object]:
 MEASURES: dict[str, Callable[[], dict[str, object]]] = {
     **{job: lambda job=job: measure(job) for job in CONFIGS},  # type: ignore[misc]
     "start": measure_start,
-    **{f"memory-{job}": lambda job=job: measure_memory(job) for job in ("plain", "checked", "text")},  # type: ignore[misc]
+    **{
+        f"memory-{job}": lambda job=job: measure_memory(job) for job in ("plain", "checked", "text", "parted")
+    },  # type: ignore[misc]
 }
 
 if __name__ == "__main__":

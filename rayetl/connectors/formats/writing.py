@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import WriteOptions
-from rayetl.connectors.formats.partitions import Partitions
+from rayetl.connectors.formats.partitions import MANY, Partitions
 from rayetl.connectors.formats.text_values import csv_text, finite, json_field
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
@@ -24,18 +25,25 @@ from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, Decim
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
 
+_PIECES = {"parquet": 32_768, "csv": 122_880, "json": 122_880, "avro": 0}
+"""Rows of a partition that wait for more of them while many files are written: those of a row group, and
+those that Polars makes one text of. There is no writer of many Avro files."""
+
+Place = str | pl.PartitionBy
+
+
 @dataclass(frozen=True, slots=True)
 class FilesSink:
-    """`rows` is collected, together with others; then `finish` writes what waits for the last row."""
+    """`sinks` are collected, together with others; then `finish` writes what waits for the last row."""
 
-    rows: pl.LazyFrame
+    sinks: tuple[pl.LazyFrame, ...]
     finish: Callable[[], None] = lambda: None
 
     def collect(self, *others: pl.LazyFrame) -> list[pl.DataFrame]:
         """Write all; and what `others` are, which are collected with it."""
-        _, *found = pl.collect_all([self.rows, *others])
+        found = pl.collect_all([*self.sinks, *others])
         self.finish()
-        return found
+        return found[len(self.sinks) :]
 
 
 def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None) -> FilesSink:
@@ -50,18 +58,37 @@ def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None
     body = Schema(tuple(field for field in target.schema if field.name not in target.partition_by))
     if target.format == "json":
         rows = finite(rows, body, load)
+    if target.partition_by or target.derived:
+        return _partitioned(_with_partition_names(rows, target), replace(target, schema=body), target.options)
+    place = _place(target, _ending(target.format, target.options))
+    return FilesSink((_SINKS[target.format](rows, place, target, target.options),))
+
+
+def _partitioned(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> FilesSink:
+    sink, ending, piece = _SINKS[target.format], _ending(target.format, options), _PIECES[target.format]
     keys = {name: _directory_name(name) for name in (*target.partition_by, *dict(target.derived))}
-    inside = replace(target, schema=body, partition_by=(), derived=())
-    sink, options = _SINKS[target.format], target.options
-    if not keys:
-        return FilesSink(sink(rows, inside, options))
 
     def into(directory: str, part: pl.LazyFrame) -> pl.LazyFrame:
-        return sink(part, replace(inside, directory=directory), options)
+        inside = replace(target, directory=directory, partition_by=(), derived=())
+        return sink(part, _place(inside, f"-late{ending}"), inside, options)
 
-    partitions = Partitions(target.directory, keys, into)
-    spelled = _with_partition_names(rows, target)
-    return FilesSink(_lazy(spelled.sink_batches(partitions.take, lazy=True)), partitions.finish)
+    def named(file: Any) -> str:
+        return f"{partitions.place(file.partition_keys.row(0))}/{file.index_in_partition:08d}{ending}"
+
+    partitions = Partitions(target.directory, keys, piece, into)
+    marked = partitions.marked(rows)
+    late = marked.filter(MANY).drop(MANY).sink_batches(partitions.take, lazy=True)
+    if not piece:
+        return FilesSink((_lazy(late),), partitions.finish)
+    place = pl.PartitionBy(
+        target.directory,
+        key=list(keys),
+        include_key=False,
+        file_path_provider=named,
+        approximate_bytes_per_file=target.max_bytes,
+    )
+    early = sink(marked.filter(~pl.col(MANY)).drop(MANY), place, target, options)
+    return FilesSink((early, _lazy(late)), partitions.finish)
 
 
 def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
@@ -89,20 +116,31 @@ def _directory_name(column: str) -> str:
     return quote(column, safe=" ") if re.search("[%=/]", column) else column
 
 
-def _place(target: FilesTarget, ending: str) -> str | pl.PartitionBy:
-    if target.max_bytes is not None:
-        return pl.PartitionBy(target.directory, approximate_bytes_per_file=target.max_bytes)
-    return os.path.join(target.directory, f"00000000{ending}")
+def _ending(form: str, options: WriteOptions) -> str:
+    packed = _ENDINGS.get(options.compression or "", "") if form in ("csv", "json") else ""
+    return f".{form}{packed}"
 
 
-def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+def _place(target: FilesTarget, ending: str) -> Place:
+    """The one file below a target's directory, or files of the length that it asks for."""
+    if target.max_bytes is None:
+        return os.path.join(target.directory, f"00000000{ending}")
+    return pl.PartitionBy(
+        target.directory,
+        file_path_provider=lambda file: f"{file.index_in_partition:08d}{ending}",
+        approximate_bytes_per_file=target.max_bytes,
+    )
+
+
+def _parquet(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     compression = options.compression or "zstd"
     if target.columns is not None:
         kinds = pl.DataFrame(target.columns.empty_table()).schema
         rows = rows.cast(kinds)
     sink = rows.sink_parquet(  # type: ignore[call-overload]
-        _place(target, ".parquet"),
+        place,
         compression=compression,
+        row_group_size=_PIECES["parquet"] if target.partition_by or target.derived else None,
         arrow_schema=target.columns,
         mkdir=True,
         lazy=True,
@@ -110,7 +148,7 @@ def _parquet(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> 
     return _lazy(sink)
 
 
-def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+def _csv(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     texts = [csv_text(pl.col(field.name), field.type, options).alias(field.name) for field in target.schema]
     # A line with nothing on it is no row for a reader, so the only column of a file quotes its NULLs.
     null = options.quote * 2 if len(texts) == 1 and not options.null_value else options.null_value
@@ -122,7 +160,7 @@ def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.L
         rows.with_columns(texts)
         .rename({name: spelled for name, spelled in renamed.items() if name != spelled})
         .sink_csv(  # type: ignore[call-overload]
-            _place(target, f".csv{_ENDINGS.get(codec, '')}"),
+            place,
             compression=codec,
             include_header=options.header,
             separator=options.sep,
@@ -137,11 +175,11 @@ def _csv(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.L
     return _lazy(sink)
 
 
-def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+def _json(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     values = [json_field(pl.col(field.name), field.type).alias(field.name) for field in target.schema]
     codec = options.compression or "uncompressed"
     sink = rows.with_columns(values).sink_ndjson(  # type: ignore[call-overload]
-        _place(target, f".json{_ENDINGS.get(codec, '')}"),
+        place,
         compression=codec,
         check_extension=False,
         mkdir=True,
@@ -150,7 +188,7 @@ def _json(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.
     return _lazy(sink)
 
 
-def _avro(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
+def _avro(rows: pl.LazyFrame, _: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     from rayetl.connectors.formats.avro_writing import AvroStage
 
     stage = AvroStage.begin(rows, target, options.compression or "snappy")
@@ -163,7 +201,7 @@ def _lazy(sink: pl.LazyFrame | None) -> pl.LazyFrame:
     return sink
 
 
-_SINKS: dict[str, Callable[[pl.LazyFrame, FilesTarget, WriteOptions], pl.LazyFrame]] = {
+_SINKS: dict[str, Callable[[pl.LazyFrame, Place, FilesTarget, WriteOptions], pl.LazyFrame]] = {
     "parquet": _parquet,
     "csv": _csv,
     "json": _json,
