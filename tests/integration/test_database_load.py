@@ -139,7 +139,7 @@ def test_the_same_epoch_is_loaded_once(store: SqlDatabase) -> None:
 
 
 def test_repeated_keys_are_no_matter_of_chance(filled: SqlDatabase) -> None:
-    said = f"1 keys ({filled.quoted('id')}) come more than once, for example (7)"
+    said = f"1 key ({filled.quoted('id')}) comes more than once, for example (7)"
     with pytest.raises(LoadError, match=re.escape(said)) as told:
         into(filled, ids(7, 8, 7), mode="upsert", keys=["id"]).run()
     assert "deduplicate" in str(told.value.hint)
@@ -167,7 +167,7 @@ def test_keys_are_the_same_where_the_table_says_so(
     store.execute(f"CREATE TABLE t (u {kind}{key}, v varchar(3))")
     good = pl.DataFrame({"u": same, "v": ["a", "b"]})
     bad = pl.DataFrame({"u": [other[0], other[1] * 30], "v": ["too long", "c"]})
-    said = f"1 keys ({store.quoted('u')}) come more than once, for example ("
+    said = f"1 key ({store.quoted('u')}) comes more than once, for example ("
     for frame in (good, pl.concat([good, bad])):
         with pytest.raises(LoadError, match=re.escape(said)) as told:
             into(store, frame, mode="upsert", keys="u").run()

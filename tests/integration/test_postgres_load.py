@@ -299,7 +299,7 @@ def test_keys_are_the_same_where_the_table_says_so(
     )
     rows = pl.DataFrame({"k": [*same, "b", "c"], "v": [1, 2, 3, 9]}, schema_overrides={"k": pl.String})
     for frame in (rows, rows.head(2)):
-        with pytest.raises(LoadError, match=r"1 keys .* come more than once"):
+        with pytest.raises(LoadError, match=r"1 key .* comes more than once"):
             into(database, frame, mode="upsert", keys="k").run()
         assert database.value("SELECT count(*) FROM t") == 0
     assert into(database, rows.tail(3), mode="upsert", keys="k").run().rows_loaded == 2

@@ -125,12 +125,12 @@ class Merger(ABC):
         """Take a refused row out of the stage."""
 
     def _refuse_repeated(self, count: int, example: str) -> None:
-        """Raise `LoadError` where `count` keys of an upsert came more than once, such as `example`."""
+        """Raise `LoadError` where `count` keys of an upsert come more than once, such as `example`."""
         if count:
             keys = ", ".join(map(self.refusals.table.spelling.identifier, self.keys))
+            named = f"1 key ({keys}) comes" if count == 1 else f"{count} keys ({keys}) come"
             raise LoadError(
-                f"{count} keys ({keys}) come more than once, for example {example}; which row wins would be "
-                "up to chance",
+                f"{named} more than once, for example {example}; which row wins would be up to chance",
                 hint="keep one row of each before the load: {type: deduplicate, keys: [...], order_by: ...}",
             ) from None
 
