@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import polars as pl
@@ -16,6 +16,7 @@ from rayetl.connectors.formats.csv_plain import BLANK, PlainCsv
 from rayetl.connectors.formats.options import CsvOptions
 from rayetl.connectors.formats.streams import MAX_RECORD, line_chunks, lines_of, utf8_pieces
 from rayetl.connectors.formats.values import typed
+from rayetl.connectors.listing import version_of
 from rayetl.errors import SourceError
 from rayetl.names import BAD
 from rayetl.observability.logs import get_logger
@@ -23,6 +24,17 @@ from rayetl.records import dataclass
 from rayetl.sql.types import Schema
 
 _LOG = get_logger(__name__)
+
+
+@lru_cache(maxsize=1_000)
+def _warn_of_places(path: str, version: str, named: str) -> None:  # noqa: ARG001
+    """Once for a version of a file: it may be read by several sources, and again for its refused records."""
+    _LOG.warning(
+        f"the header of {path} has columns of the schema at other places, and fields go by place: "
+        f"{named}; `enforce_schema: false` refuses such files"
+    )
+
+
 _MISSING = "the record has {} fields, {} were expected"
 
 
@@ -80,10 +92,7 @@ class CsvReader:
         if any(
             name in expected and expected[place : place + 1] != [name] for place, name in enumerate(folded)
         ):
-            _LOG.warning(
-                f"the header of {file.path} has columns of the schema at other places, and fields go by "
-                f"place: {named}; `enforce_schema: false` refuses such files"
-            )
+            _warn_of_places(file.path, version_of(file), named)
 
     def _without_header(self, chunk: bytes) -> tuple[bytes, bool]:
         """`chunk` after its first record that is neither blank nor a comment, and whether the header is

@@ -309,10 +309,11 @@ def test_a_header_in_another_order_is_warned_of_where_fields_go_by_place(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, header: str, warned: bool
 ) -> None:
     (tmp_path / "in.csv").write_text(f"{header}\n1,x\n")
-    found = read(tmp_path / "in.csv", schema="id STRING, v STRING", options={"header": True})
-    assert found.rows() == [("1", "x")]
+    for _ in range(2):
+        found = read(tmp_path / "in.csv", schema="id STRING, v STRING", options={"header": True})
+        assert found.rows() == [("1", "x")]
     said = f"found {header.replace(',', ', ')}; expected id, v; `enforce_schema: false` refuses such files"
-    assert any(said in record.getMessage() for record in caplog.records) == warned
+    assert sum(said in record.getMessage() for record in caplog.records) == warned, "once for a file"
 
 
 def test_inference_widens(tmp_path: Path) -> None:
