@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from rayetl.connectors.base import BatchScan
 from rayetl.contracts import ContractConfig
+from rayetl.observability.text import many, size
 from rayetl.plan.checks import contract_of
 from rayetl.plan.nodes import LoadNode, Plan, SourceNode, StepNode
 from rayetl.plan.splits import Splits, cut
@@ -16,8 +17,6 @@ from rayetl.sql.types import Field, Schema
 
 MAX_COLUMNS = 12
 """Columns shown of a schema before it is cut short."""
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def explain(
@@ -50,11 +49,11 @@ def explain(
     return "\n".join(lines) + "\n"
 
 
-def _on_ray(plan: Plan, size: int) -> Iterator[str]:
+def _on_ray(plan: Plan, split_size: int) -> Iterator[str]:
     if plan.deferred:
         yield "runtime ray: known when the values have been looked up in the data"
         return
-    splits = cut(plan, size)
+    splits = cut(plan, split_size)
     stores = [load.id for load in plan.loads if load.load.takes_batches]
     poured = [f"  in the supervisor, which holds the transaction: {_listed(stores)}"] if stores else []
     if isinstance(splits, str):
@@ -78,7 +77,7 @@ def _cuts(plan: Plan, splits: Splits) -> str:
         assert isinstance(scan, BatchScan)
         return f"{splits.source} by ranges of {scan.ranges}, cut when the run begins"
     largest = max(split.bytes for split in splits.parts)
-    return f"{len(splits.parts)} splits of {splits.source}, the largest of {_size(largest)}"
+    return f"{len(splits.parts)} splits of {splits.source}, the largest of {size(largest)}"
 
 
 def _warning(message: str, hint: str | None) -> str:
@@ -101,8 +100,8 @@ def _about(source: SourceNode) -> Iterator[str]:
         yield source.scan.place
         return
     files = source.scan.files
-    size = sum(file.size for file in files)
-    yield f"{len(files)} {source.scan.format} file{'' if len(files) == 1 else 's'} of {_size(size)}"
+    total = sum(file.size for file in files)
+    yield f"{many(len(files), f'{source.scan.format} file')} of {size(total)}"
     if source.reads_reasons:
         becomes = "rejected" if source.scan.mode == "permissive" else "dropped"
         yield f"malformed records are {becomes}"
@@ -110,13 +109,6 @@ def _about(source: SourceNode) -> Iterator[str]:
         yield "each file is taken once"
     if source.carries_row:
         yield "rows carry their position"
-
-
-def _size(size: int) -> str:
-    amount, unit = float(size), 0
-    while amount >= 1024 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1024, unit + 1
-    return f"{amount:.1f} {_UNITS[unit]}" if unit else f"{size} B"
 
 
 def _contract(contract: ContractConfig) -> str:
@@ -128,7 +120,7 @@ def _columns(schema: Schema | None) -> Iterator[str]:
     if schema is None:
         yield "    columns are known when the values have been looked up in the data"
         return
-    yield f"    {len(schema)} column{'' if len(schema) == 1 else 's'}: {_listed([str(f) for f in schema])}"
+    yield f"    {many(len(schema), 'column')}: {_listed([str(f) for f in schema])}"
 
 
 def _listed(items: Sequence[str]) -> str:

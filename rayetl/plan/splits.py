@@ -16,6 +16,7 @@ from dataclasses import replace
 from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Scan
 from rayetl.connectors.formats import row_groups
 from rayetl.errors import at_step
+from rayetl.observability import text
 from rayetl.plan.nodes import Plan, SourceNode
 from rayetl.plan.streaming import streaming_from
 from rayetl.records import dataclass
@@ -85,7 +86,7 @@ def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:
     if isinstance(streaming, str):
         return streaming
     if others > FIXED_BYTES:
-        return f"every split would read {others} bytes of other sources again"
+        return f"every split would read {text.size(others)} of other sources again"
     if not isinstance(source.scan, FilesScan):
         return Splits(source.id, streaming)
     parts = cut_files(source.scan, size)

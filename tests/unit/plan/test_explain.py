@@ -24,7 +24,7 @@ engine polars: it runs every function of this plan
 time zone UTC
 
 sources
-  src: 1 parquet file of 1.0 KiB, rows carry their position
+  src: 1 parquet file of 1.0 kB, rows carry their position
     4 columns: k: int, g: string, x: double, day: date
 
 steps
