@@ -17,6 +17,8 @@ from rayetl.observability.text import Table, Writer, many
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from rayetl.pipeline import Pipeline
 else:
     pl = lazily("polars")
 
@@ -61,7 +63,10 @@ def list_letters(
       rayetl dlq list flights.yaml --json | jq -r .id
     """
     begin = None if since is None else _moment(since)
-    store = shared.load(config, assignments).dead_letters
+    pipeline = shared.load(config, assignments)
+    store = pipeline.dead_letters
+    if step is not None:
+        _assert_known(step, pipeline)
     if counts:
         _counts(store.count(run=run, step=step, pending=pending, since=begin), as_json)
         return 0
@@ -79,6 +84,19 @@ def list_letters(
     rows = tuple(map(_row, shown.to_dicts()))
     Writer(sys.stdout).table(Table(many(whole, "dead letter") + more, headers, rows))
     return 0
+
+
+def _assert_known(step: str, pipeline: Pipeline) -> None:
+    """Raise `RayetlError` for a step that is neither in the config nor in a letter, whose config may be older."""
+    from rayetl.plan.build import graph_of
+    from rayetl.steps.fragments import nearest
+
+    known = graph_of(pipeline.config).refusing()
+    if step not in known and pipeline.dead_letters.read(step=step).head(1).collect().is_empty():
+        raise RayetlError(
+            f"there is no source, step or load {step!r}, and no dead letter that was refused at one",
+            hint=nearest(step, known) or f"there are {', '.join(known)}",
+        )
 
 
 def _moment(text: str) -> datetime:
@@ -166,6 +184,7 @@ def replay(
     store = pipeline.dead_letters
     wanted = [store.show(start)["id"] for start in ids or ()]
     if step is not None:
+        _assert_known(step, pipeline)
         wanted += store.read(step=step, pending=True).select("id").collect()["id"].to_list()
         if not wanted:
             raise RayetlError(

@@ -93,7 +93,7 @@ def build_plan(
     Raises `ConfigError` with every problem of the whole config; the `CredentialError` or `Retryable` of a
     source that cannot be reached, if that is the only one.
     """
-    graph = _graph(config)
+    graph = graph_of(config)
     now = time.time_ns() // 1000
     compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
@@ -120,7 +120,8 @@ def build_plan(
     return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph, config.resilience.dead_letter))
 
 
-def _graph(config: PipelineConfig) -> Graph:
+def graph_of(config: PipelineConfig) -> Graph:
+    """Who reads whom in a config."""
     return build_graph(
         {name: (source, ("extract", name)) for name, source in config.extract.items()},
         [(step, ("transform", index)) for index, step in enumerate(config.transform)],

@@ -7,7 +7,7 @@ from dataclasses import field
 
 from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath, Problem
-from rayetl.plan.checks import PlanStep
+from rayetl.plan.checks import PlanStep, contract_of
 from rayetl.records import dataclass
 from rayetl.steps.fragments import nearest
 
@@ -53,6 +53,13 @@ class Graph:
     steps: list[StepDraft] = field(default_factory=list)
     loads: list[LoadDraft] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def refusing(self) -> list[str]:
+        """Every id that dead letters may name as their step."""
+        owners: list[tuple[str, Source | Load]] = [(each.id, each.source) for each in self.sources]
+        owners += [(each.id, each.load) for each in self.loads]
+        contracts = [f"{name}.contract" for name, owner in owners if contract_of(owner)]
+        return [*(name for name, _ in owners), *(step.id for step in self.steps), *contracts]
 
     def readers(self) -> set[str]:
         """Every id that some step or load reads."""

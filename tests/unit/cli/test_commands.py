@@ -347,7 +347,7 @@ def test_dead_letters_are_listed(letters, call) -> None:
     assert [json.loads(line)["replayed"] for line in lines] == [True, False]
     assert "d < 1 is not true" in call("dlq", "list", "a.yaml", "--counts").out
     assert len(call("dlq", "list", "a.yaml", "--counts", "--json").out.splitlines()) == 2
-    assert call("dlq", "list", "a.yaml", "--counts", "--json", "--step", "nothing").out == ""
+    assert call("dlq", "list", "a.yaml", "--counts", "--json", "--run", "nothing").out == ""
 
 
 def test_dead_letters_are_shown_whole(letters, call) -> None:
