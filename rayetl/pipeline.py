@@ -25,6 +25,7 @@ from rayetl.forks import assert_threads
 from rayetl.observability.progress import ProgressListener, Silent
 from rayetl.observability.report import ParityReport, RunReport, StageTime, TestReport
 from rayetl.plan.build import NO_FILES, Describe, Typed, build_plan, described
+from rayetl.plan.credentials import assert_credentials
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.growing import NO_KEY
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
@@ -101,11 +102,13 @@ class Pipeline:
         """What is doubtful about the config. Raises `ConfigError` with everything wrong that can be found
         without reading rows."""
         plan = self._build(None)
-        if self.config.tests:
-            from rayetl.plan.cases import case_problems
+        with self._placing():
+            if self.config.tests:
+                from rayetl.plan.cases import case_problems
 
-            if problems := case_problems(self.config, plan):
-                raise ConfigError(self._placed(problems))
+                if problems := case_problems(self.config, plan):
+                    raise ConfigError(problems)
+            assert_credentials(plan, self.config.resilience.dead_letter)
         return tuple(self._placed(plan.warnings))
 
     def plan(self) -> Plan:
@@ -388,9 +391,14 @@ class Pipeline:
         return asking()
 
     def _build(self, found: Any, describe: Describe = described) -> Plan:
+        with self._placing(), self._typing() as typed:
+            return build_plan(self.config, found=found, typed=typed, describe=describe)
+
+    @contextmanager
+    def _placing(self) -> Iterator[None]:
+        """Faults of the config say file, line and column."""
         try:
-            with self._typing() as typed:
-                return build_plan(self.config, found=found, typed=typed, describe=describe)
+            yield
         except ConfigError as error:
             raise ConfigError(self._placed(error.problems)) from None
 

@@ -28,7 +28,7 @@ def check(
       rayetl check flights.yaml --json | jq '.problems[].message'
 
     What is doubtful is warned of. Exits with 2 when there are problems, with 1 when all there is are sources
-    that cannot be looked at.
+    that cannot be looked at, or a credential that is not there.
     """
     found: list[Problem] = []
     doubtful: list[Problem] = []

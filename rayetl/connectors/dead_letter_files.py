@@ -73,6 +73,14 @@ class DeadLetterFiles(UsesS3, DeadLetterStore):
         place = load.location()
         return place is not None and any(part is not None and holds(place, part) for part in parts)
 
+    def assert_found(self) -> None:
+        super().assert_found()
+        self.ring()
+
+    def ring(self) -> Keyring | None:
+        """The keys that records are encrypted with, if they are. Raises as `Keyring.find` does."""
+        return None if self.encrypt is None else Keyring.find(self.encrypt)
+
     def load(self, part: Part, pipeline: str) -> FilesLoad:
         """The load that appends rows of a part."""
         path = f"{self.path.rstrip('/')}/{quote(pipeline, safe=' ')}/{part.name}"
@@ -88,21 +96,18 @@ class FileLetters(DeadLetters):
         self._store = store
 
     def assert_ready(self, epoch: Epoch) -> None:
-        self._ring()
+        self._store.ring()
         session = self._open(LETTERS, epoch)
         if self.endpoint is not None and session.committed() is None:
             session.begin()
             session.abort()
-
-    def _ring(self) -> Keyring | None:
-        return None if self._store.encrypt is None else Keyring.find(self._store.encrypt)
 
     def _open(self, part: Part, epoch: Epoch) -> LoadSession:
         return self._store.load(part, self.pipeline).open(epoch, part.schema)
 
     def _fill(self, target: Target, part: Part, frames: Iterable[pl.LazyFrame]) -> int:
         assert isinstance(target, FilesTarget)
-        rows, types, ring = 0, to_polars(part.schema), self._ring() if part is LETTERS else None
+        rows, types, ring = 0, to_polars(part.schema), self._store.ring() if part is LETTERS else None
         for index, frame in enumerate(frames):
             path = Path(target.directory, f"{index:08d}.parquet")
             typed = frame.select(part.schema.names).cast(types)  # type: ignore[arg-type]

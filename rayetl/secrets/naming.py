@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from rayetl.model import Identifier, Model
+from rayetl.secrets.chain import Credentials
 from rayetl.secrets.secret import MASK, Secret
 
 
@@ -63,6 +64,11 @@ class UsesCredential(Model):
     def inline_secrets(self) -> tuple[str, ...]:
         """The fields in which the config itself holds a secret."""
         return tuple(name for name in type(self).model_fields if isinstance(getattr(self, name), Secret))
+
+    def assert_found(self) -> None:
+        """Look up every credential that it names. Raises what `Credentials.find` raises."""
+        if self.credential is not None:
+            Credentials.here().find(self.credential)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -1,6 +1,7 @@
 """The first hour with rayetl, by its real commands: init, check, test, run, report, dlq."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -57,6 +58,23 @@ def test_check_goes_on_after_a_source_that_it_cannot_reach(rayetl: Rayetl, tmp_p
     assert "no credential 'absent'" in rayetl("check", "one.yaml", code=1).stderr
 
 
+def test_check_looks_up_the_credentials_of_loads_and_of_letters(rayetl: Rayetl, tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("1\n")
+    head = "name: one\nextract: {type: files, path: c.csv, schema: a INT}\nload:\n"
+    load = "  - {type: postgres, credential: absent, table: t}\n"
+    (tmp_path / "one.yaml").write_text(head + load)
+    (tmp_path / "two.yaml").write_text(
+        f"{head}{load}resilience: {{dead_letter: {{path: rejects, encrypt: gone}}}}\n"
+    )
+    assert "load_1: no credential 'absent' was found" in rayetl("check", "one.yaml", code=1).stderr
+    said = rayetl("check", "two.yaml", code=2).stderr.splitlines()
+    assert [line.partition(" (")[0] for line in said] == [
+        "two.yaml:4:5: no credential 'absent' was found",
+        "two.yaml:5:27: no credential 'gone' was found, which holds the key of the dead letters",
+        "2 problems found, nothing was read or written",
+    ]
+
+
 def test_init_replaces_nothing_unasked(rayetl: Rayetl, started: Path) -> None:
     started.write_text("mine")
     assert "already there: " in rayetl("init", code=1).stderr
@@ -104,6 +122,19 @@ def test_dead_letters_name_row_and_reason(rayetl: Rayetl, started: Path) -> None
     assert all(letter["file"].endswith("orders.csv") for letter in found)
     negative = next(letter for letter in found if letter["reasons"][0]["rule"] == "amount_is_positive")
     assert "4,Barbara,US,2024-03-02,-5.00" in rayetl("dlq", "show", "pipeline.yaml", negative["id"]).stdout
+
+
+def test_a_step_that_is_not_there_is_no_empty_list(rayetl: Rayetl, started: Path) -> None:
+    rayetl("run", "pipeline.yaml")
+    refusing = json.loads(rayetl("dlq", "list", "pipeline.yaml", "--json").stdout.splitlines()[0])["step"]
+    for command in "list", "replay":
+        said = rayetl("dlq", command, "pipeline.yaml", "--step", f"{refusing}s", code=1).stderr
+        assert f"no source, step or load '{refusing}s'" in said
+        assert f"did you mean `{refusing}`?" in said
+    assert rayetl("dlq", "list", "pipeline.yaml", "--step", "totals").stdout.startswith("\n0 dead letters")
+    # Letters of a step that had another name once can still be found.
+    started.write_text(re.sub(rf"\b{refusing}\b", "renamed", started.read_text()))
+    assert "\n2 dead letters" in rayetl("dlq", "list", "pipeline.yaml", "--step", refusing).stdout
 
 
 def test_replay_after_a_repair_counts_once(rayetl: Rayetl, started: Path) -> None:

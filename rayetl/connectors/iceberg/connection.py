@@ -80,6 +80,12 @@ class IcebergConnection(UsesCredential):
             )
         return self
 
+    def assert_found(self) -> None:
+        super().assert_found()
+        # A catalog service may hand out keys, and then none are looked for.
+        if self.s3 is not None and not isinstance(self.catalog, RestCatalog):
+            self.s3.assert_found()
+
     @property
     def account(self) -> S3Account:
         """The account that opens the buckets."""
