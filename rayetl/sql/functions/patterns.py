@@ -146,14 +146,13 @@ def _check_regex(found: str, pattern: str) -> None:
 
 def groups_of(pattern: str) -> int:
     """How many capturing groups a Java pattern has."""
-    bare = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "", pattern)
-    return len(re.findall(r"\((?!\?)|\(\?<[A-Za-z]", bare))
+    return len(re.findall(r"\((?!\?)|\(\?<[A-Za-z]", _bare(pattern)))
 
 
 def groups_and_ends(pattern: str) -> str:
     """The marks of a Java pattern in their order: `(` for a capturing group, `$` for an end and `!` for an
     end inside of a capturing group."""
-    bare = re.sub(r"\\Q.*?\\E|\\.|\[(?:\\.|[^\]\\])*\]", "", pattern)
+    bare = _bare(pattern)
     if "m" in _flags(pattern):
         bare = bare.replace("$", "")
     found = ""
@@ -170,7 +169,13 @@ def groups_and_ends(pattern: str) -> str:
 
 
 def _flags(pattern: str) -> str:
-    return "".join(re.findall(r"\(\?([a-z]+)", re.sub(r"\\.", "", pattern)))
+    return "".join(re.findall(r"\(\?([a-z]+)", _bare(pattern)))
+
+
+def _bare(pattern: str) -> str:
+    """A Java pattern with an `x` for each quoted text, escape and class. Were they left out, the `?` behind
+    one that begins a group would stand for the kind of the group."""
+    return re.sub(r"\\Q.*?\\E|\\.|\[(?:\\.|[^\]\\])*\]", "x", pattern)
 
 
 _LINE_ENDS = r"\n\r\x{85}\x{2028}\x{2029}"

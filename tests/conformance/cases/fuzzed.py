@@ -53,6 +53,8 @@ _LINES = tuple(
         r"SELECT regexp_extract(concat(name, '\n'), '[a-z]+$', 0) AS a, regexp_extract(concat(name, '\r'), '(n)n$', 1) AS b FROM people",
         r"SELECT regexp_replace(concat(' ', name, ' \n'), '^\\s+|\\s+$', '') AS a, regexp_replace('a\n', 'a$', 'x') AS b FROM people",
         r"SELECT regexp_replace('x abc\n', 'c$|(x)', '<$1>') AS a, regexp_replace('abc\r\n', '(b)(c)$', '$2$1') AS b FROM people",
+        # A ? behind what begins a group says nothing about the kind of the group.
+        r"SELECT concat(name, '\n') RLIKE '(\\d?n)$', regexp_extract(name, '([aeiou]?n)', 1) AS a, regexp_replace(concat(name, '\n'), '([aeiou]?n)$', '<$1>') AS b FROM people",
         r"SELECT regexp_count('abc\n', 'c$') AS a, 'É' RLIKE '(?iu)é' AS b, 'K' RLIKE '(?i)k' AS c FROM people",
     )
 )
