@@ -12,6 +12,12 @@ DIGITS: dict[t.DataType, int] = {t.BYTE: 3, t.SHORT: 5, t.INT: 10, t.LONG: 19}
 TIMES = (t.TIMESTAMP, t.TIMESTAMP_NTZ)
 
 WHOLE_TEXT = r"\A\s*[+-]?[0-9]+([.]0*)?\s*\z"
+# Whether other digits than zeros stand in a number before its exponent.
+NOT_ZERO = r"\A[^eE]*[1-9]"
+# A time without a day is that time today, a zone is passed over where none is kept, and a seventh digit too.
+DAY_FIRST = r"\A\s*[+-]?[0-9]{4}"
+ZONED = r":[0-9:.\s]*[^0-9:.\s]"
+FINER_THAN_MICROSECONDS = r"[.][0-9]{6}[0-9]*[1-9]"
 DATE_TEXT = r"\A\s*[+-]?[0-9]{4,7}(-[0-9]{1,2}(-[0-9]{1,2})?)?\s*\z"
 
 
@@ -76,9 +82,9 @@ def _narrowed(given: str, cast: str, found: t.DataType, wanted: t.DataType) -> s
     if found in WHOLE and wanted in WHOLE:
         return _outside(given, wanted)
     if isinstance(wanted, t.DecimalType) and (found in WHOLE or isinstance(found, t.DecimalType)):
-        return f"{_failed(given, cast)} OR coalesce({cast} <> {given}, false)"
+        return _changed(given, cast)
     if found == t.DOUBLE and wanted == t.FLOAT:
-        return f"coalesce(CAST({cast} AS double) <> {given}, false)"
+        return _changed(given, f"CAST({cast} AS double)")
     return None
 
 
@@ -93,25 +99,42 @@ def _coerced(given: str, cast: str, found: t.DataType, wanted: t.DataType) -> Fi
     if found == t.DATE and wanted in TIMES:
         return Fit(cast)
     if found in TIMES and (wanted in TIMES or wanted == t.DATE):
-        return Fit(cast, f"coalesce(CAST({cast} AS {found}) <> {given}, false)")
+        return Fit(cast, _changed(given, f"CAST({cast} AS {found})"))
     return None
 
 
 def _parsed(given: str, cast: str, wanted: t.DataType) -> str | None:
     """Texts that Spark's cast cannot read, or reads with something left out."""
     if wanted in EXACT_BITS:
-        endless = f"CAST({cast} AS string) LIKE '%Infinity'"
-        return f"{_failed(given, cast)} OR coalesce({endless} AND {given} RLIKE '[0-9]', false)"
-    if wanted == t.BOOLEAN or wanted in TIMES:
+        endless = f"CAST({cast} AS string) LIKE '%Infinity' AND {given} RLIKE '[0-9]'"
+        vanished = f"{cast} = 0 AND {_rlike(given, NOT_ZERO)}"
+        return f"{_failed(given, cast)} OR coalesce({endless} OR {vanished}, false)"
+    if wanted == t.BOOLEAN:
         return _failed(given, cast)
+    if wanted in TIMES:
+        dropped = [_rlike(given, FINER_THAN_MICROSECONDS), f"NOT {_rlike(given, DAY_FIRST)}"]
+        dropped += [_rlike(given, ZONED)] if wanted == t.TIMESTAMP_NTZ else []
+        return f"{_failed(given, cast)} OR coalesce({' OR '.join(dropped)}, false)"
     if wanted in WHOLE or wanted == t.DATE:
         form = DATE_TEXT if wanted == t.DATE else WHOLE_TEXT
-        return f"{_failed(given, cast)} OR coalesce(NOT ({given} RLIKE {text(form)}), false)"
+        return f"{_failed(given, cast)} OR coalesce(NOT {_rlike(given, form)}, false)"
     if isinstance(wanted, t.DecimalType):
         scale = t.MAX_PRECISION - (wanted.precision - wanted.scale)
         exact = f"CAST({given} AS decimal({t.MAX_PRECISION},{scale}))"
-        return f"{_failed(given, cast)} OR coalesce({exact} <> {cast}, false)"
+        beyond = f"{_rlike(given, NOT_ZERO)} AND {_places(given)} > {scale}"
+        return f"{_failed(given, cast)} OR coalesce({exact} <> {cast} OR {beyond}, false)"
     return None
+
+
+def _rlike(given: str, form: str) -> str:
+    return f"({given} RLIKE {text(form)})"
+
+
+def _places(given: str) -> str:
+    """How many digits a number in a text has after the point, once its exponent has moved that."""
+    digits = f"length(regexp_extract({given}, {text('[.]([0-9]*[1-9])')}, 1))"
+    exponent = f"CAST(regexp_extract({given}, {text('[eE]([+-]?[0-9]+)')}, 1) AS bigint)"
+    return f"{digits} - coalesce({exponent}, 0)"
 
 
 def _between_numbers(given: str, cast: str, found: t.DataType, wanted: t.DataType) -> str:
@@ -124,12 +147,17 @@ def _between_numbers(given: str, cast: str, found: t.DataType, wanted: t.DataTyp
     if wanted in EXACT_BITS and found in WHOLE:
         edge = 2 ** EXACT_BITS[wanted]
         return f"coalesce(NOT ({given} BETWEEN -{edge} AND {edge}), false)"
-    return f"{_failed(given, cast)} OR coalesce(CAST({cast} AS {found}) <> {given}, false)"
+    return _changed(given, f"CAST({cast} AS {found})")
 
 
 def _outside(given: str, wanted: t.DataType) -> str:
     bits = WHOLE[wanted] - 1
     return f"coalesce(NOT ({given} BETWEEN {-(2**bits)} AND {2**bits - 1}), false)"
+
+
+def _changed(given: str, back: str) -> str:
+    """Whether `back` is another value than the given one; one too large to be compared is."""
+    return f"coalesce({back} <> {given}, {given} IS NOT NULL)"
 
 
 def _failed(given: str, cast: str) -> str:

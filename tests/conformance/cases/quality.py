@@ -458,6 +458,42 @@ CONTRACT_CASES = [
         rows={"s": ["1", "2", "3", "4", None]},
     ),
     Case(
+        "coerce: texts with more than their type holds",
+        {
+            "m": text("1.0", "1.5", "12E-1", "1.20E2", "0E-18", "1e-400", "1.00000000000000000000000000000000000000"),
+            "n": text("0.1", "0.12", "0.25e1", "12e-2", "1e-1", "0.10", None),
+            "f": text("0e-400", "1e-400", "1e-300", "-0", "0.0d", None, "0"),
+            "t": text("2024-01-01 10:00:00.1234567", "10:00:00", "T10:00", "2024", "2024-01-01 10:00:00.1234560Z", None, "x"),
+            "u": text("2024-01-01 10:00:00.1234567", "10:00:00", "2024-01-01 10:00:00Z", "2024-01-01T10:00:00+02:00", "2024-01-01 10:00", "2024-1-1", None),
+        },
+        contract=record(
+            {"name": "m", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38}]},
+            {"name": "n", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 1}]},
+            {"name": "f", "type": ["null", "double"]},
+            {"name": "t", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
+            {"name": "u", "type": ["null", {"type": "long", "logicalType": "local-timestamp-micros"}]},
+            on_mismatch="coerce",
+        ),
+        fails={"m type": [1, 2, 5], "n type": [1, 3], "f type": [1], "t type": [0, 1, 2, 6], "u type": [0, 1, 2, 3]},
+    ),
+    Case(
+        "coerce: decimals whose other self is too large to be compared",
+        {
+            "a": decimals("9999999999", "16777216", None, precision=10, scale=0),
+            "b": decimals("99999999999999999999999999999999999999", "1", None, precision=38, scale=0),
+            "c": decimals("0.99999999999999999999999999999999999999", "0.5", None, precision=38, scale=38),
+            "d": decimals("999999999999999999.99999999999999999999", "1", None, precision=38, scale=20),
+        },
+        contract=record(
+            {"name": "a", "type": ["null", "float"]},
+            {"name": "b", "type": ["null", "double"]},
+            {"name": "c", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 5, "scale": 2}]},
+            {"name": "d", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 10}]},
+            on_mismatch="coerce",
+        ),
+        fails={"a type": [0], "b type": [0], "c type": [0], "d type": [0]},
+    ),
+    Case(
         "coerce: dates and times",
         {
             "d": times("2024-01-01", "2024-01-01 00:00:01", None),
