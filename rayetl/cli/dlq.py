@@ -87,7 +87,7 @@ def list_letters(
 
 
 def _assert_known(step: str, pipeline: Pipeline) -> None:
-    """Raise `RayetlError` for a step that is neither in the config nor in a letter, whose config may be older."""
+    """Raise `RayetlError` for a step that is neither in the config nor in a letter of an older one."""
     from rayetl.plan.build import graph_of
     from rayetl.steps.fragments import nearest
 
