@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayetl.errors import RayetlError
+from rayetl.observability.text import many
 from rayetl.secrets.environment import variables
 from rayetl.secrets.secret import Secret
 from rayetl.secrets.vault.locks import Opener, make_key_file
@@ -77,7 +78,13 @@ def ask(prompt: str, instead: str) -> Secret:
         typed = getpass.getpass(prompt)
     except EOFError:
         raise RayetlError("nothing was typed", hint="nothing was written") from None
+    except UnicodeDecodeError:
+        raise _no_text("what was typed") from None
     return Secret(typed)
+
+
+def _no_text(what: str) -> RayetlError:
+    return RayetlError(f"{what} is no text in UTF-8", hint="is the terminal or file in another encoding?")
 
 
 def values(fields: Sequence[str]) -> dict[str, Secret]:
@@ -87,14 +94,18 @@ def values(fields: Sequence[str]) -> dict[str, Secret]:
     if sys.stdin.isatty():
         found = [ask(f"{field}: ", "a pipe") for field in fields]
     else:
-        text = sys.stdin.read()
-        lines = [text.removesuffix("\n")] if len(fields) == 1 else text.splitlines()
+        try:
+            text = sys.stdin.buffer.read().decode().removesuffix("\n")
+        except UnicodeDecodeError:
+            raise _no_text("what came on stdin") from None
+        lines = [text] if len(fields) == 1 else text.split("\n")
         if len(lines) != len(fields):
             raise RayetlError(
-                f"stdin has {len(lines)} lines for {len(fields)} fields ({', '.join(fields)})",
+                f"stdin has {many(len(lines), 'line')} for {len(fields)} fields ({', '.join(fields)})",
                 hint="give one line for each, in this order; nothing was written",
             )
-        found = [Secret(line) for line in lines]
+        # A file from Windows ends its lines otherwise.
+        found = [Secret(line.removesuffix("\r")) for line in lines]
     empty = [field for field, value in zip(fields, found, strict=True) if not value]
     if empty:
         raise RayetlError(f"no value was given for {', '.join(empty)}", hint="nothing was written")

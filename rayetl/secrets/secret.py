@@ -55,7 +55,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.__text.encode(), other.__text.encode())
+        return hmac.compare_digest(_bytes(self.__text), _bytes(other.__text))
 
     def __hash__(self) -> int:
         # The same for all: a hash of the text could be tried against guesses.
@@ -127,14 +127,19 @@ class Credential:
         return text
 
 
+def _bytes(text: str) -> bytes:
+    """Of any text, also one that the environment holds in another encoding."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _forms(secret: Secret) -> Iterator[str]:
     """How a secret may be written down."""
     text = secret.reveal()
     if not text:
         return
     yield from (text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    yield from (quote(text), quote(text, safe=""), quote_plus(text), text.replace("'", "''"))
-    raw = text.encode()
+    raw = _bytes(text)
+    yield from (quote(raw), quote(raw, safe=""), quote_plus(raw), text.replace("'", "''"))
     for encoded in (b64encode(raw), urlsafe_b64encode(raw)):
         yield encoded.decode()
         yield encoded.decode().rstrip("=")

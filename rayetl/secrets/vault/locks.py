@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -103,7 +104,8 @@ def _stretched(passphrase: Secret, salt: bytes, memory_kib: int, passes: int, la
         from argon2.low_level import Type, hash_secret_raw
     except ImportError as error:
         raise missing_extra() from error
-    secret = passphrase.reveal().encode()
+    # The same letters are of other bytes where another keyboard or program wrote them.
+    secret = unicodedata.normalize("NFC", passphrase.reveal()).encode("utf-8", "surrogateescape")
     return hash_secret_raw(secret, salt, passes, memory_kib, lanes, KEY_BYTES, Type.ID)
 
 

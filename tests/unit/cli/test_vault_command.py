@@ -30,7 +30,11 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch):
-    return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    def pipe(text: str | bytes) -> None:
+        data = text.encode() if isinstance(text, str) else text
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return pipe
 
 
 def test_a_vault_from_the_first_day_to_the_last(call, typed, vault: Path) -> None:
@@ -87,8 +91,14 @@ def test_several_secrets_come_one_a_line(call, typed) -> None:
     }
     typed("c4n4ry\n")
     done = call("vault", "set", "lake", "access_key_id", "secret_access_key")
-    assert (done.code, "stdin has 1 lines for 2 fields" in done.err) == (1, True)
+    assert (done.code, "stdin has 1 line for 2 fields" in done.err) == (1, True)
     assert "c4n4ry" not in done.err
+    typed("id\r\nsecret\r\n")
+    call("vault", "set", "lake", "access_key_id", "secret_access_key")
+    assert json.loads(call("vault", "get", "lake", "--reveal", "--json").out)["secret_access_key"] == "secret"
+    typed(b"c4n4ry\xff\n")
+    done = call("vault", "set", "lake", "access_key_id")
+    assert (done.code, "no text in UTF-8" in done.err, "c4n4ry" in done.err) == (1, True, False)
     typed("")
     assert "no value was given for token" in call("vault", "set", "lake", "token").err
 
@@ -120,6 +130,7 @@ def test_copies_go_through_a_vault_of_their_own(
         b"no json",
         b'{"a": 1}',
         b'{"a": {}}',
+        b'{"a": {"Password": "c4n4ry", "password": "c4n4ry"}}',
         b'{"a": {"b": ["c4n4ry"]}}',
         b'{"a b": {"password": "c4n4ry"}}',
     ],
@@ -179,11 +190,11 @@ class Terminal:
             os.execve(sys.executable, [sys.executable, "-m", "rayetl", *argv], env)
         self.seen = ""
 
-    def answer(self, prompt: str, text: str) -> None:
+    def answer(self, prompt: str, text: str | bytes) -> None:
         while prompt not in self.seen:
             self._read()
         self.seen = self.seen.partition(prompt)[2]
-        os.write(self.descriptor, text.encode() + b"\n")
+        os.write(self.descriptor, (text if isinstance(text, bytes) else text.encode()) + b"\n")
 
     def _read(self) -> bool:
         assert select.select([self.descriptor], [], [], 30)[0], f"no prompt came after: {self.seen}"
@@ -213,6 +224,10 @@ def test_secrets_are_typed_unseen(vault: Path) -> None:
     setting.answer("password: ", "c4n4ry")
     code, seen = setting.end()
     assert (code, "c4n4ry" in seen, "set user, password" in seen) == (0, False, True)
+    getting = Terminal("vault", "get", "warehouse", env=env)
+    getting.answer("passphrase of the vault: ", b"c4n4ry \xff")
+    code, seen = getting.end()
+    assert (code, "what was typed is no text in UTF-8" in seen, "c4n4ry" in seen) == (1, True, False)
     making = Terminal("vault", "init", "--force", env=env)
     making.answer("new passphrase: ", PASSPHRASE)
     making.answer("the same again: ", "something else")

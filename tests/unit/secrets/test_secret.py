@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import logging
+import os
 import pickle
 import pprint
 import traceback
@@ -126,6 +127,13 @@ def test_scrub_masks_every_written_form() -> None:
     ]
     scrubbed = credential().scrub("|".join(forms) + "|user etl")
     assert [part.strip('"') for part in scrubbed.split("|")] == ["***"] * len(forms) + ["user etl"]
+
+
+def test_a_secret_of_bytes_that_are_no_text_is_masked_like_any_other() -> None:
+    strange = os.fsdecode(b"c4n4ry\xe4")
+    found = Credential.of("warehouse", "here", {"password": strange})
+    assert found.scrub(f"password {strange} is wrong") == "password *** is wrong"
+    assert Secret(strange) == Secret(strange) != Secret("c4n4ry")
 
 
 @pytest.mark.parametrize("spelling", ["credential", "credentialId", "credential_id"])
