@@ -38,4 +38,9 @@ def texts_of(fields: object, place: str) -> Fields:
     for name, value in fields.items():
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise CredentialError(f"the field {name!r} of {place} is neither a text nor a number", hint=form)
-    return {str(name).lower(): str(value) for name, value in fields.items()}
+    found = {str(name).lower(): str(value) for name, value in fields.items()}
+    if len(found) < len(fields):
+        raise CredentialError(
+            f"two fields of {place} differ in letter case alone", hint="names of fields are in lower case"
+        )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def _unfinished(path: Path) -> str:
 
 def _clear(path: Path) -> None:
     """Remove what writers left that died."""
-    for left in path.parent.glob(f"{_unfinished(path)}*"):
+    for left in path.parent.glob(f"{glob.escape(_unfinished(path))}*"):
         left.unlink(missing_ok=True)
 
 

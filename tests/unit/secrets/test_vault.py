@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,21 @@ def test_a_crash_leaves_the_old_file_or_the_new_one(vault: Vault, path: Path, po
     vault.put({"c": {"password": "later"}})
     assert vault.entries() == after | {"c": {"password": "later"}}
     assert not list(path.parent.glob(".vault.json.new-*"))
+
+
+def test_what_a_crash_left_is_cleared_beside_a_file_of_any_name(tmp_path: Path) -> None:
+    vault = Vault.create(tmp_path / "a[1].json", by(GOOD))
+    (tmp_path / ".a[1].json.new-dead").touch()
+    vault.put({"a": {"password": "x"}})
+    assert not list(tmp_path.glob("*.new-*"))
+
+
+def test_a_passphrase_is_the_same_in_whatever_form_and_bytes_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "vault.json"
+    Vault.create(path, by(unicodedata.normalize("NFC", "eine lange Nähe"))).put({"a": {"password": "x"}})
+    assert Vault(path, by(unicodedata.normalize("NFD", "eine lange Nähe"))).find("a") == {"password": "x"}
+    with pytest.raises(CredentialError, match="does not open"):
+        Vault(path, by(os.fsdecode(b"eine lange N\xe4he"))).find("a")
 
 
 def test_a_full_disk_leaves_the_old_file(vault: Vault, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
