@@ -107,22 +107,23 @@ def _bytes(node: SourceNode) -> int:
 def cut_files(scan: FilesScan, size: int) -> tuple[Split, ...]:
     """Parts of about `size` bytes: small files together, large Parquet files by their row groups. Together
     they have every row once, at the position that it has in the scan."""
-    cuts: list[tuple[int, tuple[InputFile, ...], int]] = []
+    cuts: list[tuple[int, list[InputFile], int]] = []
     open_cut = False
     for number, file in enumerate(scan.files):
         large = scan.format == "parquet" and file.size > size
         pieces = list(_pieces(file, size)) if large else []
         if len(pieces) > 1:
-            cuts += ((number, (piece,), weight) for piece, weight in pieces)
+            cuts += ((number, [piece], weight) for piece, weight in pieces)
             open_cut = False
         elif open_cut and cuts[-1][2] + file.size <= size:
             first, files, weight = cuts[-1]
-            cuts[-1] = (first, (*files, file), weight + file.size)
+            files.append(file)
+            cuts[-1] = (first, files, weight + file.size)
         else:
-            cuts.append((number, (file,), file.size))
+            cuts.append((number, [file], file.size))
             open_cut = True
     return tuple(
-        Split(number, replace(scan, files=files, first_file=first), weight)
+        Split(number, replace(scan, files=tuple(files), first_file=first), weight)
         for number, (first, files, weight) in enumerate(cuts)
     )
 
