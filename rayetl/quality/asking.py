@@ -15,7 +15,7 @@ from rayetl import sql
 from rayetl.errors import ConfigPath, Problem, SqlError
 from rayetl.names import PREFIX
 from rayetl.quality.compile import text
-from rayetl.quality.fitting import EXACT_BITS, TIMES, WHOLE
+from rayetl.quality.fitting import TIMES, WHOLE
 from rayetl.records import dataclass
 from rayetl.sql import types as t
 from rayetl.stepping import StepContext
@@ -125,7 +125,10 @@ def literal(value: object, kind: t.DataType) -> str:
     """
     if kind == t.NULL:
         return "NULL"
-    if kind in WHOLE or kind in EXACT_BITS or isinstance(kind, t.DecimalType):
+    if kind == t.FLOAT:
+        # As a double, 0.1 would be less than the float 0.1.
+        return f"CAST({number(value)} AS float)"
+    if kind in WHOLE or kind == t.DOUBLE or isinstance(kind, t.DecimalType):
         return number(value)
     if kind == t.BOOLEAN and isinstance(value, bool):
         return "true" if value else "false"

@@ -164,6 +164,17 @@ ROW_CASES = [
         fails={"digit": [2], "start": [1, 4], "odd": [0, 1, 2]},
     ),
     Case(
+        "numbers stand for the nearest FLOAT where the column is one",
+        {"f": pl.Series([0.1, 0.2, 0.3, None, float("nan")], dtype=pl.Float32)},
+        rules=(
+            {"name": "most", "range": {"column": "f", "max": 0.1}},
+            {"name": "least", "range": {"column": "f", "min": 0.2}},
+            {"name": "above", "range": {"column": "f", "min": "0.2", "exclusive": True}},
+            {"name": "set", "in_set": {"column": "f", "values": [0.1, 0.2]}},
+        ),
+        fails={"most": [1, 2, 4], "least": [0], "above": [0, 1], "set": [2, 4]},
+    ),
+    Case(
         "in_set of every type",
         {
             "i": whole(1, 2, None),
