@@ -23,6 +23,9 @@ from rayetl.secrets import environment
 
 _PATIENCE = 5.0
 
+_LONGEST = 80
+"""Bytes of a directory below which the name of a socket fits into the 107 that there are for it."""
+
 
 @contextmanager
 def offered() -> Iterator[str | None]:
@@ -31,7 +34,7 @@ def offered() -> Iterator[str | None]:
     if not secrets:
         yield None
         return
-    directory = tempfile.mkdtemp(prefix="rayetl-")
+    directory = _private_directory()
     path = str(Path(directory, "secrets"))
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(path)
@@ -44,6 +47,11 @@ def offered() -> Iterator[str | None]:
             server.shutdown(socket.SHUT_RDWR)
             serving.join()
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _private_directory() -> str:
+    place = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="rayetl-", dir=place if len(os.fsencode(place)) <= _LONGEST else "/tmp")
 
 
 def _serve(server: socket.socket, secrets: Mapping[str, str]) -> None:

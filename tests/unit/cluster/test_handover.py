@@ -86,3 +86,16 @@ def test_who_asks_and_goes_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(NAME)
         adopt(path)
         assert environment.variables()[NAME] == "canary"
+
+
+def test_a_long_place_for_temporary_files_is_no_hindrance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / ("x" * 120)
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    monkeypatch.setenv(NAME, "canary")
+    with offered() as path:
+        monkeypatch.delenv(NAME)
+        adopt(path)
+        assert environment.variables()[NAME] == "canary"
