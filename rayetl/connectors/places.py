@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from rayetl.hosts import assert_no_login
+
 S3 = "s3://"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -65,6 +67,7 @@ def known(path: str) -> str:
     if found[0] != S3:
         raise ValueError(f"{found[0]} is not known; paths are of this machine, or of S3 ({S3}bucket/key)")
     bucket, _ = split_key(path)
+    assert_no_login(bucket)
     if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"{bucket!r} in {path} is not the name of a bucket")
     return path

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rayetl.connectors.databases.faults import Fault, Refused, Server
 from rayetl.errors import CredentialError, RunError, SourceError, Terminal
-from rayetl.hosts import is_here
+from rayetl.hosts import assert_no_login, is_here
 from rayetl.model import Duration
 from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import InlineSecret, UsesCredential
@@ -163,6 +163,12 @@ class DatabaseConnection(UsesCredential):
         default=timedelta(seconds=10), description="How long opening a connection may take.", examples=["5s"]
     )
 
+    @field_validator("host")
+    @classmethod
+    def _is_alone(cls, value: str | None) -> str | None:
+        assert_no_login(value or "")
+        return value
+
     @model_validator(mode="after")
     def _known_server(self) -> Self:
         if self.credential is None and (self.host is None or self.database is None):
@@ -205,6 +211,11 @@ class DatabaseConnection(UsesCredential):
         if found["host"] is None or found["database"] is None:
             credential.required(*SPELLINGS["host" if found["host"] is None else "database"])
         known = {name: value for name, value in found.items() if value is not None}
+        try:
+            assert_no_login(known["host"])
+        except ValueError as error:
+            place = f"the field 'host' of the credential {credential.name!r} from {credential.place}"
+            raise CredentialError(f"{place}: {error}") from None
         known.setdefault("sslmode", "prefer" if is_here(known["host"]) else "verify-full")
         if known["sslmode"] not in (modes := get_args(SslMode)):
             raise _unknown(credential, "sslmode", known["sslmode"], f"it is one of {', '.join(modes)}")

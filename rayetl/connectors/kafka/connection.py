@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rayetl.connectors.kafka.cluster import Cluster, Refused
 from rayetl.connectors.kafka.trust import authorities
-from rayetl.hosts import is_here
+from rayetl.hosts import assert_no_login, is_here
 from rayetl.secrets import Credential, Credentials
 from rayetl.secrets.naming import UsesCredential
 
@@ -43,6 +43,7 @@ class UsesKafka(UsesCredential):
     @classmethod
     def _are_brokers(cls, value: str) -> str:
         for each in value.split(","):
+            assert_no_login(each.strip())
             found = _BROKER.fullmatch(each.strip())
             if found is None or not 0 < int(found[1]) < 65_536:
                 raise ValueError(f"{each.strip()!r} is not a broker; write host:port, several with commas")
