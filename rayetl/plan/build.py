@@ -27,6 +27,7 @@ from rayetl.errors import (
     at_step,
 )
 from rayetl.names import ROW
+from rayetl.plan.aliases import is_sparse, with_aliases
 from rayetl.plan.apart import apart, place_field
 from rayetl.plan.checks import contract_of, visible
 from rayetl.plan.columns import column_problems
@@ -181,7 +182,9 @@ class _Compiler:
         except (CredentialError, Retryable) as error:
             self.unreached.append((draft.path, error))
             return
-        scan = scan.in_zone(self.time_zone) if isinstance(scan, FilesScan) else scan
+        if isinstance(scan, FilesScan):
+            scan = scan.in_zone(self.time_zone)
+            scan = with_aliases(scan, draft.source, contract) if contract else scan
         schema = visible(scan.schema)
         if not self._check_columns(scan.schema, draft.path, hidden=False):
             return
@@ -198,7 +201,8 @@ class _Compiler:
             if context is None:
                 schemas = self._schemas(bindings)
                 return StepNode(node_id, "contract", bindings, RowEffect.FILTERS, path, schemas=schemas)
-            checked = check_contract(contract, context)
+            source = self.sources.get(bindings[0].node) if owner == name else None
+            checked = check_contract(contract, context, sparse=source is not None and is_sparse(source.scan))
             return self._checked(node_id, "contract", bindings, context, checked, RowEffect.FILTERS)
 
         good = self._compile(node_id, compile_it, path)

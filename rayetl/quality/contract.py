@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 
 from sqlglot import exp
@@ -31,6 +31,23 @@ def promised_schema(config: ContractConfig) -> t.Schema:
     return t.Schema(tuple(t.Field(column.name, _open(column.type)) for column in contract.schema))
 
 
+def aliases_of(config: ContractConfig) -> Iterator[tuple[str, t.Field]]:
+    """The aliases that no promised column is called by, as columns, each behind the name that it stands for.
+
+    Raises as `promised_schema`.
+    """
+    contract = Contract.load(config.schema_)
+    for promise in contract.fields:
+        for alias in _names(promise, contract.fields)[1:]:
+            yield promise.name, t.Field(alias, _open(promise.shape.type))
+
+
+def _names(promise: Promise, fields: Sequence[Promise]) -> tuple[str, ...]:
+    """What a column may be called that keeps a promise, unless it is another's own name."""
+    taken = {other.name.lower() for other in fields}
+    return (promise.name, *(alias for alias in promise.aliases if alias.lower() not in taken))
+
+
 def _open(kind: t.DataType) -> t.DataType:
     """The type with NULL allowed at every level: what was promised is checked, not believed."""
     if isinstance(kind, t.ArrayType):
@@ -42,8 +59,9 @@ def _open(kind: t.DataType) -> t.DataType:
     return kind
 
 
-def check_contract(config: ContractConfig, context: StepContext) -> Checked:
-    """The contract over the main input of `context`.
+def check_contract(config: ContractConfig, context: StepContext, *, sparse: bool = False) -> Checked:
+    """The contract over the main input of `context`. In a `sparse` one a row may have its value in the column
+    of any of the names that a field bears.
 
     Raises `SqlError` with all that no row could satisfy: missing columns, types that do not fit, extra
     columns where they are refused.
@@ -52,7 +70,7 @@ def check_contract(config: ContractConfig, context: StepContext) -> Checked:
         contract = Contract.load(config.schema_)
     except SqlError as error:
         raise SqlError([problem.under(context.path) for problem in error.problems]) from None
-    return _Compiler(contract, config, context).checked()
+    return _Compiler(contract, config, context, sparse).checked()
 
 
 @dataclass(slots=True)
@@ -60,6 +78,7 @@ class _Compiler:
     contract: Contract
     config: ContractConfig
     context: StepContext
+    sparse: bool
     flags: Flags = field(default_factory=Flags)
     problems: list[Problem] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
@@ -84,17 +103,26 @@ class _Compiler:
         name = quoted(promise.name)
         if found is None:
             return f"{self._absent(promise, schema)} AS {name}"
-        self.used.add(found.name)
-        given = quoted(found.name)
+        given = self._given(promise, found, schema)
         value = self._filled(promise, given, self._cast(promise, found, given))
         self._guard(promise, given, value)
         return f"{value} AS {name}"
 
     def _find(self, promise: Promise, schema: t.Schema) -> t.Field | None:
         """The column of that name or, unless another field is called so, of one of its aliases."""
-        named = {other.name.lower() for other in self.contract.fields}
-        names = (promise.name, *(alias for alias in promise.aliases if alias.lower() not in named))
+        names = _names(promise, self.contract.fields)
         return next((found for name in names if (found := schema.get(name)) is not None), None)
+
+    def _given(self, promise: Promise, found: t.Field, schema: t.Schema) -> str:
+        """The value that is there: of the column that was found or, where rows are sparse, of the first of
+        its names that has one."""
+        columns = [found]
+        if self.sparse:
+            others = map(schema.get, _names(promise, self.contract.fields))
+            columns += [each for each in others if each not in (None, found) and each.type == found.type]
+        names = [each.name for each in columns]
+        self.used.update(names)
+        return quoted(found.name) if len(names) == 1 else f"coalesce({', '.join(map(quoted, names))})"
 
     def _absent(self, promise: Promise, schema: t.Schema) -> str:
         if promise.has_default and promise.shape.value is not None and promise.default == {}:

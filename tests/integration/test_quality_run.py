@@ -192,6 +192,32 @@ def test_nested_records_in_json_lines(here: Path) -> None:
     assert found == {1: {("not_null", "at[].lat")}, 2: {("not_null", "at")}}
 
 
+@pytest.mark.parametrize("extra", ["keep", "drop", "reject"])
+def test_records_of_json_may_bear_an_alias_each(here: Path, extra: str) -> None:
+    lines = '{"id": 1, "old": 7}', '{"id": 2, "price": 8}', '{"id": 3, "old": "x"}', '{"id": 4}'
+    Path("in.json").write_text("\n".join(lines))
+    fields = FIELDS[0], {"name": "price", "type": "int", "aliases": ["older", "old"]}
+    schema = {"type": "record", "name": "Row", "fields": [*fields]}
+    contract = {"schema": schema, "on_mismatch": "quarantine", "extra_fields": extra}
+    pipeline = Pipeline.from_dict(config(contract, "in.json"))
+    pipeline.run()
+    assert loaded() == [{"id": 1, "price": 7}, {"id": 2, "price": 8}]
+    assert reasons(pipeline) == {
+        2: (lines[2].encode(), {("malformed", None)}),
+        3: (lines[3].encode(), {("not_null", "price")}),
+    }
+
+
+def test_a_column_of_csv_under_an_alias_is_read_with_the_promised_type(here: Path) -> None:
+    Path("in.csv").write_text("id,old,price\n1,7,a\n2,x,b\n")
+    fields = FIELDS[0], {"name": "amount", "type": "int", "aliases": ["old"]}
+    schema = {"type": "record", "name": "Row", "fields": [*fields]}
+    pipeline = Pipeline.from_dict(config({"schema": schema, "on_mismatch": "quarantine"}))
+    pipeline.run()
+    assert loaded() == [{"id": 1, "amount": 7, "price": "a"}]
+    assert reasons(pipeline) == {1: (b"2,x,b", {("malformed", None)})}
+
+
 def test_a_fresh_input_is_recognised_the_next_time(here: Path) -> None:
     fresh = config(None, schema="id INT, kind STRING, price STRING")
     fresh["transform"] = [
