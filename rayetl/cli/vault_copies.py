@@ -13,6 +13,7 @@ import typer
 from rayetl.cli import prompts
 from rayetl.cli.vault_shared import File, KeyFile, assert_name, open_vault, say, unknown
 from rayetl.errors import RayetlError
+from rayetl.observability.text import many
 from rayetl.secrets import environment
 from rayetl.secrets.provider import Fields, texts_of
 from rayetl.secrets.vault import Vault
@@ -88,10 +89,8 @@ def export(
     if target is None:
         sys.stdout.write(json.dumps(chosen, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         return 0
-    copy = Vault.create(target, prompts.new_opener(new_key_file))
-    copy.put(chosen)
-    many = "" if len(chosen) == 1 else "s"
-    return say(f"copied {len(chosen)} credential{many} into {target}, opened by {copy.opener.origin}")
+    copy = Vault.create(target, prompts.new_opener(new_key_file), chosen)
+    return say(f"copied {many(len(chosen), 'credential')} into {target}, opened by {copy.opener.origin}")
 
 
 def import_entries(

@@ -46,8 +46,11 @@ class Vault:
     opener: Opener
 
     @classmethod
-    def create(cls, path: Path, opener: Opener, *, replacing: bool = False) -> Self:
-        """A new empty vault. Raises `CredentialError`, also where there is one and not `replacing`."""
+    def create(
+        cls, path: Path, opener: Opener, entries: Mapping[str, Fields] = {}, *, replacing: bool = False
+    ) -> Self:
+        """A new vault with these entries in it. Raises `CredentialError`, also where there is one and not
+        `replacing`."""
         with storing.editing(path):
             if not replacing and storing.read(path) is not None:
                 raise CredentialError(
@@ -56,7 +59,7 @@ class Vault:
                 )
             vault = secrets.token_hex(8)
             state = _State(Document(vault, "", ()), b"").rekeyed((opener,))
-            storing.replace(path, state.sealed().dump())
+            storing.replace(path, state.with_entries(entries).sealed().dump())
         return cls(path, opener)
 
     def entries(self) -> dict[str, Fields]:

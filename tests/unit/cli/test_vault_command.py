@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import subprocess
 import sys
 from pathlib import Path
 
@@ -121,6 +122,24 @@ def test_copies_go_through_a_vault_of_their_own(
     assert call("vault", "get", "b", "token", "--reveal").out == CANARY + "\n"
     monkeypatch.setenv("RAYETL_CREDENTIAL_MY_STORE__PASSWORD", "of the environment")
     assert call("vault", "import", "--environment").out == "took my_store\n"
+
+
+@pytest.mark.parametrize("point", ["vault.synced", "vault.renamed"])
+def test_a_copy_that_is_cut_off_is_whole_or_not_there(call, typed, tmp_path: Path, point: str) -> None:
+    call("vault", "init")
+    typed(json.dumps({"a": {"token": CANARY}}))
+    call("vault", "import", "-")
+    copy = tmp_path / "copy.json"
+    own = {"RAYETL_VAULT_PASSPHRASE": PASSPHRASE, "RAYETL_VAULT_OTHER_PASSPHRASE": PASSPHRASE}
+    done = subprocess.run(
+        [sys.executable, "-m", "rayetl", "vault", "export", str(copy)],
+        env={**os.environ, **own, "RAYETL_FAILPOINT": f"{point}:kill9"},
+        check=False,
+    )
+    assert done.returncode == -9, "the point was not passed"
+    assert copy.exists() == (point == "vault.renamed")
+    if copy.exists():
+        assert "1 credential in" in call("vault", "list", "--file", str(copy)).out
 
 
 @pytest.mark.parametrize(
