@@ -22,7 +22,7 @@ from rayetl.connectors.base import Epoch, FilesScan, LoadResult, LoadSession, Ta
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.connectors.listing import assert_unchanged
 from rayetl.engines.base import Engine, Job, Measured
-from rayetl.errors import RayetlError, Retryable, Terminal, at_step
+from rayetl.errors import RayetlError, Retryable, RunError, Terminal, at_step
 from rayetl.observability.logs import bound, get_logger
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import (
@@ -222,8 +222,12 @@ class Run:
                 del self.sessions[load]
 
     def _undo(self) -> None:
-        for session in self.sessions.values():
-            session.abort()
+        """Take back what was staged; what cannot be, the next run removes: told is what stopped this one."""
+        for load, session in self.sessions.items():
+            try:
+                session.abort()
+            except (OSError, RunError) as error:
+                _LOG.warning("what was staged could not be removed", step=load, reason=str(error))
 
     def _done(self) -> RunReport:
         if not self.targets and all(result.status == "skipped" for result in self.results.values()):

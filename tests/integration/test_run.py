@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from rayetl import failpoints
 from rayetl.errors import ConfigError, LoadError, QualityAbort, RayetlError, SourceError
 from rayetl.observability.store import load_report
 from rayetl.pipeline import Pipeline
@@ -377,6 +378,25 @@ def test_the_fault_of_a_run_is_told_where_its_report_cannot_be_saved(here: Path)
         pytest.raises(QualityAbort, match="few"),
     ):
         Pipeline.from_dict(stops).run()
+
+
+def test_the_fault_of_a_run_is_told_where_what_it_staged_cannot_be_removed(
+    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("flights.csv").write_text(FLIGHTS)
+    rule = {"name": "few", "check": "id < 0", "on_failure": "abort"}
+    stops = config(transform=[{"id": "checked", "type": "validate", "from": "flights", "rules": [rule]}])
+    monkeypatch.setenv("RAYETL_FAILPOINT", "abort.removed:enospc")
+    failpoints.rearm()
+    try:
+        # The second one finds no lock of the first.
+        for _ in range(2):
+            with pytest.raises(QualityAbort, match="few"):
+                Pipeline.from_dict(stops).run()
+    finally:
+        monkeypatch.undo()
+        failpoints.rearm()
+    assert "what was staged could not be removed" in caplog.text
 
 
 def test_a_state_that_is_no_directory_is_named_before_anything_is_read(here: Path) -> None:

@@ -119,14 +119,16 @@ class DirectorySession(LedgerSession):
         return manifest.result(self._layout.root, self.epoch.run)
 
     def abort(self) -> None:
-        self._stop_writeback()
-        if self._attempt is not None:
-            remove_tree(self._attempt.directory)
-            self._attempt = None
-            failpoint("abort.removed")
-        if self._lock is not None:
-            self._remove_made()
-        self._release()
+        try:
+            self._stop_writeback()
+            attempt, self._attempt = self._attempt, None
+            if attempt is not None:
+                remove_tree(attempt.directory)
+                failpoint("abort.removed")
+            if self._lock is not None:
+                self._remove_made()
+        finally:
+            self._release()
 
     def _stop_writeback(self) -> None:
         if self._writeback is not None:

@@ -277,12 +277,14 @@ class LakeSession(LoadSession, Generic[V, C]):
 
     def abort(self) -> None:
         attempt, self._attempt = self._attempt, None
-        # Whether files that have their names in the table are committed is for the next attempt to find out.
-        if attempt is not None and not self._is_put:
-            attempt.remove()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        try:
+            # Whether files that have their names in the table are committed, the next attempt finds out.
+            if attempt is not None and not self._is_put:
+                attempt.remove()
+        finally:
+            if lock is not None:
+                lock.release()
 
     def _result(self, entry: Entry) -> LoadResult:
         return LoadResult(

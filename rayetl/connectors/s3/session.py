@@ -131,11 +131,13 @@ class S3Session(LedgerSession):
 
     def abort(self) -> None:
         attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            remove_tree(attempt.directory)
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        try:
+            if attempt is not None:
+                remove_tree(attempt.directory)
+        finally:
+            if lock is not None:
+                lock.release()
 
     def _untold(self, error: OSError) -> LoadError:
         return LoadError(
