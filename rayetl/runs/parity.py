@@ -64,7 +64,7 @@ def compare(plan: Plan, engines: tuple[Engine, Engine], sample: int | None = Non
         diffs = [_counts(first.measured, second.measured)]
         for load in chosen.loads:
             diffs.append(_differences(load.id, first.loads[load.id], second.loads[load.id]))
-        for node in first.rejects.keys() | second.rejects.keys():
+        for node in sorted(first.rejects.keys() | second.rejects.keys()):
             nothing = pl.LazyFrame()
             ours, theirs = first.rejects.get(node, nothing), second.rejects.get(node, nothing)
             diffs.append(_differences(f"rejects of {node}", ours, theirs))
@@ -135,24 +135,27 @@ def _differences(what: str, first: pl.LazyFrame, second: pl.LazyFrame) -> TableD
     if ours != theirs:
         shown = [[{"column": name, "type": str(kind)} for name, kind in s.items()] for s in (ours, theirs)]
         return diff_rows(f"{what}, columns", shown[0], shown[1], ordered=True)
-    lefts, rights = _odd(first, second), _odd(second, first)
+    (lefts, missing), (rights, extra) = _odd(first, second), _odd(second, first)
     if not lefts and not rights:
         return None
     diff = diff_rows(what, lefts, rights)
     if diff is None:
         return None
     totals = [int(frame.select(pl.len()).collect().item()) for frame in (first, second)]
-    return replace(diff, expected_rows=totals[0], actual_rows=totals[1])
+    more = max(missing, extra) - len(diff.rows)
+    return replace(diff, expected_rows=totals[0], actual_rows=totals[1], more=max(more, 0))
 
 
-def _odd(frame: pl.LazyFrame, other: pl.LazyFrame) -> list[dict[str, Any]]:
-    """The first rows that `frame` has more often than `other`."""
+def _odd(frame: pl.LazyFrame, other: pl.LazyFrame) -> tuple[list[dict[str, Any]], int]:
+    """The first rows that `frame` has more often than `other`, and how many there are."""
     keys = frame.collect_schema().names()
     if not keys:
-        return []
+        return [], 0
     mine, theirs = _numbered(frame), _numbered(other)
     left = mine.join(theirs, on=[*keys, "\0"], how="anti", nulls_equal=True)
-    return left.select(keys).sort(keys[:1]).head(SHOWN * 5).collect().to_dicts()
+    shown = left.select(keys).sort(keys[:1]).head(SHOWN * 5)
+    rows, number = pl.collect_all([shown, left.select(pl.len())])
+    return rows.to_dicts(), int(number.item())
 
 
 def _numbered(frame: pl.LazyFrame) -> pl.LazyFrame:

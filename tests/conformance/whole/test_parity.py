@@ -349,6 +349,23 @@ class Forgetful(PolarsEngine):
         return replace(measured, read={name: rows + 1 for name, rows in measured.read.items()})
 
 
+def test_all_that_differs_is_counted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rayetl.runs import books
+
+    class Negative(PolarsEngine):
+        def run(self, job: Job) -> Measured:
+            measured = super().run(job)
+            for target in job.targets.values():
+                (path,) = Path(target.directory).glob("*.parquet")
+                pl.read_parquet(path).with_columns(k=-pl.col("k") - 1).write_parquet(path)
+            return measured
+
+    monkeypatch.setattr(books, "balance", lambda *_: ())
+    config = {"name": "d", "extract": {"s": write_inputs("parquet")}, "load": loads("s")}
+    (diff,) = compare(Pipeline.from_dict(config).plan(), (PolarsEngine(), Negative())).diffs
+    assert len(diff.rows) + diff.more == diff.expected_rows > 100
+
+
 def test_what_differs_is_shown_row_by_row(here: Path) -> None:
     config = {"name": "d", "extract": {"s": write_inputs("parquet")}, "load": loads("s")}
     with pytest.raises(Exception, match="do not balance"):
