@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from typing import Literal as OneOf
 
 from rayetl.records import dataclass
-from rayetl.sql.types import BOOLEAN, DataType, Field, StructType
+from rayetl.sql.types import BOOLEAN, DataType, Field
 
 LiteralValue = bool | int | float | str | bytes | tuple[int, int, int] | None
 N = TypeVar("N", bound="Node")
@@ -245,13 +245,3 @@ def contains_aggregate(expr: Expr) -> bool:
         parts = (*expr.function.args, *expr.partition, *(key.expr for key in expr.order))
         return any(contains_aggregate(part) for part in parts)
     return any(contains_aggregate(child) for child in expr.children())
-
-
-def contains_window(expr: Expr) -> bool:
-    return any(isinstance(node, WindowCall) for node in expr.walk())
-
-
-def struct_of(expr: Expr) -> StructType:
-    """The struct type of an expression that is known to be a struct."""
-    assert isinstance(expr.type, StructType)
-    return expr.type

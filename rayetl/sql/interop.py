@@ -262,12 +262,5 @@ def parse_ddl(text: str) -> Schema:
     return parse_schema(text)
 
 
-def parse_type(text: str) -> DataType:
-    """One type from its DDL spelling. Raises SqlError."""
-    from rayetl.sql.ddl import parse_data_type
-
-    return parse_data_type(text)
-
-
 def _unsupported(message: str) -> SqlError:
     return UnsupportedSqlError([Problem("sql.type", message)])
