@@ -20,6 +20,7 @@ import orjson
 import polars as pl
 
 from rayetl.connectors.base import Epoch, FilesScan, Scan, Source
+from rayetl.connectors.commit.durable import replace_synced, sync_new_directories
 from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.dead_letters import DeadLetters
 from rayetl.engines.base import Engine
@@ -27,7 +28,6 @@ from rayetl.errors import ConfigError, QualityAbort, RayetlError
 from rayetl.names import ROW, ROW_BITS
 from rayetl.observability.progress import ProgressListener
 from rayetl.observability.report import RunReport
-from rayetl.observability.store import write_whole
 from rayetl.plan.build import Describe
 from rayetl.plan.growing import ADDING
 from rayetl.plan.nodes import LoadNode, Plan, StepNode
@@ -225,7 +225,8 @@ def _execute(execution: Run, ids: pl.Series, intent: Path) -> RunReport:
     begun = intent.exists()
     if not begun:
         try:
-            write_whole(intent, orjson.dumps(ids.sort().to_list()))
+            replace_synced(intent, orjson.dumps(ids.sort().to_list()))
+            sync_new_directories(intent.parent, execution.state)
         except OSError as error:
             raise unwritable(execution.state, error) from error
     try:

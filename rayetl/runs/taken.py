@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayetl.connectors.base import Epoch, FilesScan, InputFile
-from rayetl.connectors.commit.durable import sync, write_synced
+from rayetl.connectors.commit.durable import replace_synced, sync
 from rayetl.connectors.commit.lock import Lock
 from rayetl.connectors.listing import shown, version_of
 from rayetl.errors import Problem, SourceError, Terminal, at_step
@@ -231,13 +231,8 @@ class Taken:
             raise _damaged(path) from error
 
     def _put(self, name: str, data: bytes) -> None:
-        """Replace a file in one step, also where the power goes."""
-        staged = self.directory / f"{name}.new"
         with _writing(self.directory):
-            staged.unlink(missing_ok=True)
-            write_synced(staged, data)
-            os.replace(staged, self.directory / name)
-            sync(self.directory)
+            replace_synced(self.directory / name, data)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,28 @@ def test_replay_puts_mended_records_through_once(here: Path) -> None:
     assert set(pending["file"]) == {str(Path("flights.csv"))}
     pipeline.replay()
     assert [row["id"] for row in rows("out")] == [1, 2, 4, 5]
+
+
+def test_what_a_replay_takes_is_on_the_disk_before_it_commits(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave the rows without the note that says whose they are."""
+    Pipeline.from_dict(config()).run()
+    forced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        forced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    changed = config()
+    changed["transform"][0]["rules"][1]["range"]["max"] = 10_000
+    Pipeline.from_dict(changed).replay()
+    notes = [place for place, path in enumerate(forced) if "/replays/" in path]
+    loads = [place for place, path in enumerate(forced) if path.startswith(str(here / "out"))]
+    assert len(notes) >= 2, "the note and its directory"
+    assert max(notes) < min(loads)
 
 
 def test_steps_and_loads_branch(here: Path) -> None:

@@ -34,6 +34,16 @@ def write_synced(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def replace_synced(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file in one step: after a power cut there is the one or the other. For
+    one writer at a time."""
+    staged = path.with_name(f"{path.name}.new")
+    staged.unlink(missing_ok=True)
+    write_synced(staged, data)
+    os.replace(staged, path)
+    sync(path.parent)
+
+
 def sync_new_directories(directory: Path, below: Path) -> None:
     """Force `directory` and the directories above it, up to and with `below`, to disk."""
     sync(directory)
