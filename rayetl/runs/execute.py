@@ -9,7 +9,6 @@ the next, which finds the epoch of each load on its own.
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +39,7 @@ from rayetl.records import dataclass
 from rayetl.resilience.breaker import BreakerPolicy, Circuits, LocalCircuits, guarded
 from rayetl.resilience.retry import Retrier, RetryPolicy
 from rayetl.runs import books, rejects, verdict
+from rayetl.runs.room import Room
 from rayetl.runs.taken import Batch, assert_known
 
 _LOG = get_logger(__name__)
@@ -80,6 +80,7 @@ class Run:
     runtime: str = "local"
     batch: Batch | None = None
     retries: int = 0
+    room: Room | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -108,7 +109,8 @@ class Run:
                     self._save(error.report)
                 raise
             finally:
-                shutil.rmtree(self._refused_rows, ignore_errors=True)
+                if self.room is not None:
+                    self.room.close()
             self._save(report)
             return report
 
@@ -144,14 +146,11 @@ class Run:
         turns out to be committed, those are the books."""
         _LOG.warning("tried again", attempt=attempt, wait=f"{wait:.1f}s", error=error.message)
         self._undo()
-        shutil.rmtree(self._refused_rows, ignore_errors=True)
+        if self.room is not None:
+            self.room.empty()
         self.sessions.clear()
         self.targets.clear()
         self.retries += 1
-
-    @property
-    def _refused_rows(self) -> Path:
-        return self.state / "runs" / self.id / REJECTS
 
     def _recognise(self) -> None:
         """Find the loads that hold this epoch already, and open the others."""
@@ -191,11 +190,12 @@ class Run:
         with at_step(REJECTS):
             self.dead_letters.assert_ready(self._letters)
         try:
-            self._refused_rows.mkdir(parents=True, exist_ok=True)
+            self.room = self.room or Room.of(self.state, self.id)
+            refused = self.room.open()
         except OSError as error:
             raise unwritable(self.state, error) from error
         with self.stage("run"):
-            self.measured = self.engine.run(Job(self.plan, self.targets, self._refused_rows, self.progress))
+            self.measured = self.engine.run(Job(self.plan, self.targets, refused, self.progress))
         self._assert_inputs()
         books.balance(self.plan, self.measured)
         place = partial(rejects.first_place, self.plan, self.measured, self.places)
