@@ -206,8 +206,8 @@ class DeadLetters(ABC):
         pending: bool = False,
         since: datetime | None = None,
     ) -> pl.LazyFrame:
-        """The letters with those ids, of that run and step, refused at `since` (with a time zone) or later;
-        `pending` leaves out what was replayed. The column `replayed` (BOOLEAN) says what was."""
+        """The letters with those ids, of that run and step or its contract, refused at `since` (with a time
+        zone) or later; `pending` leaves out what was replayed, which the BOOLEAN column `replayed` tells."""
         if ids is None:
             letters = self._found(pl.lit(True), since)
         elif len(ids) <= _ASKED_FOR:
@@ -220,7 +220,7 @@ class DeadLetters(ABC):
         if run is not None:
             letters = letters.filter(pl.col("run") == run)
         if step is not None:
-            letters = letters.filter(pl.col("step") == step)
+            letters = letters.filter(pl.col("step").is_in([step, f"{step}.contract"]))
         return letters.filter(~pl.col("replayed")) if pending else letters
 
     def _found(self, narrowed: pl.Expr, since: datetime | None = None) -> pl.LazyFrame:

@@ -58,6 +58,8 @@ def test_quarantine_keeps_source_bytes_and_all_reasons(here: Path) -> None:
     pipeline = Pipeline.from_dict(config({"schema": "row.avsc", "on_mismatch": "quarantine"}))
     report = pipeline.run()
     assert [row["id"] for row in loaded()] == [1, 5]
+    of_source = pipeline.dead_letters.read(step="rows").collect()
+    assert set(of_source["step"]) == {"rows", "rows.contract"}
     assert report.balanced
     assert reasons(pipeline) == {
         1: (b"2,c,2.00", {("enum", "kind")}),
