@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rayetl.connectors.databases.connection import Connection, DatabaseConnection
 from rayetl.connectors.databases.faults import Fault, Server
 from rayetl.connectors.mysql.faults import connect_fault, row_fault, statement_fault
-from rayetl.errors import CredentialError, LoadError, RunError, SourceError, Terminal
+from rayetl.connectors.mysql.tls import protection
+from rayetl.errors import LoadError, RunError, SourceError, Terminal
 from rayetl.secrets import Credential
 
 if TYPE_CHECKING:
@@ -61,30 +61,13 @@ class UsesMysql(DatabaseConnection):
             "user": given.get("user", ""),
             # The driver would write a text in Latin-1, which not every password is in.
             "password": given.get("password", "").encode(),
-            **_protection(given["sslmode"], given.get("sslrootcert")),
+            **protection(given["sslmode"], given.get("sslrootcert")),
             "connect_timeout": timeout,
             "read_timeout": timeout,
             "charset": "utf8mb4",
             "autocommit": True,
             "program_name": "rayetl",
         }
-
-
-def _protection(mode: str, authority: str | None) -> dict[str, Any]:
-    if mode == "disable":
-        return {"ssl_disabled": True}
-    if mode == "prefer":
-        return {}
-    try:
-        context = ssl.create_default_context(cafile=authority)
-    except OSError as error:
-        raise CredentialError(
-            f"the authority of `sslrootcert` cannot be read from {authority}: {error}",
-            hint="it is a file of certificates in PEM form",
-        ) from None
-    context.check_hostname = mode == "verify-full"
-    context.verify_mode = ssl.CERT_NONE if mode == "require" else ssl.CERT_REQUIRED
-    return {"ssl": context}
 
 
 class MysqlConnection(Connection):

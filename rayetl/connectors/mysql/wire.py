@@ -7,6 +7,7 @@ column by column elsewhere, and a server that asks for a file gets the rows in h
 
 from __future__ import annotations
 
+import ssl
 import struct
 from array import array
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pymysql.connections import Connection
 from pymysql.constants import COMMAND
 from pymysql.protocol import FieldDescriptorPacket, MysqlPacket, OKPacketWrapper
 
+from rayetl.connectors.mysql.tls import unverified
 from rayetl.records import dataclass
 
 _LONGEST = 0xFFFFFF
@@ -82,6 +84,10 @@ class Wire(Connection):  # type: ignore[misc]
         """Close, whatever is under way."""
         with suppress(MySQLError, OSError):
             self._force_close()
+
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        """Without one that is given, TLS is what the server may do and need not prove itself for."""
+        return sslp or unverified()
 
     def _prepare(self, query: str) -> tuple[int, list[Any]]:
         self._execute_command(COMMAND.COM_STMT_PREPARE, query)
