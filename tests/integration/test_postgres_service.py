@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from adbc_driver_postgresql import dbapi
 from services.postgres import Database, Postgres
 
 
@@ -26,7 +27,7 @@ def test_databases_are_apart(postgres_server: Postgres, database: Database) -> N
 def test_a_refused_copy_says_which_line_and_leaves_the_savepoint_whole(database: Database) -> None:
     """The driver's error carries SQLSTATE and COPY line, and a copy takes part in BEGIN and SAVEPOINT."""
     database.execute("CREATE TABLE t (id int PRIMARY KEY)")
-    with database.connect() as connection, connection.cursor() as cursor:
+    with driven(database) as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.adbc_ingest("t", _ids(1, 2), mode="append")
         cursor.execute("SAVEPOINT s")
@@ -41,7 +42,7 @@ def test_a_refused_copy_says_which_line_and_leaves_the_savepoint_whole(database:
 
 def test_a_copy_is_rolled_back_with_its_transaction_after_a_read(database: Database) -> None:
     database.execute("CREATE TABLE t (id int)")
-    with database.connect() as connection, connection.cursor() as cursor:
+    with driven(database) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor.fetchall()
         cursor.execute("BEGIN")
@@ -52,7 +53,15 @@ def test_a_copy_is_rolled_back_with_its_transaction_after_a_read(database: Datab
 
 def test_arrays_of_two_dimensions_are_flattened_by_the_driver(database: Database) -> None:
     """Silently: a source must look at `array_ndims` itself."""
-    assert database.value("SELECT ARRAY[[1, 2], [3, 4]]") == [1, 2, 3, 4]
+    with driven(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT ARRAY[[1, 2], [3, 4]]")
+        assert cursor.fetchall() == [([1, 2, 3, 4],)]
+
+
+def driven(database: Database) -> dbapi.Connection:
+    """A connection of the driver that rayetl uses."""
+    at = f"{database.host}:{database.port}/{database.database}"
+    return dbapi.connect(f"postgresql://{database.user}:{database.password}@{at}", autocommit=True)
 
 
 def _ids(*ids: int) -> pl.DataFrame:

@@ -67,7 +67,7 @@ class SqlDatabase:
 
     @abstractmethod
     def connect(self) -> Any:
-        """A driver connection of its own, in autocommit."""
+        """Opens a driver connection of its own, in autocommit, for the length of a `with`."""
 
     def execute(self, *statements: str) -> None:
         """Run statements, each committed on its own."""

@@ -43,7 +43,11 @@ class MariaDatabase(SqlDatabase):
         import pymysql
 
         return pymysql.connect(
-            **self.config, autocommit=True, charset="utf8mb4", init_command="SET time_zone = '+00:00'"
+            **self.config,
+            autocommit=True,
+            charset="utf8mb4",
+            init_command="SET time_zone = '+00:00'",
+            ssl_disabled=True,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,13 @@ class Database(SqlDatabase):
         return f"generate_series(1, {rows}) AS s(seq)"
 
     def connect(self) -> Any:
-        from adbc_driver_postgresql import dbapi
+        import psycopg2
 
-        uri = f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{self.database}"
-        return dbapi.connect(uri, autocommit=True)
+        opened = psycopg2.connect(
+            host=self.host, port=self.port, dbname=self.database, user=self.user, password=self.password
+        )
+        opened.autocommit = True
+        return closing(opened)
 
 
 class Postgres(DatabaseServer):
