@@ -28,7 +28,7 @@ def fork_server() -> multiprocessing.context.BaseContext:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), before)))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["fault_worker", "s3_worker", "lake_worker", "database_worker", "command_worker"]
+        ["fault_worker", "s3_worker", "lake_worker", "database_worker", "command_worker", "frozen"]
     )
     forkserver.ensure_running()
     if before is None:

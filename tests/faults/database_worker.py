@@ -74,8 +74,7 @@ def run(work: Load, start_at: float = 0.0) -> None:
     if work.bug:
         BUGS[work.bug]()
     failpoints.rearm()
-    while time.time() < start_at:
-        pass
+    time.sleep(max(0.0, start_at - time.time()))
     sys.exit(_attempt(work))
 
 

@@ -51,8 +51,7 @@ def run(work: Work, start_at: float = 0.0) -> None:
     if not work.swap:
         session.Layout = _WithoutSwap
     failpoints.rearm()
-    while time.time() < start_at:
-        pass
+    time.sleep(max(0.0, start_at - time.time()))
     sys.exit(_attempt(work))
 
 

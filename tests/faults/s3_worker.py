@@ -74,8 +74,7 @@ def run(works: Work | list[Work], start_at: float = 0.0) -> None:
     if work.bug:
         BUGS[work.bug]()
     failpoints.rearm()
-    while time.time() < start_at:
-        pass
+    time.sleep(max(0.0, start_at - time.time()))
     for each in every:
         code = attempts(each)
     sys.exit(code)
