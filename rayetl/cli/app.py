@@ -98,12 +98,12 @@ def _module(command: str) -> ModuleType:
 
 def execute(argv: list[str]) -> int:
     """Parse and run one command; every exception becomes a message on stderr and an exit code."""
-    arguments = settings.hoist(argv)
-    command: Any = typer.main.get_command(build(arguments[0] if arguments else None))
+    common, own = settings.hoist(argv)
+    command: Any = typer.main.get_command(build(own[0] if own else None))
     chosen = Settings()
     with Interrupts() as interrupts:
         try:
-            code = command.main(args=arguments, prog_name="rayetl", standalone_mode=False, obj=chosen)
+            code = command.main(args=common + own, prog_name="rayetl", standalone_mode=False, obj=chosen)
             sys.stdout.flush()
         except typer.TyperException as error:
             code = faults.usage(error)

@@ -53,8 +53,8 @@ def of(context: typer.Context) -> Settings:
     return cast(Settings, context.obj)
 
 
-def hoist(argv: list[str]) -> list[str]:
-    """The same arguments with the common options moved to the front, where typer wants them."""
+def hoist(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The common options, which typer wants in front, and all other arguments."""
     common: list[str] = []
     rest: list[str] = []
     tokens = iter(argv)
@@ -67,4 +67,4 @@ def hoist(argv: list[str]) -> list[str]:
                 common += [value for value in [next(tokens, None)] if value is not None]
         else:
             rest.append(token)
-    return common + rest
+    return common, rest

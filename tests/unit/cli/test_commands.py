@@ -463,7 +463,19 @@ def test_doctor_fails_where_sqlglot_is_compiled(call, monkeypatch) -> None:
     ],
 )
 def test_common_options_may_stand_anywhere(argv, moved) -> None:
-    assert hoist(argv) == moved
+    common, own = hoist(argv)
+    assert [*common, *own] == moved
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--log-level=debug"])
+def test_beside_a_common_option_the_other_commands_are_not_loaded(option: str) -> None:
+    code = (
+        f"import sys\nfrom rayetl.cli.app import execute\nexecute(['report', {option!r}, '--help'])\n"
+        "assert 'rayetl.cli.report' in sys.modules\n"
+        "assert not {'rayetl.cli.explain', 'rayetl.cli.vault'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_command_has_examples() -> None:
