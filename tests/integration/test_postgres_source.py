@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -286,3 +288,21 @@ def test_what_cannot_be_cut_is_refused_at_its_place(
 
 def test_one_process_reads_the_table_as_if_it_were_not_cut(filled: Database) -> None:
     assert out_of(filled, table="t", split={"column": "id", "parts": 3}).run().rows_read == ROWS
+
+
+def test_a_run_loads_nothing_that_it_does_not_need(database: Database) -> None:
+    """The driver would load what knows datasets of Arrow, and pandas with it."""
+    database.execute("CREATE TABLE t AS SELECT 1 AS id, 'a' AS v")
+    both = {"type": "postgres", **database.config}
+    config = {
+        "name": "p",
+        "extract": {**both, "table": "t"},
+        "load": {**both, "table": "u", "mode": "append"},
+    }
+    code = (
+        f"import sys, rayetl\nreport = rayetl.Pipeline.from_dict({config!r}).run()\n"
+        "print(report.rows_loaded, sorted({'pandas', 'pyarrow.dataset'} & set(sys.modules)))\n"
+        "import pyarrow.dataset\nprint(pyarrow.dataset.Dataset.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["1 []", "Dataset"]

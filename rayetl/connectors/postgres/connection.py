@@ -12,6 +12,7 @@ from rayetl.connectors.databases.faults import Fault, Server
 from rayetl.connectors.postgres.faults import connect_fault, row_fault, statement_fault
 from rayetl.connectors.postgres.naming import literal
 from rayetl.errors import CredentialError, LoadError, Retryable, RunError, SourceError, Terminal
+from rayetl.lazy import put_off
 from rayetl.secrets import Credential
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ def _quoted(value: str) -> str:
 
 def _driver(terminal: type[Terminal]) -> Any:
     try:
-        from adbc_driver_postgresql import dbapi
+        # Nothing here is an Arrow dataset, and to load that takes as long as all else of a short run: where
+        # pandas is installed, it comes along.
+        with put_off("pyarrow.dataset"):
+            from adbc_driver_postgresql import dbapi
     except ImportError as error:
         kind = terminal if issubclass(terminal, LoadError) else SourceError
         raise kind(
