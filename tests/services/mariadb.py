@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pymysql.constants import ER
+from pymysql.err import OperationalError
+
 from services.base import account, install
 from services.databases import DatabaseServer, SqlDatabase
 
@@ -127,7 +130,12 @@ class Mariadb(DatabaseServer):
 
     def _kill(self, how: str, whose: str) -> None:
         found = self.superuser.rows(f"SELECT id FROM information_schema.processlist WHERE {whose}")
-        self.superuser.execute(*(f"KILL {how} {number}" for (number,) in found))
+        for (number,) in found:
+            try:
+                self.superuser.execute(f"KILL {how} {number}")
+            except OperationalError as error:
+                if error.args[0] != ER.NO_SUCH_THREAD:
+                    raise
 
     def _program(self) -> list[str]:
         """The server with its settings."""
