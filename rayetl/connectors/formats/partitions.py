@@ -1,16 +1,15 @@
 """Rows put into the directories of their partitions, in memory that grows with neither rows nor partitions.
 
-A writer of many files at a time holds some rows of each. That is the quickest way as long as partitions are
-few. From the batch on that brings too many, rows are sorted by partition, as many as memory is set apart for,
-and set down beside the files; when the last has come, the partitions are written one after the other, each as
-a load without partitions is.
+Writers of many files at a time hold some rows of each. Here rows are sorted by partition, as many as memory
+is set apart for, and set down beside the files; when the last has come, the partitions are written one after
+the other, each as a load without partitions is.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import field
 from functools import partial
 from itertools import accumulate
@@ -23,7 +22,6 @@ import polars as pl
 
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.connectors.scanning import scan
-from rayetl.errors import BooksError
 from rayetl.lazy import lazily
 from rayetl.names import PREFIX
 from rayetl.records import dataclass
@@ -38,13 +36,6 @@ else:
 MEMORY = 64 * 2**20
 """Bytes of rows that wait before they are set down, and of partitions that are written together."""
 
-OPEN_FILES = 128
-"""How many partitions may be written at a time; beyond that Polars makes each piece of one a file."""
-
-MANY = PREFIX + "many"
-"""BOOLEAN: for a row that has come when there were too many partitions to write them all at a time."""
-
-_OPEN_MEMORY = 4
 _TOGETHER = 64
 _MORSEL = 8 * 2**20
 _COUNT = PREFIX + "count"
@@ -58,51 +49,27 @@ Part = tuple[Values, pl.LazyFrame, int]
 @dataclass(slots=True)
 class Partitions:
     """The rows of one load below a directory. `keys` are the columns whose values name directories, with the
-    names that they have there; they are not in the files. `piece` is how many rows of each partition a writer
-    of many files holds, 0 where there is none. `into` makes a lazy sink for the rows of one partition."""
+    names that they have there; they are not in the files. `into` makes a lazy sink for the rows of one
+    partition."""
 
     directory: str
     keys: Mapping[str, str]
-    piece: int
     into: Callable[[str, pl.LazyFrame], pl.LazyFrame]
-    _seen: set[Values] = field(default_factory=set)
-    _widest: float = 0.0
-    _many: bool = False
-    _due: int = 0
     _waiting: list[pl.DataFrame] = field(default_factory=list)
     _bytes: int = 0
     _spool: _Spool | None = None
-    _lock: AbstractContextManager[object] = field(default_factory=Lock)
-
-    def marked(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """`rows` with `MANY`. What has it has to come to `take`, the others to a writer of many files."""
-        schema = {**rows.collect_schema(), MANY: pl.Boolean()}
-        return rows.map_batches(
-            self._mark,
-            schema=schema,
-            streamable=True,
-            predicate_pushdown=False,
-            projection_pushdown=False,
-            slice_pushdown=False,
-        )
 
     def take(self, rows: pl.DataFrame) -> None:
         """Take some rows, in the order they are to have within their partition."""
         if rows.is_empty():
             return
-        self._due -= rows.height
         self._waiting.append(rows)
         self._bytes += int(rows.estimated_size())
         if self._bytes > MEMORY:
             self._set_down()
 
     def finish(self) -> None:
-        """Write all that was taken. Raises `BooksError` if these are not the rows that were marked."""
-        if self._due:
-            raise BooksError(
-                f"{abs(self._due)} rows went astray on the way to their partitions in {self.directory}",
-                hint="nothing was committed; please report this with the config and the run's report",
-            )
+        """Write all that was taken."""
         if self._spool is None:
             self._write(_parts(*self._sorted()) if self._waiting else iter(()))
             return
@@ -110,22 +77,6 @@ class Partitions:
             self._set_down()
         with self._spool.parts() as parts:
             self._write(parts)
-
-    def place(self, values: Values) -> str:
-        """The directory of a partition, as seen from that of the load."""
-        named = zip(self.keys.values(), values, strict=True)
-        return "/".join(f"{name}={_spelled(value)}" for name, value in named)
-
-    def _mark(self, rows: pl.DataFrame) -> pl.DataFrame:
-        with self._lock:
-            if not self._many and rows.height:
-                self._seen.update(rows.select(*self.keys).unique().rows())
-                self._widest = max(self._widest, rows.estimated_size() / rows.height)
-                held = len(self._seen) * self.piece * self._widest
-                self._many = not self.piece or len(self._seen) > OPEN_FILES or held > _OPEN_MEMORY * MEMORY
-            if self._many:
-                self._due += rows.height
-            return rows.with_columns(pl.lit(self._many).alias(MANY))
 
     def _set_down(self) -> None:
         rows, counts = self._sorted()
@@ -148,9 +99,13 @@ class Partitions:
             if together and (size + taken > MEMORY or len(together) == _TOGETHER):
                 pl.collect_all(together)
                 together, size = [], 0
-            together.append(self.into(os.path.join(self.directory, self.place(values)), rows))
+            together.append(self.into(self._place(values), rows))
             size += taken
         pl.collect_all(together)
+
+    def _place(self, values: Values) -> str:
+        named = zip(self.keys.values(), values, strict=True)
+        return os.path.join(self.directory, *(f"{name}={_spelled(value)}" for name, value in named))
 
 
 def _parts(rows: pl.DataFrame, counts: Mapping[Values, int]) -> Iterator[Part]:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import WriteOptions
-from rayetl.connectors.formats.partitions import MANY, Partitions
+from rayetl.connectors.formats.partitions import Partitions
 from rayetl.connectors.formats.text_values import csv_text, finite, json_field
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.errors import LoadError
@@ -25,25 +24,21 @@ from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, Decim
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
 
-_PIECES = {"parquet": 32_768, "csv": 122_880, "json": 122_880, "avro": 0}
-"""Rows of a partition that wait for more of them while many files are written: those of a row group, and
-those that Polars makes one text of. There is no writer of many Avro files."""
-
 Place = str | pl.PartitionBy
 
 
 @dataclass(frozen=True, slots=True)
 class FilesSink:
-    """`sinks` are collected, together with others; then `finish` writes what waits for the last row."""
+    """`rows` is collected, together with others; then `finish` writes what waits for the last row."""
 
-    sinks: tuple[pl.LazyFrame, ...]
+    rows: pl.LazyFrame
     finish: Callable[[], None] = lambda: None
 
     def collect(self, *others: pl.LazyFrame) -> list[pl.DataFrame]:
         """Write all; and what `others` are, which are collected with it."""
-        found = pl.collect_all([*self.sinks, *others])
+        _, *found = pl.collect_all([self.rows, *others])
         self.finish()
-        return found[len(self.sinks) :]
+        return found
 
 
 def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None) -> FilesSink:
@@ -61,34 +56,19 @@ def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None
     if target.partition_by or target.derived:
         return _partitioned(_with_partition_names(rows, target), replace(target, schema=body), target.options)
     place = _place(target, _ending(target.format, target.options))
-    return FilesSink((_SINKS[target.format](rows, place, target, target.options),))
+    return FilesSink(_SINKS[target.format](rows, place, target, target.options))
 
 
 def _partitioned(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> FilesSink:
-    sink, ending, piece = _SINKS[target.format], _ending(target.format, options), _PIECES[target.format]
+    sink, ending = _SINKS[target.format], _ending(target.format, options)
     keys = {name: _directory_name(name) for name in (*target.partition_by, *dict(target.derived))}
 
     def into(directory: str, part: pl.LazyFrame) -> pl.LazyFrame:
         inside = replace(target, directory=directory, partition_by=(), derived=())
-        return sink(part, _place(inside, f"-late{ending}"), inside, options)
+        return sink(part, _place(inside, ending), inside, options)
 
-    def named(file: Any) -> str:
-        return f"{partitions.place(file.partition_keys.row(0))}/{file.index_in_partition:08d}{ending}"
-
-    partitions = Partitions(target.directory, keys, piece, into)
-    marked = partitions.marked(rows)
-    late = marked.filter(MANY).drop(MANY).sink_batches(partitions.take, lazy=True)
-    if not piece:
-        return FilesSink((_lazy(late),), partitions.finish)
-    place = pl.PartitionBy(
-        target.directory,
-        key=list(keys),
-        include_key=False,
-        file_path_provider=named,
-        approximate_bytes_per_file=target.max_bytes,
-    )
-    early = sink(marked.filter(~pl.col(MANY)).drop(MANY), place, target, options)
-    return FilesSink((early, _lazy(late)), partitions.finish)
+    partitions = Partitions(target.directory, keys, into)
+    return FilesSink(_lazy(rows.sink_batches(partitions.take, lazy=True)), partitions.finish)
 
 
 def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
@@ -140,7 +120,6 @@ def _parquet(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: Wri
     sink = rows.sink_parquet(  # type: ignore[call-overload]
         place,
         compression=compression,
-        row_group_size=_PIECES["parquet"] if target.partition_by or target.derived else None,
         arrow_schema=target.columns,
         mkdir=True,
         lazy=True,

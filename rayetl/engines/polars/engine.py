@@ -147,7 +147,7 @@ class PolarsEngine:
         else:
             frame = query.frames.add(load).map_batches(count, streamable=True)
             sink = sink_files(frame, target, load)
-            query.sinks.extend(sink.sinks)
+            query.sinks.append(sink.rows)
             query.finishes.append(sink.finish)
 
     def _add_tables(self, query: _Query, node: Node) -> None:

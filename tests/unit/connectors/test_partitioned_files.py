@@ -1,4 +1,4 @@
-"""Loads of files by partitions: few are written as rows come; the rows of many wait, and are set down in time."""
+"""Loads of files by partitions: what waits in memory is set down in time, and each is one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import CODECS, WriteOptions
 from rayetl.connectors.formats import partitions
 from rayetl.connectors.formats.writing import sink_files
-from rayetl.errors import BooksError
 from rayetl.sql.interop import parse_ddl
 
 SCHEMA = parse_ddl(
@@ -24,8 +23,6 @@ SCHEMA = parse_ddl(
 )
 ROWS = 40_000
 ALL_AT_ONCE = 2**40
-KEPT = 2**25
-"""Too little to write 77 partitions at a time, and enough to keep all rows."""
 
 
 def rows(days: int, texts: int) -> pl.LazyFrame:
@@ -68,13 +65,9 @@ def found(directory: Path) -> Iterator[tuple[tuple[str, ...], list[int]]]:
 
 
 @pytest.mark.parametrize("form", ["parquet", "json", "avro"])
-@pytest.mark.parametrize(
-    ("memory", "late"),
-    [(ALL_AT_ONCE, False), (KEPT, True), (2**20, True), (1, True)],
-    ids=["as they come", "kept", "set down", "each batch"],
-)
+@pytest.mark.parametrize("memory", [ALL_AT_ONCE, 2**20, 1], ids=["kept", "set down", "each batch"])
 def test_a_partition_is_one_file_with_its_rows_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, memory: int, late: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, memory: int
 ) -> None:
     monkeypatch.setattr(partitions, "MEMORY", memory)
     frame = rows(days=7, texts=11)
@@ -82,33 +75,6 @@ def test_a_partition_is_one_file_with_its_rows_in_order(
     files = list(found(tmp_path))
     assert len(files) == 77
     assert dict(files) == by_partition(frame)
-    assert {path.stem for path in tmp_path.rglob("*.*")} == {
-        "00000000-late" if late and form != "avro" else "00000000"
-    }
-
-
-def test_partitions_that_become_too_many_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was begun stays as it is, and what comes after lies beside it."""
-    monkeypatch.setattr(partitions, "OPEN_FILES", 20)
-    frame = rows(days=7, texts=11)
-    ordered = frame.sort("day", "len", maintain_order=True).collect().iter_slices(1000)
-    frame = pl.concat([part.lazy() for part in ordered])
-    sink_files(frame, target(tmp_path, "parquet")).collect()
-    assert len(list(tmp_path.rglob("00000000.parquet"))) in (20, 21)
-    merged: dict[tuple[str, ...], list[int]] = {}
-    for place, values in found(tmp_path):
-        merged[place] = sorted(merged.get(place, []) + values)
-    assert merged == by_partition(frame)
-
-
-def test_rows_that_go_astray_are_noticed(tmp_path: Path) -> None:
-    """As they would if the query engine asked twice how many partitions there are by now."""
-    waiting = partitions.Partitions(str(tmp_path), {"day": "day"}, 0, lambda _, rows: rows)
-    marked = waiting.marked(rows(days=7, texts=11))
-    pl.collect_all([marked.filter(partitions.MANY)])
-    waiting.take(marked.filter(partitions.MANY).drop(partitions.MANY).collect())
-    with pytest.raises(BooksError, match="40000 rows went astray"):
-        waiting.finish()
 
 
 def test_values_of_every_kind_are_the_same_after_they_were_set_down(
@@ -153,7 +119,7 @@ def test_what_waits_is_bounded_and_gone_at_the_end(tmp_path: Path, monkeypatch: 
     sink_files(frame, few).collect()
     assert max(waited) <= 2**20
     assert len(waited) > 1
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00000000-late.parquet"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00000000.parquet"]
 
 
 def test_no_rows_make_no_files(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def hold(batch):
     return False
 
 def held_sink(frame, target, load):
-    return FilesSink((frame.sink_batches(hold, lazy=True),))
+    return FilesSink(frame.sink_batches(hold, lazy=True))
 
 with mock.patch.object(gates.Gate, "_look", looked), mock.patch.object(engine, "sink_files", held_sink):
     try:
