@@ -285,6 +285,7 @@ def measure_memory(job: str) -> dict[str, object]:
     }
 
 
+MEMORY = ("plain", "checked", "text", "parted")
 MEASURES: dict[str, Callable[[], dict[str, object]]] = {
     **{job: lambda job=job: measure(job) for job in CONFIGS},  # type: ignore[misc]
     "start": measure_start,
