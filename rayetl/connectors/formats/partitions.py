@@ -1,20 +1,22 @@
 """Rows put into the directories of their partitions, in memory that grows with neither rows nor partitions.
 
-Writers of many files at a time hold some rows of each. Here rows are sorted by partition, as many as memory
-is set apart for, and set down beside the files; when the last has come, the partitions are written one after
-the other, each as a load without partitions is.
+A writer of many files at a time holds some rows of each. That is the quickest way as long as partitions are
+few. From the batch on that brings too many, rows are sorted by partition, as many as memory is set apart for,
+and set down beside the files; when the last has come, the partitions are written one after the other, each as
+a load without partitions is.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from threading import Lock
+from queue import Empty, Full, Queue
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -22,6 +24,7 @@ import polars as pl
 
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.connectors.scanning import scan
+from rayetl.errors import RayetlError
 from rayetl.lazy import lazily
 from rayetl.names import PREFIX
 from rayetl.records import dataclass
@@ -36,6 +39,11 @@ else:
 MEMORY = 64 * 2**20
 """Bytes of rows that wait before they are set down, and of partitions that are written together."""
 
+OPEN_FILES = 128
+"""How many partitions may be written at a time; beyond that Polars makes each piece of one a file."""
+
+_OPEN_MEMORY = 4
+_PATIENCE = 0.1
 _TOGETHER = 64
 _MORSEL = 8 * 2**20
 _COUNT = PREFIX + "count"
@@ -50,19 +58,33 @@ Part = tuple[Values, pl.LazyFrame, int]
 class Partitions:
     """The rows of one load below a directory. `keys` are the columns whose values name directories, with the
     names that they have there; they are not in the files. `into` makes a lazy sink for the rows of one
-    partition."""
+    partition, `at_once`, which there may not be, one for the rows of all that holds `piece` rows of each."""
 
     directory: str
     keys: Mapping[str, str]
     into: Callable[[str, pl.LazyFrame], pl.LazyFrame]
+    at_once: Callable[[pl.LazyFrame], pl.LazyFrame] | None
+    piece: int
+    _seen: set[Values] = field(default_factory=set)
+    _widest: float = 0.0
+    _many: bool = False
+    _over: bool = False
+    _writer: _Writer | None = None
     _waiting: list[pl.DataFrame] = field(default_factory=list)
     _bytes: int = 0
     _spool: _Spool | None = None
 
     def take(self, rows: pl.DataFrame) -> None:
-        """Take some rows, in the order they are to have within their partition."""
-        if rows.is_empty():
+        """Take some rows, in the order they are to have within their partition. Raises what the writer of
+        those before met."""
+        if rows.is_empty() or self._over:
             return
+        if self.at_once is not None and self._are_few(rows):
+            if self._writer is None:
+                self._writer = _Writer(self.at_once, rows.schema)
+            self._writer.take(rows)
+            return
+        self._close_writer()
         self._waiting.append(rows)
         self._bytes += int(rows.estimated_size())
         if self._bytes > MEMORY:
@@ -70,6 +92,7 @@ class Partitions:
 
     def finish(self) -> None:
         """Write all that was taken."""
+        self._close_writer()
         if self._spool is None:
             self._write(_parts(*self._sorted()) if self._waiting else iter(()))
             return
@@ -77,6 +100,30 @@ class Partitions:
             self._set_down()
         with self._spool.parts() as parts:
             self._write(parts)
+
+    def abandon(self) -> None:
+        """Write no more. A batch may still be on its way here."""
+        self._over = True
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def place(self, values: Values) -> str:
+        """The directory of a partition, as seen from that of the load."""
+        named = zip(self.keys.values(), values, strict=True)
+        return "/".join(f"{name}={_spelled(value)}" for name, value in named)
+
+    def _are_few(self, rows: pl.DataFrame) -> bool:
+        if not self._many:
+            self._seen.update(rows.select(*self.keys).unique().rows())
+            self._widest = max(self._widest, rows.estimated_size() / rows.height)
+            held = len(self._seen) * self.piece * self._widest
+            self._many = len(self._seen) > OPEN_FILES or held > _OPEN_MEMORY * MEMORY
+        return not self._many
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _set_down(self) -> None:
         rows, counts = self._sorted()
@@ -99,13 +146,9 @@ class Partitions:
             if together and (size + taken > MEMORY or len(together) == _TOGETHER):
                 pl.collect_all(together)
                 together, size = [], 0
-            together.append(self.into(self._place(values), rows))
+            together.append(self.into(os.path.join(self.directory, self.place(values)), rows))
             size += taken
         pl.collect_all(together)
-
-    def _place(self, values: Values) -> str:
-        named = zip(self.keys.values(), values, strict=True)
-        return os.path.join(self.directory, *(f"{name}={_spelled(value)}" for name, value in named))
 
 
 def _parts(rows: pl.DataFrame, counts: Mapping[Values, int]) -> Iterator[Part]:
@@ -119,6 +162,57 @@ def _spelled(value: object) -> str:
     if value is None:
         return NULL_PARTITION
     return quote(str(value).lower() if isinstance(value, bool) else str(value), safe=_SAFE)
+
+
+class _Writer:
+    """Writes rows while they come: a query of its own, in a thread, which a few batches may wait for."""
+
+    def __init__(self, sink: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema) -> None:
+        self._batches: Queue[pl.DataFrame | None] = Queue(1)
+        self._abandoned = False
+        self._fault: BaseException | None = None
+        query = sink(scan(self._read, schema))
+        self._thread = Thread(target=self._run, args=(query,), name="partitions", daemon=True)
+        self._thread.start()
+
+    def take(self, rows: pl.DataFrame | None) -> None:
+        """Hand rows over; `None` after the last. Raises what the query met."""
+        while self._thread.is_alive():
+            with suppress(Full):
+                self._batches.put(rows, timeout=_PATIENCE)
+                return
+        raise self._fault or RayetlError("the writer of partitions ended before its rows did")
+
+    def close(self) -> None:
+        """Wait until all is written. Raises what the query met."""
+        self.take(None)
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def abandon(self) -> None:
+        """Wait until nothing is written any more."""
+        self._abandoned = True
+        self._thread.join()
+
+    def _run(self, query: pl.LazyFrame) -> None:
+        try:
+            pl.collect_all([query])
+        except BaseException as fault:  # noqa: BLE001 - told by whoever hands over or closes
+            self._fault = fault
+
+    def _read(self, columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
+        del predicate
+        while True:
+            try:
+                rows = self._batches.get(timeout=_PATIENCE)
+            except Empty:
+                if self._abandoned:
+                    raise RayetlError("the run ended before its rows did") from None
+                continue
+            if rows is None:
+                return
+            yield rows.select(columns)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -24,20 +25,30 @@ from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, Decim
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst"}
 
 
+_PIECES = {"parquet": 32_768, "csv": 122_880, "json": 122_880, "avro": 0}
+"""Rows of a partition that wait for more of them while many files are written: those of a row group, and
+those that Polars makes one text of. There is no writer of many Avro files."""
+
 Place = str | pl.PartitionBy
 
 
 @dataclass(frozen=True, slots=True)
 class FilesSink:
-    """`rows` is collected, together with others; then `finish` writes what waits for the last row."""
+    """`rows` is collected, together with others; then `finish` writes what waits for the last row, or, where
+    something went wrong, `abandon` ends what is still being written."""
 
     rows: pl.LazyFrame
     finish: Callable[[], None] = lambda: None
+    abandon: Callable[[], None] = lambda: None
 
     def collect(self, *others: pl.LazyFrame) -> list[pl.DataFrame]:
         """Write all; and what `others` are, which are collected with it."""
-        _, *found = pl.collect_all([self.rows, *others])
-        self.finish()
+        try:
+            _, *found = pl.collect_all([self.rows, *others])
+            self.finish()
+        except BaseException:
+            self.abandon()
+            raise
         return found
 
 
@@ -60,15 +71,29 @@ def sink_files(frame: pl.LazyFrame, target: FilesTarget, load: str | None = None
 
 
 def _partitioned(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions) -> FilesSink:
-    sink, ending = _SINKS[target.format], _ending(target.format, options)
+    sink, ending, piece = _SINKS[target.format], _ending(target.format, options), _PIECES[target.format]
     keys = {name: _directory_name(name) for name in (*target.partition_by, *dict(target.derived))}
 
     def into(directory: str, part: pl.LazyFrame) -> pl.LazyFrame:
         inside = replace(target, directory=directory, partition_by=(), derived=())
-        return sink(part, _place(inside, ending), inside, options)
+        return sink(part, _place(inside, f"-late{ending}"), inside, options)
 
-    partitions = Partitions(target.directory, keys, into)
-    return FilesSink(_lazy(rows.sink_batches(partitions.take, lazy=True)), partitions.finish)
+    def named(file: Any) -> str:
+        return f"{partitions.place(file.partition_keys.row(0))}/{file.index_in_partition:08d}{ending}"
+
+    def at_once(parts: pl.LazyFrame) -> pl.LazyFrame:
+        place = pl.PartitionBy(
+            target.directory,
+            key=list(keys),
+            include_key=False,
+            file_path_provider=named,
+            approximate_bytes_per_file=target.max_bytes,
+        )
+        return sink(parts, place, target, options)
+
+    partitions = Partitions(target.directory, keys, into, at_once if piece else None, piece)
+    sunk = _lazy(rows.sink_batches(partitions.take, lazy=True))
+    return FilesSink(sunk, partitions.finish, partitions.abandon)
 
 
 def _with_partition_names(rows: pl.LazyFrame, target: FilesTarget) -> pl.LazyFrame:
@@ -120,6 +145,7 @@ def _parquet(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: Wri
     sink = rows.sink_parquet(  # type: ignore[call-overload]
         place,
         compression=compression,
+        row_group_size=_PIECES["parquet"] if target.partition_by or target.derived else None,
         arrow_schema=target.columns,
         mkdir=True,
         lazy=True,

@@ -66,13 +66,19 @@ class _Query:
     passed: dict[str, int] = field(default_factory=dict)
     poured: dict[str, Pouring] = field(default_factory=dict)
     finishes: list[Callable[[], None]] = field(default_factory=list)
+    abandons: list[Callable[[], None]] = field(default_factory=list)
 
     def collect(self) -> None:
-        results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
+        try:
+            results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
+            for finish in self.finishes:
+                finish()
+        except BaseException:
+            for abandon in self.abandons:
+                abandon()
+            raise
         for result, (_, take) in zip(results[len(self.sinks) :], self.measures, strict=True):
             take(result)
-        for finish in self.finishes:
-            finish()
         for node, gate in self.gates.items():
             gate.close()
             self.classes.take(input_key(node), gate.rows)
@@ -149,6 +155,7 @@ class PolarsEngine:
             sink = sink_files(frame, target, load)
             query.sinks.append(sink.rows)
             query.finishes.append(sink.finish)
+            query.abandons.append(sink.abandon)
 
     def _add_tables(self, query: _Query, node: Node) -> None:
         if isinstance(node, StepNode) and node.tables:

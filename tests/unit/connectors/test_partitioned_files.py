@@ -1,8 +1,9 @@
-"""Loads of files by partitions: what waits in memory is set down in time, and each is one file."""
+"""Loads of files by partitions: few are written as rows come; the rows of many wait, and are set down in time."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -23,6 +24,8 @@ SCHEMA = parse_ddl(
 )
 ROWS = 40_000
 ALL_AT_ONCE = 2**40
+KEPT = 2**25
+"""Too little to write 77 partitions at a time, and enough to keep all rows."""
 
 
 def rows(days: int, texts: int) -> pl.LazyFrame:
@@ -65,9 +68,13 @@ def found(directory: Path) -> Iterator[tuple[tuple[str, ...], list[int]]]:
 
 
 @pytest.mark.parametrize("form", ["parquet", "json", "avro"])
-@pytest.mark.parametrize("memory", [ALL_AT_ONCE, 2**20, 1], ids=["kept", "set down", "each batch"])
+@pytest.mark.parametrize(
+    ("memory", "late"),
+    [(ALL_AT_ONCE, False), (KEPT, True), (2**20, True), (1, True)],
+    ids=["as they come", "kept", "set down", "each batch"],
+)
 def test_a_partition_is_one_file_with_its_rows_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, memory: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, memory: int, late: bool
 ) -> None:
     monkeypatch.setattr(partitions, "MEMORY", memory)
     frame = rows(days=7, texts=11)
@@ -75,6 +82,42 @@ def test_a_partition_is_one_file_with_its_rows_in_order(
     files = list(found(tmp_path))
     assert len(files) == 77
     assert dict(files) == by_partition(frame)
+    stem = "00000000-late" if late and form != "avro" else "00000000"
+    assert {path.stem for path in tmp_path.rglob("*.*")} == {stem}
+
+
+def test_partitions_that_become_too_many_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun is closed as it is, and what comes after lies beside it."""
+    monkeypatch.setattr(partitions, "OPEN_FILES", 20)
+    ordered = rows(days=7, texts=11).sort("day", "len", maintain_order=True).collect().iter_slices(1000)
+    frame = pl.concat([part.lazy() for part in ordered])
+    sink_files(frame, target(tmp_path, "parquet")).collect()
+    assert len(list(tmp_path.rglob("00000000.parquet"))) in (19, 20)
+    merged: dict[tuple[str, ...], list[int]] = {}
+    for place, values in found(tmp_path):
+        merged[place] = sorted(merged.get(place, []) + values)
+    assert merged == by_partition(frame)
+
+
+def bad_in_the_end(batch: pl.DataFrame) -> pl.DataFrame:
+    if batch["v"].max() == ROWS - 1:
+        raise ValueError("the last row is bad")
+    return batch
+
+
+def test_a_run_that_fails_leaves_no_writer(tmp_path: Path) -> None:
+    parts = [part.lazy() for part in rows(7, 11).collect().iter_slices(1000)]
+    frame = pl.concat(parts).map_batches(bad_in_the_end, streamable=True)
+    with pytest.raises(ValueError, match="the last row is bad"):
+        sink_files(frame, target(tmp_path, "parquet")).collect()
+    assert "partitions" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_what_stops_the_writer_stops_the_run(tmp_path: Path) -> None:
+    frame = rows(7, 11).with_columns(len=pl.lit("x" * 300))
+    with pytest.raises(OSError, match="File name too long"):
+        sink_files(frame, target(tmp_path, "parquet")).collect()
+    assert "partitions" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_values_of_every_kind_are_the_same_after_they_were_set_down(
@@ -119,7 +162,7 @@ def test_what_waits_is_bounded_and_gone_at_the_end(tmp_path: Path, monkeypatch: 
     sink_files(frame, few).collect()
     assert max(waited) <= 2**20
     assert len(waited) > 1
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00000000.parquet"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00000000-late.parquet"]
 
 
 def test_no_rows_make_no_files(tmp_path: Path) -> None:
