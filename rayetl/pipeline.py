@@ -29,7 +29,7 @@ from rayetl.plan.credentials import assert_credentials
 from rayetl.plan.fingerprint import run_key as key_of
 from rayetl.plan.growing import NO_KEY
 from rayetl.plan.nodes import Plan, SourceNode, StepNode
-from rayetl.plan.splits import SPLIT_BYTES
+from rayetl.plan.splits import size_for
 from rayetl.plan.warnings import unnamed
 from rayetl.resilience.breaker import LocalCircuits
 from rayetl.resilience.retry import Retrier
@@ -237,17 +237,8 @@ class Pipeline:
             return supervise(site, prepare, listener, size)
 
     def _cut_by(self, split_size: int | None) -> int:
-        """The size of splits. Raises `ConfigError` for one that is asked of Spark."""
-        if split_size is not None and self.config.engine.type == "spark":
-            problem = Problem(
-                "engine.splits",
-                "with `engine: spark` nothing is cut by --split-size: Spark cuts what it reads",
-                ("engine",),
-                "leave --split-size out, or write engine: {type: spark, "
-                f"conf: {{spark.sql.files.maxPartitionBytes: {split_size}}}}}",
-            )
-            raise ConfigError(self._placed([problem]))
-        return SPLIT_BYTES if split_size is None else split_size
+        with self._placing():
+            return size_for(self.config.engine.type, split_size)
 
     @contextmanager
     def _ending_spark(self) -> Iterator[None]:

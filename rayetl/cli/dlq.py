@@ -88,10 +88,10 @@ def list_letters(
 
 def _assert_known(step: str, pipeline: Pipeline) -> None:
     """Raise `RayetlError` for a step that is neither in the config nor in a letter of an older one."""
-    from rayetl.plan.build import graph_of
+    from rayetl.plan.graph import build_graph
     from rayetl.steps.fragments import nearest
 
-    known = graph_of(pipeline.config).refusing()
+    known = build_graph(pipeline.config).refusing()
     if step not in known and pipeline.dead_letters.read(step=step).head(1).collect().is_empty():
         raise RayetlError(
             f"there is no source, step or load {step!r}, and no dead letter that was refused at one",

@@ -94,7 +94,7 @@ def build_plan(
     Raises `ConfigError` with every problem of the whole config; the `CredentialError` or `Retryable` of a
     source that cannot be reached, if that is the only one.
     """
-    graph = graph_of(config)
+    graph = build_graph(config)
     now = time.time_ns() // 1000
     compiler = _Compiler(graph, config.time_zone, now, found, typed, describe)
     compiler.run()
@@ -119,15 +119,6 @@ def build_plan(
         raise ConfigError(impossible)
     mark = fingerprint(plan, {draft.id: draft.step for draft in graph.steps})
     return replace(plan, fingerprint=mark, warnings=warnings_of(plan, graph, config.resilience.dead_letter))
-
-
-def graph_of(config: PipelineConfig) -> Graph:
-    """Who reads whom in a config."""
-    return build_graph(
-        {name: (source, ("extract", name)) for name, source in config.extract.items()},
-        [(step, ("transform", index)) for index, step in enumerate(config.transform)],
-        [(load, ("load", index)) for index, load in enumerate(config.load)],
-    )
 
 
 @dataclass(slots=True)

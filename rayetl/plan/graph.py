@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from rayetl.connectors.base import Load, Source
 from rayetl.errors import ConfigPath, Problem
 from rayetl.plan.checks import PlanStep, contract_of
 from rayetl.records import dataclass
 from rayetl.steps.fragments import nearest
+
+if TYPE_CHECKING:
+    from rayetl.config.models import PipelineConfig
 
 RESERVED = frozenset({"rejects"})
 """The id under which dead letters are committed."""
@@ -223,10 +227,10 @@ def _kind(step: PlanStep) -> str:
     return str(getattr(step, "type", type(step).__name__.lower()))
 
 
-def build_graph(
-    sources: Mapping[str, tuple[Source, ConfigPath]],
-    steps: Sequence[tuple[PlanStep, ConfigPath]],
-    loads: Sequence[tuple[Load, ConfigPath]],
-) -> Graph:
-    """Ids and references settled; never raises, all faults are in `Graph.problems`."""
-    return _Builder(sources, steps, loads).build()
+def build_graph(config: PipelineConfig) -> Graph:
+    """Ids and references of a config settled; never raises, all faults are in `Graph.problems`."""
+    return _Builder(
+        {name: (source, ("extract", name)) for name, source in config.extract.items()},
+        [(step, ("transform", index)) for index, step in enumerate(config.transform)],
+        [(load, ("load", index)) for index, load in enumerate(config.load)],
+    ).build()

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from rayetl.connectors.base import BatchScan, FilesScan, InputFile, Scan
 from rayetl.connectors.formats import row_groups
-from rayetl.errors import at_step
+from rayetl.errors import ConfigError, Problem, at_step
 from rayetl.observability import text
 from rayetl.plan.nodes import Plan, SourceNode
 from rayetl.plan.streaming import streaming_from
@@ -72,6 +72,22 @@ class Splits:
                 scans = stack.enter_context(scan.parts())
             parts = tuple(Split(number, part, 0) for number, part in enumerate(scans))
             yield replace(self, parts=parts, moment=secrets.token_hex(8))
+
+
+def size_for(engine: str, asked: int | None) -> int:
+    """The bytes of a split. Raises `ConfigError` where a size is asked of Spark."""
+    if asked is None:
+        return SPLIT_BYTES
+    if engine == "spark":
+        problem = Problem(
+            "engine.splits",
+            "with `engine: spark` nothing is cut by --split-size: Spark cuts what it reads",
+            ("engine",),
+            "leave --split-size out, or write engine: {type: spark, "
+            f"conf: {{spark.sql.files.maxPartitionBytes: {asked}}}}}",
+        )
+        raise ConfigError([problem])
+    return asked
 
 
 def cut(plan: Plan, size: int = SPLIT_BYTES) -> Splits | str:

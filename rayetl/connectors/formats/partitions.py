@@ -118,6 +118,8 @@ class Partitions:
             self._widest = max(self._widest, rows.estimated_size() / rows.height)
             held = len(self._seen) * self.piece * self._widest
             self._many = len(self._seen) > OPEN_FILES or held > _OPEN_MEMORY * MEMORY
+            if self._many:
+                self._seen.clear()
         return not self._many
 
     def _close_writer(self) -> None:

@@ -89,10 +89,27 @@ def test_a_partition_is_one_file_with_its_rows_in_order(
 def test_partitions_that_become_too_many_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was begun is closed as it is, and what comes after lies beside it."""
     monkeypatch.setattr(partitions, "OPEN_FILES", 20)
+    closed: list[bool] = []
+    close = partitions._Writer.close
+
+    def looked(self: partitions._Writer) -> None:
+        close(self)
+        closed.append(not list(tmp_path.rglob("*-late.parquet")) and waiting[-1] == [])
+
+    monkeypatch.setattr(partitions._Writer, "close", looked)
+    waiting: list[list[pl.DataFrame]] = []
+    take = partitions.Partitions.take
+
+    def taken(self: partitions.Partitions, batch: pl.DataFrame) -> None:
+        waiting.append(self._waiting)
+        take(self, batch)
+
+    monkeypatch.setattr(partitions.Partitions, "take", taken)
     ordered = rows(days=7, texts=11).sort("day", "len", maintain_order=True).collect().iter_slices(1000)
     frame = pl.concat([part.lazy() for part in ordered])
     sink_files(frame, target(tmp_path, "parquet")).collect()
     assert len(list(tmp_path.rglob("00000000.parquet"))) in (19, 20)
+    assert closed == [True], "what waits in the writer is written before others begin to wait"
     merged: dict[tuple[str, ...], list[int]] = {}
     for place, values in found(tmp_path):
         merged[place] = sorted(merged.get(place, []) + values)
@@ -110,6 +127,14 @@ def test_a_run_that_fails_leaves_no_writer(tmp_path: Path) -> None:
     frame = pl.concat(parts).map_batches(bad_in_the_end, streamable=True)
     with pytest.raises(ValueError, match="the last row is bad"):
         sink_files(frame, target(tmp_path, "parquet")).collect()
+    assert "partitions" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_batch_that_comes_too_late_begins_no_writer(tmp_path: Path) -> None:
+    given = rows(7, 11).collect()
+    over = partitions.Partitions(str(tmp_path), {"day": "day"}, lambda _, part: part, lambda part: part, 1)
+    over.abandon()
+    over.take(given)
     assert "partitions" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -162,6 +187,8 @@ def test_what_waits_is_bounded_and_gone_at_the_end(tmp_path: Path, monkeypatch: 
     sink_files(frame, few).collect()
     assert max(waited) <= 2**20
     assert len(waited) > 1
+    assert waited[-1] > 0, "some still wait when the last has come"
+    assert len(numbers(next(tmp_path.rglob("*.parquet")))) == 40
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["00000000-late.parquet"]
 
 
