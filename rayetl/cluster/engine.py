@@ -45,7 +45,11 @@ class Stopped(BaseException):
 @dataclass(slots=True)
 class OnCluster:
     """Runs jobs by tasks that report to the supervisor `me`: split by split where the plan streams, else by
-    one. `records` is where the finished splits of the run are noted, `split_size` is in bytes."""
+    one. `records` is where the finished splits of the run are noted, `split_size` is in bytes.
+
+    Where a run fails or is stopped, the cluster ends its tasks with the supervisor. Nothing here cancels
+    them: Ray 2.60 aborts a process that cancels a task in the moment in which it ends.
+    """
 
     board: MeteredBoard
     me: Any
@@ -94,21 +98,16 @@ class OnCluster:
         task = ray.remote(num_cpus=1, max_retries=ATTEMPTS)(run_split)
         window, waiting = Window.of_cluster(), splits[::-1]
         flying: dict[Any, Split] = {}
-        try:
-            while waiting or flying or pours.ready:
-                while waiting and window.has_room([*flying.values(), *pours.waiting], waiting[-1]):
-                    split = waiting.pop()
-                    named = task.options(name=f"{parking.plan.name} split {split.number}")
-                    flying[named.remote(packed, split.number, self.site, self.me)] = split
-                for reference in self._finished(list(flying), at_once=pours.ready):
-                    split = flying.pop(reference)
-                    self.board.finish(split.number, outcome(reference))
-                    pours.offer(split.number, parking.spooled(parking.record(split.number)), split)
-                pours.step()
-        except BaseException:
-            for reference in flying:
-                ray.cancel(reference, force=True)
-            raise
+        while waiting or flying or pours.ready:
+            while waiting and window.has_room([*flying.values(), *pours.waiting], waiting[-1]):
+                split = waiting.pop()
+                named = task.options(name=f"{parking.plan.name} split {split.number}")
+                flying[named.remote(packed, split.number, self.site, self.me)] = split
+            for reference in self._finished(list(flying), at_once=pours.ready):
+                split = flying.pop(reference)
+                self.board.finish(split.number, outcome(reference))
+                pours.offer(split.number, parking.spooled(parking.record(split.number)), split)
+            pours.step()
 
     def _finished(self, references: list[Any], at_once: bool) -> list[Any]:
         self.go_on()
@@ -142,9 +141,7 @@ class OnCluster:
 
     def _result(self, reference: Any) -> Any:
         while not ray.wait([reference], timeout=INTERVAL / 4)[0]:
-            if self.board.stopping.is_set():
-                ray.cancel(reference, force=True)
-                raise Stopped
+            self.go_on()
         return outcome(reference)
 
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:

@@ -24,7 +24,7 @@ def spread(pipeline: str, work: Callable[[T], R], items: Sequence[T], at_once: i
 
     An item whose process died is done by another one. They take no processor from anybody: who calls this
     waits, and so do the executors that hold them all. Raises what the work raises, and `RunError` where its
-    processes die again and again.
+    processes die again and again, once nothing is under way any more.
     """
     try:
         packed = [cloudpickle.dumps((work, item)) for item in items]
@@ -44,8 +44,9 @@ def spread(pipeline: str, work: Callable[[T], R], items: Sequence[T], at_once: i
                     flying[task.remote(item, site)] = number
                 for reference in ray.wait(list(flying), num_returns=1, timeout=INTERVAL)[0]:
                     done[flying.pop(reference)] = outcome(reference)
-        except BaseException:
-            for reference in flying:
-                ray.cancel(reference, force=True)
+        except Exception:
+            # Cancelled in the moment in which it ends, a task takes this process with it (Ray 2.60). What an
+            # interrupt leaves under way ends with the process.
+            ray.wait(list(flying), num_returns=len(flying))
             raise
     return [done[number] for number in range(len(items))]

@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
 from ruamel.yaml import YAML
+from services.base import free_port
 
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).with_name("ray"))
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def dashboard(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The dashboard of a head node that is started as `deploy/local.yaml` says, in front and on ports of the
     test's own; it is ended with everything that it started."""
     (command,) = YAML(typ="safe").load((ROOT / "deploy/local.yaml").read_text())["head_start_ray_commands"]
-    head, web, agent, metrics = free_ports(4)
+    head, web, agent, metrics = (free_port() for _ in range(4))
     words = [
         *("--block", "--num-cpus=2", "--object-store-memory=100000000", f"--port={head}"),
         *(f"--dashboard-port={web}", f"--dashboard-agent-listen-port={agent}"),

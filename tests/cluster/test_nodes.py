@@ -162,5 +162,6 @@ def test_a_head_that_is_gone_is_told_in_time_and_another_cluster_does_the_rest(
     before = parked()
     nodes.shutdown()
     report = ended(start(None))
-    assert report["splits"] == {"total": SPLITS, "kept": before}
+    # A worker that lost its head ends the split that it has.
+    assert before <= report["splits"]["kept"] < SPLITS
     whole_and_once()
