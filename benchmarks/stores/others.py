@@ -1,9 +1,10 @@
-"""rayetl against other tools on PostgreSQL: `python benchmarks/stores/others.py [read] [copy]`.
+"""rayetl against other tools on PostgreSQL: `python benchmarks/stores/others.py [whole] [read] [copy]`.
 
 Needs `pip install 'rayetl[bench]'`, Maven for Spark's driver, and psql. Every side is a process of its own,
 which does the job once to warm up and says how long the second time took, so that nobody's imports, and not
-the start of Spark's session, are counted; of psql they are. The sides come in turn, `ROUNDS` times; what
-counts is the median.
+the start of Spark's session, are counted; of psql they are. With `whole` it does the job once, and what is
+counted is the life of the process: what a person waits for who types a command. The sides come in turn,
+`ROUNDS` times; what counts is the median.
 """
 
 from __future__ import annotations
@@ -122,16 +123,16 @@ WAYS: dict[str, Callable[[str, Place, Path], Callable[[], object]]] = {
 }
 
 
-def once(side: str, job: str, place: Place, out: Path) -> None:
-    """Print the seconds of the second time."""
+def do(side: str, job: str, place: Place, out: Path, times: int) -> None:
+    """Do a job so many times, and print the seconds of the last."""
     from services.postgres import Database
 
-    database, do = Database(**place), WAYS[side](job, place, out)
-    for _ in range(2):
+    database, run = Database(**place), WAYS[side](job, place, out)
+    for _ in range(times):
         if job == "copy":
             database.execute(f"TRUNCATE {COPIED}")
         started = time.perf_counter()
-        do()
+        run()
         seconds = time.perf_counter() - started
     if job == "copy":
         target = "dlt.source" if side == "dlt" else COPIED
@@ -139,10 +140,10 @@ def once(side: str, job: str, place: Place, out: Path) -> None:
     print(f"\n{seconds}")
 
 
-def apart(side: str, job: str, place: Place, out: Path) -> float:
-    log = out / f"{side}-{job}.log"
+def apart(side: str, job: str, place: Place, out: Path, whole: bool) -> float:
+    log, began = out / f"{side}-{job}.log", time.perf_counter()
     done = subprocess.run(
-        [sys.executable, __file__, "once", side, job, str(out)],
+        [sys.executable, __file__, "do", side, job, str(out), "1" if whole else "2"],
         input=json.dumps(place),
         stdout=subprocess.PIPE,
         stderr=log.open("w"),
@@ -151,7 +152,7 @@ def apart(side: str, job: str, place: Place, out: Path) -> float:
     )
     if done.returncode:
         raise RuntimeError(f"{side} failed:\n{log.read_text()[-3000:]}")
-    return float(done.stdout.splitlines()[-1])
+    return time.perf_counter() - began if whole else float(done.stdout.splitlines()[-1])
 
 
 def driver(out: Path) -> None:
@@ -162,7 +163,7 @@ def driver(out: Path) -> None:
     (out / "postgresql.jar").rename(out / "driver.jar")
 
 
-def main(jobs: list[str]) -> None:
+def main(jobs: list[str], whole: bool) -> None:
     """Print a line for each job."""
     from run import COLUMNS, VALUES
     from services.postgres import Postgres
@@ -180,7 +181,8 @@ def main(jobs: list[str]) -> None:
         )
         for job in jobs:
             rounds = [
-                {side: apart(side, job, database.config, out) for side in SIDES[job]} for _ in range(ROUNDS)
+                {side: apart(side, job, database.config, out, whole) for side in SIDES[job]}
+                for _ in range(ROUNDS)
             ]
             middle = statistics.median
             told = {
@@ -200,8 +202,9 @@ def main(jobs: list[str]) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-    if sys.argv[1:2] == ["once"]:
-        _, _, side, job, out = sys.argv
-        once(side, job, json.load(sys.stdin), Path(out))
+    if sys.argv[1:2] == ["do"]:
+        _, _, side, job, out, times = sys.argv
+        do(side, job, json.load(sys.stdin), Path(out), int(times))
     else:
-        main(sys.argv[1:] or list(SIDES))
+        whole = sys.argv[1:2] == ["whole"]
+        main(sys.argv[1 + whole :] or list(SIDES), whole)

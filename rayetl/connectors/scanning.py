@@ -1,9 +1,11 @@
-"""Frames that somebody reads when they are asked for, as a lazy frame."""
+"""Frames that somebody reads when they are asked for, as a lazy frame; and sinks that wait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from rayetl.errors import RayetlError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,3 +38,10 @@ def scan(read: Read, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
                     return
 
     return register_io_source(batches, schema=schema, is_pure=True)
+
+
+def waiting(sink: pl.LazyFrame | None) -> pl.LazyFrame:
+    """A sink that was asked to wait until it is collected together with others."""
+    if sink is None:
+        raise RayetlError("polars ran a sink at once that was asked to wait")
+    return sink

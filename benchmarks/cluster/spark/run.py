@@ -4,6 +4,9 @@ Each side is a process of its own, because Spark allows one session in a process
 beginning and are asked in turn: job by job, twice to warm up and then `RUNS` times; what counts is the
 median of the ratios. The jobs are those of `benchmarks/embedded` on TPC-H at scale 1. Plain pyspark runs the
 very queries of the plan on `local[2]` and counts nothing.
+
+`whole` before the jobs measures what a person waits for who types a command: each run has a process of its
+own that starts Ray and Spark, if its side needs them, and nothing is warm but the files.
 """
 
 from __future__ import annotations
@@ -123,22 +126,47 @@ def main() -> None:
     if sys.argv[1:2] == ["--serve"]:
         serve(sys.argv[2])
         return
+    if sys.argv[1:2] == ["whole"]:
+        for job in sys.argv[2:] or JOBS:
+            tell(job, [{name: whole(name, job) for name in sides_of(job)} for _ in range(RUNS)])
+        return
     sides = {name: Side(name) for name in SIDES}
     try:
         for job in sys.argv[1:] or JOBS:
-            measure(job, {name: side for name, side in sides.items() if job != JOBS[-1] or name != "pyspark"})
+            measure(job, {name: sides[name] for name in sides_of(job)})
     finally:
         for side in sides.values():
             side.end()
 
 
+def sides_of(job: str) -> list[str]:
+    """Plain pyspark knows no contracts and no rules."""
+    return [name for name in SIDES if job != JOBS[-1] or name != "pyspark"]
+
+
+def whole(name: str, job: str) -> float:
+    """Seconds from the start of a side's process to the end of one job."""
+    began = time.perf_counter()
+    side = Side(name)
+    try:
+        side.seconds(job)
+        return time.perf_counter() - began
+    finally:
+        side.end()
+
+
 def measure(job: str, sides: dict[str, Side]) -> None:
     rounds = [{name: side.seconds(job) for name, side in sides.items()} for _ in range(WARM + RUNS)]
     print(f"{job}, first: " + ", ".join(f"{name} {each:.2f} s" for name, each in rounds[0].items()))
-    counted = rounds[WARM:]
-    for name in sides:
-        ratios = [each["spark"] / each[name] for each in counted]
-        median = statistics.median(each[name] for each in counted)
+    tell(job, rounds[WARM:])
+
+
+def tell(job: str, rounds: list[dict[str, float]]) -> None:
+    """The median of each side, and of Spark's time over it."""
+    print(job)
+    for name in rounds[0]:
+        ratios = [each["spark"] / each[name] for each in rounds]
+        median = statistics.median(each[name] for each in rounds)
         print(f"  {name}: {median:.2f} s, spark / {name}: {statistics.median(ratios):.2f}", flush=True)
 
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import field
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from queue import Empty, Full, Queue
-from threading import Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import polars as pl
 
+from rayetl.connectors.feeding import Feed
 from rayetl.connectors.listing import NULL_PARTITION
 from rayetl.connectors.scanning import scan
 from rayetl.errors import RayetlError
@@ -43,7 +43,6 @@ OPEN_FILES = 128
 """How many partitions may be written at a time; beyond that Polars makes each piece of one a file."""
 
 _OPEN_MEMORY = 4
-_PATIENCE = 0.1
 _TOGETHER = 64
 _MORSEL = 8 * 2**20
 _COUNT = PREFIX + "count"
@@ -69,7 +68,7 @@ class Partitions:
     _widest: float = 0.0
     _many: bool = False
     _over: bool = False
-    _writer: _Writer | None = None
+    _writer: Feed | None = None
     _waiting: list[pl.DataFrame] = field(default_factory=list)
     _bytes: int = 0
     _spool: _Spool | None = None
@@ -81,8 +80,9 @@ class Partitions:
             return
         if self.at_once is not None and self._are_few(rows):
             if self._writer is None:
-                self._writer = _Writer(self.at_once, rows.schema)
-            self._writer.take(rows)
+                self._writer = _writer(self.at_once, rows.schema)
+            if not self._writer.take(rows):
+                raise RayetlError("the writer of partitions ended before its rows did")
             return
         self._close_writer()
         self._waiting.append(rows)
@@ -124,6 +124,7 @@ class Partitions:
 
     def _close_writer(self) -> None:
         if self._writer is not None:
+            self._writer.take(None)
             self._writer.close()
             self._writer = None
 
@@ -153,6 +154,14 @@ class Partitions:
         pl.collect_all(together)
 
 
+def _writer(sink: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema) -> Feed:
+    """Writes rows while they come: a query of its own, which a batch may wait for."""
+    feed = Feed(schema, "partitions")
+    query = sink(feed.rows)
+    feed.start(lambda: pl.collect_all([query]))
+    return feed
+
+
 def _parts(rows: pl.DataFrame, counts: Mapping[Values, int]) -> Iterator[Part]:
     each = int(rows.estimated_size()) // rows.height
     starts = accumulate(counts.values(), initial=0)
@@ -164,57 +173,6 @@ def _spelled(value: object) -> str:
     if value is None:
         return NULL_PARTITION
     return quote(str(value).lower() if isinstance(value, bool) else str(value), safe=_SAFE)
-
-
-class _Writer:
-    """Writes rows while they come: a query of its own, in a thread, which a few batches may wait for."""
-
-    def __init__(self, sink: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema) -> None:
-        self._batches: Queue[pl.DataFrame | None] = Queue(1)
-        self._abandoned = False
-        self._fault: BaseException | None = None
-        query = sink(scan(self._read, schema))
-        self._thread = Thread(target=self._run, args=(query,), name="partitions", daemon=True)
-        self._thread.start()
-
-    def take(self, rows: pl.DataFrame | None) -> None:
-        """Hand rows over; `None` after the last. Raises what the query met."""
-        while self._thread.is_alive():
-            with suppress(Full):
-                self._batches.put(rows, timeout=_PATIENCE)
-                return
-        raise self._fault or RayetlError("the writer of partitions ended before its rows did")
-
-    def close(self) -> None:
-        """Wait until all is written. Raises what the query met."""
-        self.take(None)
-        self._thread.join()
-        if self._fault is not None:
-            raise self._fault
-
-    def abandon(self) -> None:
-        """Wait until nothing is written any more."""
-        self._abandoned = True
-        self._thread.join()
-
-    def _run(self, query: pl.LazyFrame) -> None:
-        try:
-            pl.collect_all([query])
-        except BaseException as fault:  # noqa: BLE001 - told by whoever hands over or closes
-            self._fault = fault
-
-    def _read(self, columns: list[str], predicate: pl.Expr | None) -> Iterator[pl.DataFrame]:
-        del predicate
-        while True:
-            try:
-                rows = self._batches.get(timeout=_PATIENCE)
-            except Empty:
-                if self._abandoned:
-                    raise RayetlError("the run ended before its rows did") from None
-                continue
-            if rows is None:
-                return
-            yield rows.select(columns)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from rayetl.connectors.files_load import WriteOptions
 from rayetl.connectors.formats.partitions import Partitions
 from rayetl.connectors.formats.text_values import csv_text, finite, json_field
 from rayetl.connectors.listing import NULL_PARTITION
-from rayetl.errors import LoadError
+from rayetl.connectors.scanning import waiting
 from rayetl.records import dataclass
 from rayetl.sql.lower.texts import elementwise, format_decimals, format_floats
 from rayetl.sql.types import FRACTIONAL, STRING, TIMESTAMP, TIMESTAMP_NTZ, DecimalType, Schema
@@ -92,7 +92,7 @@ def _partitioned(rows: pl.LazyFrame, target: FilesTarget, options: WriteOptions)
         return sink(parts, place, target, options)
 
     partitions = Partitions(target.directory, keys, into, at_once if piece else None, piece)
-    sunk = _lazy(rows.sink_batches(partitions.take, lazy=True))
+    sunk = waiting(rows.sink_batches(partitions.take, lazy=True))
     return FilesSink(sunk, partitions.finish, partitions.abandon)
 
 
@@ -150,7 +150,7 @@ def _parquet(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: Wri
         mkdir=True,
         lazy=True,
     )
-    return _lazy(sink)
+    return waiting(sink)
 
 
 def _csv(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
@@ -177,7 +177,7 @@ def _csv(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteOp
             lazy=True,
         )
     )
-    return _lazy(sink)
+    return waiting(sink)
 
 
 def _json(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
@@ -190,20 +190,14 @@ def _json(rows: pl.LazyFrame, place: Place, target: FilesTarget, options: WriteO
         mkdir=True,
         lazy=True,
     )
-    return _lazy(sink)
+    return waiting(sink)
 
 
 def _avro(rows: pl.LazyFrame, _: Place, target: FilesTarget, options: WriteOptions) -> pl.LazyFrame:
     from rayetl.connectors.formats.avro_writing import AvroStage
 
     stage = AvroStage.begin(rows, target, options.compression or "snappy")
-    return _lazy(rows.sink_batches(stage.write, lazy=True))
-
-
-def _lazy(sink: pl.LazyFrame | None) -> pl.LazyFrame:
-    if sink is None:
-        raise LoadError("polars ran a sink at once that was asked to wait")
-    return sink
+    return waiting(rows.sink_batches(stage.write, lazy=True))
 
 
 _SINKS: dict[str, Callable[[pl.LazyFrame, Place, FilesTarget, WriteOptions], pl.LazyFrame]] = {

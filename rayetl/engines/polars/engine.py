@@ -1,4 +1,5 @@
-"""Runs a plan as one Polars query: every load, every reject and every count are collected together."""
+"""Runs a plan as one Polars query: every load, every reject and every count are collected together. Where
+rows go to several readers, more queries go on from there."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Container, Sequence
-from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,22 +20,21 @@ from rayetl.engines.polars.batches import Batches
 from rayetl.engines.polars.counting import Classes, input_key, load_key
 from rayetl.engines.polars.failing import behind, told_plainly
 from rayetl.engines.polars.flow import shared, unfinished
+from rayetl.engines.polars.forks import Fork
 from rayetl.engines.polars.frames import Frames, any_of, refusing
 from rayetl.engines.polars.gates import Gate
+from rayetl.engines.polars.parts import Part, parts
 from rayetl.engines.polars.pouring import Pouring, sink_spool, without_refused
 from rayetl.engines.polars.proof import proved
+from rayetl.engines.polars.queries import Query, Run, Take
 from rayetl.names import BAD
 from rayetl.plan.nodes import Node, Plan, SourceNode, StepNode
-from rayetl.records import dataclass
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlglot import exp
 
-    from rayetl.connectors.base import Target
     from rayetl.sql.types import Schema
-
-Take = Callable[[pl.DataFrame], None]
 
 # How many batches may wait between two parts of a query. With Polars' own numbers more than twice as many
 # pile up before a sink when cores are busy, and one ahead for each core keeps them busy too. The settings
@@ -52,39 +51,6 @@ for _setting, _most in {
 warnings.filterwarnings("ignore", message="POLARS_MAX_BLOCKING_THREAD_COUNT reached")
 
 
-@dataclass(slots=True)
-class _Query:
-    """The parts of one run: sinks that yield nothing, and small frames with what to do with each."""
-
-    frames: Frames
-    classes: Classes
-    gates: dict[str, Gate]
-    proved: frozenset[str]
-    sinks: list[pl.LazyFrame] = field(default_factory=list)
-    measures: list[tuple[pl.LazyFrame, Take]] = field(default_factory=list)
-    tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
-    passed: dict[str, int] = field(default_factory=dict)
-    poured: dict[str, Pouring] = field(default_factory=dict)
-    finishes: list[Callable[[], None]] = field(default_factory=list)
-    abandons: list[Callable[[], None]] = field(default_factory=list)
-
-    def collect(self) -> None:
-        try:
-            results = pl.collect_all([*self.sinks, *(frame for frame, _ in self.measures)])
-            for finish in self.finishes:
-                finish()
-        except BaseException:
-            for abandon in self.abandons:
-                abandon()
-            raise
-        for result, (_, take) in zip(results[len(self.sinks) :], self.measures, strict=True):
-            take(result)
-        for node, gate in self.gates.items():
-            gate.close()
-            self.classes.take(input_key(node), gate.rows)
-            self.classes.take(node, gate.rows - gate.refused)
-
-
 class PolarsEngine:
     """The engine `polars`."""
 
@@ -94,17 +60,12 @@ class PolarsEngine:
     def run(self, job: Job) -> Measured:
         needed = _needed(job.plan, job.targets)
         with Batches.reading(_services(job.plan, needed)) as batches:
-            query = _query(job, needed, batches)
-            for load, target in job.targets.items():
-                self._add_load(query, job, load, target)
-            for node in needed:
-                query.frames.add(node)
-                self._add_tables(query, job.plan.nodes[node])
+            run = _run(job, needed, batches)
             with told_plainly(job.plan, lambda: needed, _written(job)):
-                query.collect()
+                run.collect()
             for node in batches.opened:
-                query.classes.take(node, batches.count(node))
-        return _measured(query, job.plan, needed)
+                run.classes.take(node, batches.count(node))
+        return _measured(run, job.plan, needed)
 
     def rows(self, plan: Plan, node: str, limit: int | None = None) -> pa.Table:
         frames = Frames(plan)
@@ -132,40 +93,9 @@ class PolarsEngine:
 
         return found
 
-    def _add_load(self, query: _Query, job: Job, load: str, target: Target) -> None:
-        query.passed[load] = 0
-        lock = threading.Lock()
 
-        def count(batch: pl.DataFrame) -> pl.DataFrame:
-            with lock:
-                query.passed[load] += batch.height
-            job.progress.rows(load, query.passed[load])
-            return batch
-
-        if isinstance(target, BatchesTarget):
-            frame = query.frames.placed(load).map_batches(count, streamable=True)
-            query.poured[load] = Pouring(load, target, job.rejects / load)
-            query.sinks.append(query.poured[load].sink(frame))
-            query.finishes.append(query.poured[load].finish)
-        elif isinstance(target, SpoolTarget):
-            frame = query.frames.placed(load).map_batches(count, streamable=True)
-            query.sinks.append(sink_spool(frame, target))
-        else:
-            frame = query.frames.add(load).map_batches(count, streamable=True)
-            sink = sink_files(frame, target, load)
-            query.sinks.append(sink.rows)
-            query.finishes.append(sink.finish)
-            query.abandons.append(sink.abandon)
-
-    def _add_tables(self, query: _Query, node: Node) -> None:
-        if isinstance(node, StepNode) and node.tables:
-            inputs = query.frames.inputs(node)
-            for analyzed in node.tables:
-                query.measures.append((sql.lower(analyzed, inputs), _table_taker(query, node.id)))
-
-
-def _query(job: Job, needed: Sequence[str], batches: Batches) -> _Query:
-    """The frames of a run, gates where rows are checked, and a count of what nothing else counts."""
+def _run(job: Job, needed: Sequence[str], batches: Batches) -> Run:
+    """The queries of a run, with gates where rows are checked, and counts of what nothing else counts."""
     known = proved(job.plan, needed)
     classes = Classes(job.plan, needed, job.targets, known)
     gates = {
@@ -174,12 +104,70 @@ def _query(job: Job, needed: Sequence[str], batches: Batches) -> _Query:
     for name in (*map(load_key, job.targets), *gates, *map(input_key, gates), *batches.opened):
         classes.will_take(name)
     _count_by_footers(classes, job.plan, needed)
+    cut = parts(job.plan, needed, job.targets)
+    ends = [part.feed for part in cut if part.feed is not None]
+    to_end = classes.uncounted(ends)
+    for node in to_end:
+        classes.will_take(node)
     counted = [*unfinished(job.plan, needed, job.targets, gates), *classes.uncounted(needed)]
-    several = shared(job.plan, needed, job.targets, counted)
-    query = _Query(Frames(job.plan, gates, several, known, batches), classes, gates, known)
+    forks = {node: Fork(node, node in {*to_end, *counted}) for node in ends}
+    run = Run(classes, gates, known, forks)
+    for part in cut:
+        own = [node for node in counted if node in part.nodes and node not in forks]
+        counted = [node for node in counted if node not in own]
+        _add_query(run, job, part, own, batches)
+    return run
+
+
+def _add_query(run: Run, job: Job, part: Part, counted: Sequence[str], batches: Batches) -> None:
+    """One more query, which counts these of its nodes."""
+    ends = [node for node in part.nodes if node in run.forks]
+    several = shared(job.plan, part.nodes, part.loads, [*counted, *ends])
+    query = Query(Frames(job.plan, run.gates, several, run.proved, batches))
+    if part.feed is not None:
+        query.feed = run.feed(part.feed)
+        query.frames.take(part.feed, query.feed.rows)
+    for load in part.loads:
+        _add_load(run, query, job, load)
+    for node in part.nodes:
+        query.frames.add(node)
+        _add_tables(run, query, job.plan.nodes[node])
     for node in counted:
-        query.measures.append((query.frames.add(node).select(pl.len()), _count_taker(query, node)))
-    return query
+        query.measures.append((query.frames.add(node).select(pl.len()), _count_taker(run, node)))
+    run.add(query, part.nodes)
+
+
+def _add_load(run: Run, query: Query, job: Job, load: str) -> None:
+    run.passed[load], target = 0, job.targets[load]
+    lock = threading.Lock()
+
+    def count(batch: pl.DataFrame) -> pl.DataFrame:
+        with lock:
+            run.passed[load] += batch.height
+        job.progress.rows(load, run.passed[load])
+        return batch
+
+    if isinstance(target, BatchesTarget):
+        frame = query.frames.placed(load).map_batches(count, streamable=True)
+        run.poured[load] = Pouring(load, target, job.rejects / load)
+        query.sinks.append(run.poured[load].sink(frame))
+        run.finishes.append(run.poured[load].finish)
+    elif isinstance(target, SpoolTarget):
+        frame = query.frames.placed(load).map_batches(count, streamable=True)
+        query.sinks.append(sink_spool(frame, target))
+    else:
+        frame = query.frames.add(load).map_batches(count, streamable=True)
+        sink = sink_files(frame, target, load)
+        query.sinks.append(sink.rows)
+        run.finishes.append(sink.finish)
+        run.abandons.append(sink.abandon)
+
+
+def _add_tables(run: Run, query: Query, node: Node) -> None:
+    if isinstance(node, StepNode) and node.tables:
+        inputs = query.frames.inputs(node)
+        for analyzed in node.tables:
+            query.measures.append((sql.lower(analyzed, inputs), _table_taker(run, node.id)))
 
 
 def _gate(job: Job, node: Node) -> Gate | None:
@@ -225,16 +213,16 @@ def _refused(frames: Frames, plan: Plan, node: str) -> pl.LazyFrame:
     return flagged.filter(any_of(flags)) if flags else flagged.clear()
 
 
-def _table_taker(query: _Query, node: str) -> Take:
+def _table_taker(run: Run, node: str) -> Take:
     def take(row: pl.DataFrame) -> None:
         finding = TableFinding(row["observed"][0], bool(row["failed"][0]))
-        query.tables[node] = (*query.tables.get(node, ()), finding)
+        run.tables[node] = (*run.tables.get(node, ()), finding)
 
     return take
 
 
-def _count_taker(query: _Query, node: str) -> Take:
-    return lambda counted: query.classes.take(node, counted.item())
+def _count_taker(run: Run, node: str) -> Take:
+    return lambda counted: run.classes.take(node, counted.item())
 
 
 def _written(job: Job) -> list[str]:
@@ -247,29 +235,29 @@ def _written(job: Job) -> list[str]:
     return list(dict.fromkeys([*loads, str(job.rejects.parent)]))
 
 
-def _measured(query: _Query, plan: Plan, needed: Sequence[str]) -> Measured:
-    for load, passed in query.passed.items():
-        query.classes.take(load_key(load), passed)
-    rows = {node: query.classes.rows(node) for node in needed}
+def _measured(run: Run, plan: Plan, needed: Sequence[str]) -> Measured:
+    for load, passed in run.passed.items():
+        run.classes.take(load_key(load), passed)
+    rows = {node: run.classes.rows(node) for node in needed}
     read = {}
     for source in plan.sources:
         if source.id in rows:
             key = input_key(source.id) if source.reads_reasons else source.id
-            read[source.id] = query.classes.rows(key)
-    for node in query.gates:
-        query.classes.rows(input_key(node))
-    gates = query.gates
+            read[source.id] = run.classes.rows(key)
+    for node in run.gates:
+        run.classes.rows(input_key(node))
+    gates = run.gates
     measured = Measured(
         read=read,
         rows=rows,
         refused={node: gate.refused for node, gate in gates.items()},
         failing={node: tuple(gate.failing) for node, gate in gates.items()}
-        | {node: no_failure(plan.nodes[node]) for node in query.proved},
-        tables=query.tables,
-        staged=query.passed,
+        | {node: no_failure(plan.nodes[node]) for node in run.proved},
+        tables=run.tables,
+        staged=run.passed,
         rejects={node: gate.parts for node, gate in gates.items() if gate.keeps},
     )
-    return without_refused(measured, {load: pouring.gate for load, pouring in query.poured.items()})
+    return without_refused(measured, {load: pouring.gate for load, pouring in run.poured.items()})
 
 
 def no_failure(node: Node) -> tuple[int, ...]:

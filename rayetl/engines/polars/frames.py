@@ -50,8 +50,9 @@ class Frames:
     `good` holds the rows that a node hands on. `flagged` holds all rows of a checking node with their
     flag columns; for a source with malformed records the flag is the hidden reason column itself. Rows
     of a node in `gates` pass through its gate, which must see each of them once: a node in `shared`
-    is computed once for all its readers. The checks of `proved` nodes are not looked at. `batches` are the
-    readings of a run; without them, each scan of a service is a reading of its own.
+    is computed once for all its readers, and so it is behind a frame that was taken from somewhere else. The
+    checks of `proved` nodes are not looked at. `batches` are the readings of a run; without them, each scan
+    of a service is a reading of its own.
     """
 
     def __init__(
@@ -94,8 +95,18 @@ class Frames:
         else:
             self._add_step(node)
         self._note_gates(node)
-        if node.id in self._shared and self._gates:
+        if node.id in self._shared and (self._gates or self._gated):
             self.good[node.id] = self._once(node.id)
+
+    def take(self, node: str, frame: pl.LazyFrame) -> None:
+        """Let `frame`, which can be read once, be the rows that `node` hands on."""
+        found = self._plan.nodes[node]
+        assert isinstance(found, SourceNode | StepNode)
+        self._columns[node] = handed_on(found)
+        self._gated.add(node)
+        self.good[node] = frame
+        if node in self._shared:
+            self.good[node] = self._once(node)
 
     def _note_gates(self, node: SourceNode | StepNode) -> None:
         if node.id in self._gates or any(each in self._gated for each in _read_by(node)):
@@ -103,7 +114,8 @@ class Frames:
 
     def _once(self, node: str) -> pl.LazyFrame:
         """The rows of a node, computed once. Where its readers filter by different conditions, Polars would
-        rather read twice than filter late, and takes the cache away; a gate would then see its rows twice."""
+        rather read twice than filter late, and takes the cache away; a gate would then see its rows twice,
+        and what is handed over once would be asked for again."""
         frame = self.good[node].cache()
         if node not in self._gated:
             return frame

@@ -9,9 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from rayetl.connectors.base import BatchesTarget, SpoolTarget
+from rayetl.connectors.scanning import waiting
 from rayetl.engines.base import Measured
 from rayetl.engines.polars.gates import Gate
-from rayetl.errors import RayetlError, at_step
+from rayetl.errors import at_step
 
 
 class Pouring:
@@ -24,7 +25,7 @@ class Pouring:
 
     def sink(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """A lazy sink of `frame` for `polars.collect_all`."""
-        return _lazy(frame.sink_batches(self.write, lazy=True))
+        return waiting(frame.sink_batches(self.write, lazy=True))
 
     def finish(self) -> None:
         """Let the store judge to the end what it has got."""
@@ -56,15 +57,9 @@ def without_refused(measured: Measured, gates: Mapping[str, Gate]) -> Measured:
 def sink_spool(frame: pl.LazyFrame, target: SpoolTarget) -> pl.LazyFrame:
     """A lazy sink that sets rows down for another process to pour."""
     place = Path(target.directory, "rows.arrow")
-    return _lazy(frame.sink_ipc(place, compression="lz4", mkdir=True, lazy=True))
+    return waiting(frame.sink_ipc(place, compression="lz4", mkdir=True, lazy=True))
 
 
 def spooled(directory: Path) -> Iterator[pl.DataFrame]:
     """The rows that `sink_spool` set down there, a few at a time."""
     yield from pl.scan_ipc(directory / "rows.arrow").collect_batches(maintain_order=True)
-
-
-def _lazy(sink: pl.LazyFrame | None) -> pl.LazyFrame:
-    if sink is None:
-        raise RayetlError("polars ran a sink at once that was asked to wait")
-    return sink

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from rayetl.connectors import feeding
 from rayetl.connectors.base import FilesTarget
 from rayetl.connectors.files_load import CODECS, WriteOptions
 from rayetl.connectors.formats import partitions
@@ -90,13 +91,13 @@ def test_partitions_that_become_too_many_lose_no_row(tmp_path: Path, monkeypatch
     """What was begun is closed as it is, and what comes after lies beside it."""
     monkeypatch.setattr(partitions, "OPEN_FILES", 20)
     closed: list[bool] = []
-    close = partitions._Writer.close
+    close = feeding.Feed.close
 
-    def looked(self: partitions._Writer) -> None:
+    def looked(self: feeding.Feed) -> None:
         close(self)
         closed.append(not list(tmp_path.rglob("*-late.parquet")) and waiting[-1] == [])
 
-    monkeypatch.setattr(partitions._Writer, "close", looked)
+    monkeypatch.setattr(feeding.Feed, "close", looked)
     waiting: list[list[pl.DataFrame]] = []
     take = partitions.Partitions.take
 

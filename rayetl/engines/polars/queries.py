@@ -1,0 +1,115 @@
+"""The queries of one run: what each of them collects, and which go on from which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+
+import polars as pl
+
+from rayetl.connectors.feeding import Feed
+from rayetl.engines.base import TableFinding
+from rayetl.engines.polars.counting import Classes, input_key
+from rayetl.engines.polars.forks import Fork
+from rayetl.engines.polars.frames import Frames
+from rayetl.engines.polars.gates import Gate
+from rayetl.engines.polars.pouring import Pouring
+from rayetl.records import dataclass
+
+Take = Callable[[pl.DataFrame], None]
+
+
+@dataclass(slots=True)
+class Query:
+    """Sinks that yield nothing, small frames with what to do with each, and the nodes that other queries go
+    on from. Its own rows come from `feed`, unless it is the first of its run."""
+
+    frames: Frames
+    feed: Feed | None = None
+    sinks: list[pl.LazyFrame] = field(default_factory=list)
+    measures: list[tuple[pl.LazyFrame, Take]] = field(default_factory=list)
+    forks: list[Fork] = field(default_factory=list)
+    _found: list[pl.DataFrame] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to collect."""
+        return not (self.sinks or self.measures or self.forks)
+
+    def collect(self) -> None:
+        """Collect all of it, and the queries that go on from here."""
+        try:
+            for fork in self.forks:
+                fork.start()
+            sinks = [*self.sinks, *(fork.sink(self.frames.add(fork.node)) for fork in self.forks)]
+            self._found = pl.collect_all([*sinks, *(frame for frame, _ in self.measures)])[len(sinks) :]
+            for fork in self.forks:
+                fork.close()
+        except BaseException:
+            for fork in self.forks:
+                fork.abandon()
+            raise
+
+    def tell(self) -> None:
+        """Do what is to be done with what was found."""
+        for result, (_, take) in zip(self._found, self.measures, strict=True):
+            take(result)
+
+
+@dataclass(slots=True)
+class Run:
+    """The queries of a run, each after the one that feeds it, and what is counted on the way."""
+
+    classes: Classes
+    gates: Mapping[str, Gate]
+    proved: frozenset[str]
+    forks: Mapping[str, Fork]
+    queries: list[Query] = field(default_factory=list)
+    tables: dict[str, tuple[TableFinding, ...]] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
+    poured: dict[str, Pouring] = field(default_factory=dict)
+    finishes: list[Callable[[], None]] = field(default_factory=list)
+    abandons: list[Callable[[], None]] = field(default_factory=list)
+    _givers: dict[str, Query] = field(default_factory=dict)
+
+    def add(self, query: Query, nodes: tuple[str, ...]) -> None:
+        """One more query; these nodes are its own."""
+        self.queries.append(query)
+        for node in nodes:
+            self._givers.setdefault(node, query)
+
+    def feed(self, node: str) -> Feed:
+        """A way for the rows of a node to one more query."""
+        return Feed(self._givers[node].frames.add(node).collect_schema(), node)
+
+    def collect(self) -> None:
+        """Do all of it."""
+        self._join()
+        try:
+            self.queries[0].collect()
+            for finish in self.finishes:
+                finish()
+        except BaseException:
+            for abandon in self.abandons:
+                abandon()
+            raise
+        for query in self.queries:
+            query.tell()
+        for fork in self.forks.values():
+            if fork.to_end:
+                self.classes.take(fork.node, fork.rows)
+        for node, gate in self.gates.items():
+            gate.close()
+            self.classes.take(input_key(node), gate.rows)
+            self.classes.take(node, gate.rows - gate.refused)
+
+    def _join(self) -> None:
+        """Let each query go on from the one that feeds it; one with nothing to collect would take no rows."""
+        for query in reversed(self.queries[1:]):
+            if query.feed is None or query.is_empty:
+                continue
+            fork = self.forks[query.feed.name]
+            fork.readers.append((query.feed, query.collect))
+            giver = self._givers[fork.node]
+            if fork not in giver.forks:
+                giver.forks.append(fork)
