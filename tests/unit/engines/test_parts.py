@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 
 from rayetl import Pipeline
 from rayetl.connectors.feeding import Feed
+from rayetl.connectors.formats.writing import FilesSink
+from rayetl.connectors.scanning import waiting
+from rayetl.engines.polars import engine, queries
 from rayetl.engines.polars import parts as cutting
-from rayetl.engines.polars import queries
 from rayetl.engines.polars.engine import _needed
 from rayetl.engines.polars.parts import Part, parts
 from rayetl.errors import RayetlError
@@ -232,30 +235,32 @@ def test_nobody_reads_on_when_no_reader_wants_more(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_quicker_of_two_loads_waits_for_the_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All rows of the quicker one come only after the first batches of the slower one were let go."""
-    passed, ahead, go_on = {"x": 0, "y": 0}, threading.Event(), threading.Event()
-    add = queries.Frames.add
+    passed = {"x": 0, "y": 0}
+    all_of_x, held = threading.Event(), list[bool]()
 
-    def watched(self: queries.Frames, node: str) -> pl.LazyFrame:
-        def look(batch: pl.DataFrame) -> pl.DataFrame:
-            passed[node] += batch.height
-            if node == "y":
-                go_on.wait(2)
-            elif passed["x"] == ROWS:
-                ahead.set()
-            return batch
+    def taking(load: str) -> Callable[[pl.DataFrame], None]:
+        def take(batch: pl.DataFrame) -> None:
+            passed[load] += batch.height
+            if passed["x"] == 10 * ROWS:
+                all_of_x.set()
+            if load == "y" and not held:
+                # Only what would be wrong ends the wait early.
+                held.append(all_of_x.wait(1))
 
-        return add(self, node).map_batches(look, streamable=True) if node in passed else add(self, node)
+        return take
 
-    monkeypatch.setattr(queries.Frames, "add", watched)
-    runner = threading.Thread(
-        target=Pipeline.from_dict(config({"s": (ADD, "a")}, {"x": "s", "y": "s"})).run, daemon=True
-    )
-    runner.start()
-    assert not ahead.wait(1)
-    go_on.set()
-    runner.join()
-    assert passed == {"x": ROWS, "y": ROWS}
+    def sink(frame: pl.LazyFrame, target: object, load: str) -> FilesSink:
+        return FilesSink(waiting(frame.sink_batches(taking(load), lazy=True)))
+
+    monkeypatch.setattr(engine, "sink_files", sink)
+    document = config({"s": (ADD, "a")}, {"x": "s", "y": "s"}, a={"type": "files", "path": "a*.parquet"})
+    for copy in range(9):
+        Path(f"a{copy}.parquet").write_bytes(Path("a.parquet").read_bytes())
+    with pytest.raises(RayetlError, match="staged files hold 0"):
+        # Nothing was staged.
+        Pipeline.from_dict(document).run()
+    assert passed == {"x": 10 * ROWS, "y": 10 * ROWS}
+    assert held == [False]
 
 
 def test_what_is_handed_over_is_not_read_twice() -> None:
