@@ -20,8 +20,8 @@ _PATIENCE = 0.1
 class Feed:
     """Hands batches with the columns of `schema` over to one query, no more than one of them ahead.
 
-    `rows` is what the query reads. `start` runs it; then comes `take`, of `None` in the end, and `close`, or
-    `abandon`.
+    `rows` is what the query reads. `start` runs it; then comes `take`, of `None` in the end, and `close`. Or
+    `abandon` and `wait`, where something else went wrong.
     """
 
     def __init__(self, schema: Mapping[str, pl.DataType], name: str) -> None:
@@ -56,18 +56,18 @@ class Feed:
 
     def close(self) -> None:
         """Wait until the query is done, which has been told of its last rows. Raises what it met."""
-        self._end()
+        self.wait()
         if self._fault is not None:
             raise self._fault
 
     def abandon(self) -> None:
-        """Let the query fail, and wait until it has."""
+        """Let the query fail."""
         self._abandoned = True
-        self._end()
 
-    def _end(self) -> None:
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the query has ended, or for so long."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(seconds)
 
     def _run(self, work: Callable[[], object]) -> None:
         try:

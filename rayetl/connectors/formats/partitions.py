@@ -106,6 +106,7 @@ class Partitions:
         self._over = True
         if self._writer is not None:
             self._writer.abandon()
+            self._writer.wait()
 
     def place(self, values: Values) -> str:
         """The directory of a partition, as seen from that of the load."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import field
 
@@ -40,10 +41,13 @@ class Fork:
         for feed, _ in self.readers:
             feed.close()
 
-    def abandon(self) -> None:
-        """Let all readers fail, and wait until they have."""
+    def abandon(self, patience: float | None) -> None:
+        """Let all readers fail, and wait until they have, or for about so many seconds."""
         for feed, _ in self.readers:
             feed.abandon()
+        until = None if patience is None else time.monotonic() + patience
+        for feed, _ in self.readers:
+            feed.wait(None if until is None else max(0.0, until - time.monotonic()))
 
     def _take(self, rows: pl.DataFrame) -> bool:
         """Whether that is enough."""

@@ -18,6 +18,10 @@ from rayetl.records import dataclass
 
 Take = Callable[[pl.DataFrame], None]
 
+_GRACE = 0.5
+"""Seconds that a run which is told to stop waits for queries in other threads. Polars ends one for a signal
+in the main thread only; what they still write is in nobody's way, and ends with the process."""
+
 
 @dataclass(slots=True)
 class Query:
@@ -45,9 +49,9 @@ class Query:
             self._found = pl.collect_all([*sinks, *(frame for frame, _ in self.measures)])[len(sinks) :]
             for fork in self.forks:
                 fork.close()
-        except BaseException:
+        except BaseException as fault:
             for fork in self.forks:
-                fork.abandon()
+                fork.abandon(None if isinstance(fault, Exception) else _GRACE)
             raise
 
     def tell(self) -> None:
