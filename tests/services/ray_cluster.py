@@ -21,6 +21,8 @@ def ray_cluster() -> Iterator[str]:
             log_to_driver=False,
             logging_level="error",
             namespace="rayetl",
+            # Else processes tell their metrics every ten seconds, which tests would wait for.
+            _system_config={"metrics_report_interval_ms": 2000},
         )
     try:
         yield context.address_info["gcs_address"]
