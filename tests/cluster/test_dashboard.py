@@ -37,7 +37,7 @@ def scraped(*tags: str, **only: str) -> Samples:
 
 
 def until(wanted: str, *tags: str, **only: str) -> Samples:
-    """What is scraped once `wanted` is there: processes tell their node every ten seconds, and at their end."""
+    """What is scraped once `wanted` is there: processes tell their node now and then, and at their end."""
     deadline = time.monotonic() + 40
     while wanted not in (found := scraped(*tags, **only)):
         assert time.monotonic() < deadline, found

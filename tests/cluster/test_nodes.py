@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
+from rayetl.cluster.session import lean
+
 N, SPLITS = 4_000, 40
 
 
@@ -28,8 +30,9 @@ def nodes() -> Iterator[Cluster]:
     """A head and one more node, of one processor each; a dead one is noticed in seconds, not in a quarter of a
     minute."""
     health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500}
-    settings = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={**settings, "_system_config": health})
+    settings = {"num_cpus": 1, "object_store_memory": 100_000_000}
+    with lean():
+        cluster = Cluster(initialize_head=True, head_node_args={**settings, "_system_config": health})
     try:
         cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
         yield cluster
