@@ -92,6 +92,7 @@ def lean() -> Iterator[None]:
     outside or has it grow: those take two seconds of processor time.
 
     A second cluster of the machine is there three seconds sooner, too: Ray's agents all want the same port.
+    Ray 2.60, to which rayetl is pinned, has no public way to ask for that.
     """
     from ray._private import node, parameter
 
