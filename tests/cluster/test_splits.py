@@ -22,13 +22,17 @@ import pytest
 import ray
 
 from rayetl import Pipeline
+from rayetl.cluster import engine as on_cluster
 from rayetl.cluster import supervisor as supervising
 from rayetl.cluster.board import Status
-from rayetl.cluster.engine import Window
+from rayetl.cluster.engine import OnCluster, Window
+from rayetl.cluster.metered import MeteredBoard
+from rayetl.cluster.metrics import Meters
+from rayetl.cluster.tasks import Site
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.engines.base import Job
 from rayetl.engines.polars import PolarsEngine
-from rayetl.errors import CommitConflict, LoadError, QualityAbort, RunError
+from rayetl.errors import CommitConflict, LoadError, QualityAbort, Retryable, RunError
 from rayetl.model import Model
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
@@ -450,6 +454,34 @@ def test_a_killed_supervisor_is_started_anew_and_goes_on(cluster: str, slow: Pat
     kept = int(out.split('"kept":')[1].split("}")[0])
     assert kept >= status.done - 1
     whole_and_once()
+
+
+@ray.remote(num_cpus=0)
+class Listens:
+    """Stands for the supervisor that tasks report to."""
+
+    def note(self, *_: object) -> None:
+        pass
+
+
+def test_what_is_under_way_when_a_run_tries_again_is_kept_and_not_done_twice(
+    cluster: str, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _, session = job(inputs)
+    board, site = MeteredBoard(Meters("split", "run")), Site("run", "split", str(inputs), None)
+    engine = OnCluster(board, Listens.remote(), site, inputs / "state", 1)  # type: ignore[attr-defined]
+
+    def lost(_: object) -> None:
+        raise Retryable("the connection is lost")
+
+    with monkeypatch.context() as store:
+        store.setattr(on_cluster.Pours, "step", lost)
+        with pytest.raises(Retryable):
+            engine.run(made)
+    measured = engine.run(made)
+    assert measured.staged == {"out": N - 42}
+    assert len(list((inputs / "state").glob("*/0*-*"))) == 8, "each split was done once"
+    session.abort()
 
 
 def test_positions_of_a_cut_file_are_those_of_the_whole(inputs: Path) -> None:
