@@ -17,8 +17,8 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from rayetl.connectors.base import FilesScan, FilesTarget, SpoolTarget, Target
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.layout import data_files
 from rayetl.connectors.commit.parts import link_parts
+from rayetl.connectors.commit.publish import remove_tree
+from rayetl.connectors.commit.session import FORGOTTEN
 from rayetl.engines.base import Engine, Job, Measured, TableFinding
 from rayetl.errors import BooksError, LoadError
 from rayetl.failpoints import failpoint
@@ -65,13 +67,17 @@ class Parking:
 
     @classmethod
     def of(cls, records: Path, job: Job, splits: Splits) -> Parking:
-        """The parking of a job that is cut so; its directories are made."""
+        """The parking of a job that is cut so; its directories are made, and those of epochs that nobody
+        came back to are removed."""
         files = {load: target for load, target in job.targets.items() if isinstance(target, FilesTarget)}
         spools = tuple(load for load in job.targets if load not in files)
         parking = cls(records, _layout(job.plan, splits), job.plan, splits, files, spools)
         for place in parking._places():
             place.mkdir(parents=True, exist_ok=True)
             sync(place.parent)
+        for epoch in records.parent.iterdir():
+            if _is_forgotten(epoch):
+                _remove(epoch)
         return parking
 
     @classmethod
@@ -159,9 +165,8 @@ class Parking:
 
     def forget(self) -> None:
         """Remove everything; a worker of a dead run may still be adding to it."""
-        shutil.rmtree(self.records, ignore_errors=True)
-        for target in self.targets.values():
-            shutil.rmtree(target.parking, ignore_errors=True)
+        for place in (self.records, *(Path(target.parking) for target in self.targets.values())):
+            _remove(place)
 
     def _is_whole(self, record: Record) -> bool:
         if not set(self._loads) <= set(record.files):
@@ -261,6 +266,19 @@ def added(records: Sequence[Record], streaming: frozenset[str]) -> Measured:
             for node in first.rejects
         },
     )
+
+
+def _is_forgotten(epoch: Path) -> bool:
+    try:
+        changed = max(place.stat().st_mtime for place in (epoch, *epoch.iterdir()))
+    except OSError:
+        return False
+    return time.time() - changed > FORGOTTEN
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove_tree(directory)
 
 
 @contextlib.contextmanager

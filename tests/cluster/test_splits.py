@@ -32,7 +32,7 @@ from rayetl.cluster.tasks import Site
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.engines.base import Job
 from rayetl.engines.polars import PolarsEngine
-from rayetl.errors import CommitConflict, LoadError, QualityAbort, Retryable, RunError
+from rayetl.errors import CommitConflict, LoadError, QualityAbort, Retryable, RunError, SourceError
 from rayetl.model import Model
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
@@ -282,6 +282,28 @@ def test_a_failed_rule_stops_all_splits_and_leaves_nothing(cluster: str, inputs:
         )
     assert not Path("out").exists()
     assert not list(Path().glob(".out.*"))
+
+
+def test_a_run_that_fails_and_never_comes_again_leaves_nothing_of_its_splits(
+    cluster: str, inputs: Path
+) -> None:
+    bad = config(CSV | {"mode": "fail"}, load={"id": "out", "type": "files", "path": "out"})
+    for force, left in ((True, 0), (False, 1)):
+        with pytest.raises(SourceError, match="not a valid INT"):
+            Pipeline.from_dict(bad).run(runtime="ray", split_size=1, force=force)
+        assert len(list(Path().glob(".out.*"))) == left
+        assert len(list(Path(".rayetl/parked").glob("*"))) == left
+
+
+def test_splits_of_a_run_that_nobody_came_back_to_are_removed(inputs: Path) -> None:
+    made, splits, session = job(inputs)
+    for records, days in (("new", 6), ("old", 8)):
+        Parking.of(inputs / "parked" / records, made, splits).do(0, PolarsEngine(), Silent())
+        for place in (inputs / "parked" / records, *(inputs / "parked" / records).iterdir()):
+            os.utime(place, (0, time.time() - days * 24 * 3600))
+    Parking.of(inputs / "parked" / "next", made, splits)
+    assert sorted(os.listdir("parked")) == ["new", "next"]
+    session.abort()
 
 
 # Killed anywhere
