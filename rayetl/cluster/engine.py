@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -129,6 +130,9 @@ class OnCluster:
 
     def _whole(self, job: Job) -> Measured:
         self.board.begin(1, 0)
+        # The task of a supervisor that was killed goes on for seconds, beside that of its next life.
+        job = replace(job, rejects=job.rejects / secrets.token_hex(4))
+        job.rejects.mkdir()
         pours, spools = Pours(job, self.board.meters), spools_of(job, job.rejects / ".spools")
         packed = ray.put(cloudpickle.dumps(replace(job, targets=spools, progress=Silent())))
         threads = _threads()

@@ -486,12 +486,17 @@ class Listens:
         pass
 
 
+def on_cluster_by(split_size: int) -> OnCluster:
+    """The engine of a supervisor, in this process."""
+    board, site = MeteredBoard(Meters("split", "run")), Site("run", "split", os.getcwd(), None)
+    return OnCluster(board, Listens.remote(), site, Path("state").absolute(), split_size)  # type: ignore[attr-defined]
+
+
 def test_what_is_under_way_when_a_run_tries_again_is_kept_and_not_done_twice(
     cluster: str, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, _, session = job(inputs)
-    board, site = MeteredBoard(Meters("split", "run")), Site("run", "split", str(inputs), None)
-    engine = OnCluster(board, Listens.remote(), site, inputs / "state", 1)  # type: ignore[attr-defined]
+    engine = on_cluster_by(1)
 
     def lost(_: object) -> None:
         raise Retryable("the connection is lost")
@@ -503,6 +508,16 @@ def test_what_is_under_way_when_a_run_tries_again_is_kept_and_not_done_twice(
     measured = engine.run(made)
     assert measured.staged == {"out": N - 42}
     assert len(list((inputs / "state").glob("*/0*-*"))) == 8, "each split was done once"
+    session.abort()
+
+
+def test_lives_of_a_supervisor_do_not_write_into_the_same_files(cluster: str, inputs: Path) -> None:
+    """The one task of a run whose supervisor was killed goes on for seconds, beside that of the next life."""
+    made, _, session = job(inputs)
+    made.rejects.mkdir()
+    first, second = (on_cluster_by(1 << 30).run(made).rejects["validate_1"] for _ in range(2))
+    assert len(first) == len(second) == 1
+    assert first != second
     session.abort()
 
 
