@@ -91,6 +91,7 @@ class OnCluster:
     def _by_splits(self, job: Job, splits: Splits) -> Measured:
         self._parking = parking = Parking.of(self.records, job, splits)
         kept = parking.kept()
+        parking.clear(kept)
         self.board.begin(len(splits.parts), len(kept))
         pours = Pours(job, self.board.meters)
         for record in kept.values():

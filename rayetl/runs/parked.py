@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import socket
 import time
@@ -41,6 +42,11 @@ from rayetl.plan.splits import Splits
 from rayetl.records import dataclass
 
 Files = Mapping[str, Sequence[tuple[str, int]]]
+
+ABANDONED = 60.0
+"""Seconds without a change after which nobody works at a split any more; Ray ends orphaned tasks after 5."""
+
+_TOKEN = re.compile(r"[0-9]{6,}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Parking:
             place.mkdir(parents=True, exist_ok=True)
             sync(place.parent)
         for epoch in records.parent.iterdir():
-            if _is_forgotten(epoch):
+            if _is_quiet(epoch, FORGOTTEN):
                 _remove(epoch)
         return parking
 
@@ -115,6 +121,14 @@ class Parking:
             else:
                 path.unlink()
         return found
+
+    def clear(self, kept: Mapping[int, Record]) -> None:
+        """Remove what is left of splits that were not finished, unless somebody may still be at work."""
+        tokens = {record.token for record in kept.values()}
+        for place in self._places():
+            for left in place.iterdir():
+                if _TOKEN.fullmatch(left.name) and left.name not in tokens and _is_quiet(left, ABANDONED):
+                    _remove(left)
 
     def record(self, number: int) -> Record:
         """A split that is finished."""
@@ -268,12 +282,13 @@ def added(records: Sequence[Record], streaming: frozenset[str]) -> Measured:
     )
 
 
-def _is_forgotten(epoch: Path) -> bool:
+def _is_quiet(directory: Path, seconds: float) -> bool:
+    """Whether nothing was made or written in it for so long."""
     try:
-        changed = max(place.stat().st_mtime for place in (epoch, *epoch.iterdir()))
+        changed = max(place.stat().st_mtime for place in (directory, *directory.rglob("*")))
     except OSError:
         return False
-    return time.time() - changed > FORGOTTEN
+    return time.time() - changed > seconds
 
 
 def _remove(directory: Path) -> None:
@@ -299,8 +314,10 @@ def _made_durable(directory: Path) -> list[tuple[str, int]]:
     files = list(data_files(directory))
     for name in files:
         sync(directory / name)
-    for below, _, _ in os.walk(directory):
-        sync(Path(below))
+    sync(directory)
+    for below, inside, _ in os.walk(directory):
+        for each in inside:
+            sync(Path(below, each))
     sync(directory.parent)
     return [(name.as_posix(), (directory / name).stat().st_size) for name in files]
 

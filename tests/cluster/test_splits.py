@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from rayetl import Pipeline
+from rayetl import Pipeline, failpoints
 from rayetl.cluster import engine as on_cluster
 from rayetl.cluster import supervisor as supervising
 from rayetl.cluster.board import Status
@@ -29,14 +29,14 @@ from rayetl.cluster.engine import OnCluster, Window
 from rayetl.cluster.metered import MeteredBoard
 from rayetl.cluster.metrics import Meters
 from rayetl.cluster.tasks import Site
-from rayetl.connectors.base import FilesScan, InputFile
-from rayetl.engines.base import Job
+from rayetl.connectors.base import FilesScan, FilesTarget, InputFile
+from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
 from rayetl.errors import CommitConflict, LoadError, QualityAbort, Retryable, RunError, SourceError
 from rayetl.model import Model
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
-from rayetl.runs.parked import Parking
+from rayetl.runs.parked import ABANDONED, Parking
 from rayetl.sql.types import Schema
 from tests.cluster.test_ways_in import comparable
 
@@ -293,13 +293,19 @@ def test_a_run_that_fails_and_never_comes_again_leaves_nothing_of_its_splits(
             Pipeline.from_dict(bad).run(runtime="ray", split_size=1, force=force)
         assert len(list(Path().glob(".out.*"))) == left
         assert len(list(Path(".rayetl/parked").glob("*"))) == left
+    abandoned = next(Path(".rayetl/parked").glob("*/*")) / "000004-00000000"
+    abandoned.mkdir()
+    os.utime(abandoned, (0, time.time() - 2 * ABANDONED))
+    with pytest.raises(SourceError, match="not a valid INT"):
+        Pipeline.from_dict(bad).run(runtime="ray", split_size=1)
+    assert not abandoned.exists()
 
 
 def test_splits_of_a_run_that_nobody_came_back_to_are_removed(inputs: Path) -> None:
     made, splits, session = job(inputs)
     for records, days in (("new", 6), ("old", 8)):
         Parking.of(inputs / "parked" / records, made, splits).do(0, PolarsEngine(), Silent())
-        for place in (inputs / "parked" / records, *(inputs / "parked" / records).iterdir()):
+        for place in (inputs / "parked" / records, *(inputs / "parked" / records).rglob("*")):
             os.utime(place, (0, time.time() - days * 24 * 3600))
     Parking.of(inputs / "parked" / "next", made, splits)
     assert sorted(os.listdir("parked")) == ["new", "next"]
@@ -343,6 +349,51 @@ def test_a_split_done_twice_counts_once_and_lost_files_are_done_anew(inputs: Pat
     assert sorted(row[0] for row in rows("out")) == [row for row in range(N) if row % 97]
     parking.forget()
     assert not list(Path().glob(".out.*"))
+
+
+def test_what_is_left_of_splits_that_were_not_finished_is_removed_once_it_is_quiet(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "parked" / "epoch", made, splits)
+    parking.do(0, PolarsEngine(), Silent())
+    parking.do(1, PolarsEngine(), Silent())
+    with monkeypatch.context() as armed:
+        armed.setenv("RAYETL_FAILPOINT", "split.staged:raise@1,split.staged:raise@2")
+        failpoints.rearm()
+        for number in (2, 3):
+            with pytest.raises(failpoints.FailpointError):
+                parking.do(number, PolarsEngine(), Silent())
+    failpoints.rearm()
+    places = [*Path("parked/epoch").glob("*/0*-*"), *Path(made.targets["out"].parking).glob("*/0*-*")]
+    assert len(places) == 8
+    for place in places:
+        for each in (place, *place.rglob("*")):
+            if not place.name.startswith("000003"):
+                os.utime(each, (0, time.time() - 2 * ABANDONED))
+    parking.clear(parking.kept())
+    assert sorted(place.name[:6] for place in places if place.exists()) == [
+        *("000000", "000000", "000001", "000001", "000003", "000003")
+    ]
+    assert sorted(parking.kept()) == [0, 1]
+    session.abort()
+
+
+def test_a_split_whose_files_were_taken_away_meanwhile_is_not_recorded(inputs: Path) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+
+    class Slow(PolarsEngine):
+        def run(self, job: Job) -> Measured:
+            measured = super().run(job)
+            assert isinstance(job.targets["out"], FilesTarget)
+            shutil.rmtree(job.targets["out"].directory)
+            return measured
+
+    with pytest.raises(FileNotFoundError):
+        parking.do(0, Slow(), Silent())
+    assert parking.kept() == {}
+    session.abort()
 
 
 @pytest.mark.parametrize("place", ["state", "out"])
