@@ -56,7 +56,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> None:
     if place != "local":
         _assert_alive(place)
     ray = _ray()
-    with own_signal_handlers():
+    with _signals_left_alone(ray):
         _init(ray, place, cpus)
     _close_token()
     # Ray prints what goes wrong on stdout, whatever it was told about logs; that is for data.
@@ -95,9 +95,6 @@ def _init(ray: Any, place: str, cpus: int | None) -> None:
             logging_level="error",
             **started,
         )
-    except SystemExit as stopped:
-        # The handler that Ray sets while it connects ends the process.
-        raise KeyboardInterrupt from stopped
     except Exception as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         if place == "local":
@@ -175,8 +172,19 @@ class Head:
 
 
 @contextlib.contextmanager
+def _signals_left_alone(ray: Any) -> Iterator[None]:
+    """Keep Ray from handling SIGTERM: its handler ends the process, wherever that is by then."""
+    utils = ray._private.utils
+    set_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+
+
+@contextlib.contextmanager
 def own_signal_handlers() -> Iterator[None]:
-    """Ray and pyspark replace handlers when they start; the ones that were there stay in charge."""
+    """pyspark replaces handlers when it starts; the ones that were there stay in charge."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
