@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,19 @@ from rayetl.cluster.tasks import Site
 from rayetl.connectors.base import FilesScan, FilesTarget, InputFile
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
-from rayetl.errors import CommitConflict, LoadError, QualityAbort, Retryable, RunError, SourceError
+from rayetl.errors import (
+    BooksError,
+    CommitConflict,
+    LoadError,
+    QualityAbort,
+    Retryable,
+    RunError,
+    SourceError,
+)
 from rayetl.model import Model
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
-from rayetl.runs.parked import ABANDONED, Parking
+from rayetl.runs.parked import ABANDONED, Parking, added
 from rayetl.sql.types import Schema
 from tests.cluster.test_ways_in import comparable
 
@@ -315,8 +324,8 @@ def test_splits_of_a_run_that_nobody_came_back_to_are_removed(inputs: Path) -> N
 # Killed anywhere
 
 
-def job(tmp: Path) -> tuple[Job, Splits, Any]:
-    plan = Pipeline.from_dict(config()).plan()
+def job(tmp: Path, steps: Any = (CHECK,)) -> tuple[Job, Splits, Any]:
+    plan = Pipeline.from_dict(config(steps=steps)).plan()
     from rayetl.connectors.base import Epoch
 
     schema = plan.loads[0].schema
@@ -346,6 +355,8 @@ def test_a_split_done_twice_counts_once_and_lost_files_are_done_anew(inputs: Pat
     measured = parking.gather(2)
     assert measured.staged == {"out": N - 42}
     session.commit(measured.staged["out"])
+    in_order = [pq.read_table(path)["id"].to_pylist() for path in sorted(Path("out").glob("*.parquet"))]
+    assert list(chain.from_iterable(in_order)) == [row for row in range(N) if row % 97]
     assert sorted(row[0] for row in rows("out")) == [row for row in range(N) if row % 97]
     parking.forget()
     assert not list(Path().glob(".out.*"))
@@ -411,13 +422,53 @@ def test_a_node_with_a_disk_of_its_own_is_told(inputs: Path, place: str) -> None
         parking.do(0, PolarsEngine(), Silent())
 
 
-def test_splits_of_another_input_are_not_taken(inputs: Path) -> None:
+def test_splits_of_another_input_plan_cut_or_moment_are_not_taken(inputs: Path) -> None:
     made, splits, session = job(inputs)
     Parking.of(inputs / "state", made, splits).do(0, PolarsEngine(), Silent())
+    other = Pipeline.from_dict(config(steps=[CHECK, sql("SELECT id, k, v FROM rows")])).plan()
+    larger = cut(made.plan, 12_000)
+    assert isinstance(larger, Splits)
+    assert 1 < len(larger.parts) < len(splits.parts)
+    for job_, splits_ in (
+        (replace(made, plan=other), splits),
+        (made, larger),
+        (made, replace(splits, moment="later")),
+    ):
+        assert Parking.of(inputs / "state", job_, splits_).kept() == {}
+    assert list(Parking.of(inputs / "state", made, splits).kept()) == [0]
     session.abort()
-    pq.write_table(pq.read_table("in.parquet").slice(5), "in.parquet", row_group_size=N // 8)
+    os.utime("in.parquet")
     made, splits, session = job(inputs)
     assert Parking.of(inputs / "state", made, splits).kept() == {}
+    session.abort()
+
+
+def test_a_split_is_taken_with_all_its_bytes_and_loads_only(inputs: Path) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+    parking.do(0, PolarsEngine(), Silent())
+    two = Parking.of(
+        inputs / "state", replace(made, targets={**made.targets, "more": made.targets["out"]}), splits
+    )
+    assert two.kept() == {}
+    parking.do(0, PolarsEngine(), Silent())
+    (file,) = Path(made.targets["out"].parking, parking.layout, parking.kept()[0].token).iterdir()
+    os.truncate(file, file.stat().st_size - 1)
+    assert parking.kept() == {}
+    session.abort()
+
+
+def test_what_every_split_reads_again_must_be_the_same_in_all(inputs: Path) -> None:
+    query = "SELECT r.id, n.name FROM rows r LEFT JOIN names n ON r.k = n.k"
+    made, splits, session = job(inputs, [sql(query)])
+    parking = Parking.of(inputs / "state", made, splits)
+    for number in (0, 1):
+        parking.do(number, PolarsEngine(), Silent())
+    first, second = parking.kept().values()
+    assert added([first, second], splits.streaming).read == {"rows": N // 4, "names": 4}
+    later = replace(second.measured, rows={**second.measured.rows, "names": 2})
+    with pytest.raises(BooksError, match="names had 4 rows in one split and 2 in another"):
+        added([first, replace(second, measured=later)], splits.streaming)
     session.abort()
 
 
