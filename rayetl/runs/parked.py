@@ -49,6 +49,20 @@ ABANDONED = 60.0
 _TOKEN = re.compile(r"[0-9]{6,}-[0-9a-f]{8}")
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tells what a disk refuses, as one that is full."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename2 or error.filename
+        where = f" ({os.fsdecode(name)})" if name else ""
+        raise LoadError(
+            f"{socket.gethostname()} cannot set down a finished split: {error.strerror or error}{where}",
+            hint="mend the cause and run again: what is finished is kept, nothing was committed",
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A finished split: what was counted, and the files of each load with their sizes in bytes."""
@@ -72,6 +86,7 @@ class Parking:
     spools: tuple[str, ...] = ()
 
     @classmethod
+    @_told()
     def of(cls, records: Path, job: Job, splits: Splits) -> Parking:
         """The parking of a job that is cut so; its directories are made, and those of epochs that nobody
         came back to are removed."""
@@ -111,6 +126,7 @@ class Parking:
         target = self.targets.get(load)
         return self._own / f"load-{load}" if target is None else Path(target.parking, self.layout)
 
+    @_told()
     def kept(self) -> dict[int, Record]:
         """The splits that are finished, by number; a record whose files are not all there is taken back."""
         found = {}
@@ -136,6 +152,7 @@ class Parking:
         with _shared(path):
             return self._read(path)
 
+    @_told()
     def do(self, number: int, engine: Engine, listener: ProgressListener) -> Measured:
         """Put a split through the plan and record it; gives what was counted."""
         split, name = self.splits.parts[number], f"{number:06d}-{secrets.token_hex(4)}"
@@ -160,6 +177,7 @@ class Parking:
         """Where the rows of a finished split wait to be poured, by load."""
         return {load: self._of_load(load) / record.token for load in self.spools}
 
+    @_told()
     def gather(self, kept: int) -> Measured:
         """Link the files of all splits into the targets and add up what was counted."""
         records = self.kept()

@@ -401,9 +401,21 @@ def test_a_split_whose_files_were_taken_away_meanwhile_is_not_recorded(inputs: P
             shutil.rmtree(job.targets["out"].directory)
             return measured
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(LoadError, match="cannot set down a finished split: No such file"):
         parking.do(0, Slow(), Silent())
     assert parking.kept() == {}
+    session.abort()
+
+
+def test_a_disk_that_is_full_is_told(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+    with monkeypatch.context() as armed:
+        armed.setenv("RAYETL_FAILPOINT", "split.staged:enospc")
+        failpoints.rearm()
+        with pytest.raises(LoadError, match="cannot set down a finished split: No space left on device"):
+            parking.do(0, PolarsEngine(), Silent())
+    failpoints.rearm()
     session.abort()
 
 
