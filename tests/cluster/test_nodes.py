@@ -146,9 +146,10 @@ def test_a_head_that_is_gone_is_told_in_time_and_another_cluster_does_the_rest(
     nodes: Cluster, config: Path
 ) -> None:
     run = start(nodes)
-    wait_for(5, run)
+    # However fast the others are, the run does not end without this one.
     stopped = eventually(lambda: at_work(nodes.head_node))[0]
     os.kill(stopped, signal.SIGSTOP)
+    wait_for(5, run)
     os.kill(process(nodes.head_node, "gcs_server"), signal.SIGKILL)
     began = time.monotonic()
     _, err = run.communicate(timeout=300)
