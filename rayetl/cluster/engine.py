@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ class OnCluster:
     one. `records` is where the finished splits of the run are noted, `split_size` is in bytes.
 
     Where a run fails or is stopped, the cluster ends its tasks with the supervisor. Nothing here cancels
-    them: Ray 2.60 aborts a process that cancels a task in the moment in which it ends.
+    them: Ray 2.60 aborts a process that cancels a task in the moment in which it ends. Where the run tries
+    again, what is still under way comes to its end first and is kept.
     """
 
     board: MeteredBoard
@@ -59,8 +61,12 @@ class OnCluster:
     name: str = "polars"
     log: str | None = None
     _parking: Parking | None = None
+    _flying: dict[Any, Split] = field(default_factory=dict)
 
     def run(self, job: Job) -> Measured:
+        while self._flying:
+            for reference in self._finished(at_once=False):
+                del self._flying[reference]
         splits = cut(job.plan, self.split_size)
         if isinstance(splits, str):
             return self._whole(job)
@@ -85,6 +91,7 @@ class OnCluster:
     def _by_splits(self, job: Job, splits: Splits) -> Measured:
         self._parking = parking = Parking.of(self.records, job, splits)
         kept = parking.kept()
+        parking.clear(kept)
         self.board.begin(len(splits.parts), len(kept))
         pours = Pours(job, self.board.meters)
         for record in kept.values():
@@ -97,23 +104,24 @@ class OnCluster:
         packed = ray.put(cloudpickle.dumps(parking))
         task = ray.remote(num_cpus=1, max_retries=ATTEMPTS)(run_split)
         window, waiting = Window.of_cluster(), splits[::-1]
-        flying: dict[Any, Split] = {}
+        flying = self._flying
         while waiting or flying or pours.ready:
             while waiting and window.has_room([*flying.values(), *pours.waiting], waiting[-1]):
                 split = waiting.pop()
                 named = task.options(name=f"{parking.plan.name} split {split.number}")
                 flying[named.remote(packed, split.number, self.site, self.me)] = split
-            for reference in self._finished(list(flying), at_once=pours.ready):
+            for reference in self._finished(at_once=pours.ready):
                 split = flying.pop(reference)
                 self.board.finish(split.number, outcome(reference))
                 pours.offer(split.number, parking.spooled(parking.record(split.number)), split)
             pours.step()
 
-    def _finished(self, references: list[Any], at_once: bool) -> list[Any]:
+    def _finished(self, at_once: bool) -> list[Any]:
         self.go_on()
-        if not references:
+        if not self._flying:
             return []
-        done: list[Any] = ray.wait(references, num_returns=1, timeout=0 if at_once else INTERVAL / 4)[0]
+        timeout = 0 if at_once else INTERVAL / 4
+        done: list[Any] = ray.wait(list(self._flying), num_returns=1, timeout=timeout)[0]
         return done
 
     def go_on(self) -> None:
@@ -123,6 +131,9 @@ class OnCluster:
 
     def _whole(self, job: Job) -> Measured:
         self.board.begin(1, 0)
+        # The task of a supervisor that was killed goes on for seconds, beside that of its next life.
+        job = replace(job, rejects=job.rejects / secrets.token_hex(4))
+        job.rejects.mkdir()
         pours, spools = Pours(job, self.board.meters), spools_of(job, job.rejects / ".spools")
         packed = ray.put(cloudpickle.dumps(replace(job, targets=spools, progress=Silent())))
         threads = _threads()

@@ -57,7 +57,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> None:
     if place != "local":
         _assert_alive(place)
     ray = _ray()
-    with own_signal_handlers():
+    with _signals_left_alone(ray):
         _init(ray, place, cpus)
     _close_token()
     # Ray prints what goes wrong on stdout, whatever it was told about logs; that is for data.
@@ -108,6 +108,7 @@ def lean() -> Iterator[None]:
 
 
 def _init(ray: Any, place: str, cpus: int | None) -> None:
+    started = {"num_cpus": cpus} if place == "local" else {}
     try:
         with lean():
             ray.init(
@@ -115,11 +116,8 @@ def _init(ray: Any, place: str, cpus: int | None) -> None:
                 namespace="rayetl",
                 log_to_driver=False,
                 logging_level="error",
-                **({"num_cpus": cpus} if place == "local" else {}),
+                **started,
             )
-    except SystemExit as stopped:
-        # The handler that Ray sets while it connects ends the process.
-        raise KeyboardInterrupt from stopped
     except Exception as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         if place == "local":
@@ -197,8 +195,19 @@ class Head:
 
 
 @contextlib.contextmanager
+def _signals_left_alone(ray: Any) -> Iterator[None]:
+    """Keep Ray from handling SIGTERM: its handler ends the process, wherever that is by then."""
+    utils = ray._private.utils
+    set_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+
+
+@contextlib.contextmanager
 def own_signal_handlers() -> Iterator[None]:
-    """Ray and pyspark replace handlers when they start; the ones that were there stay in charge."""
+    """pyspark replaces handlers when it starts; the ones that were there stay in charge."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

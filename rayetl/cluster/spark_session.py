@@ -21,7 +21,7 @@ from rayetl.cluster.spark_conf import MARK, session_conf
 from rayetl.cluster.spark_machine import EXTRA, assert_installed, log_path
 from rayetl.cluster.spark_watch import Pulse, Stall, Watchdog
 from rayetl.config.engines import SparkSettings
-from rayetl.errors import Retryable, RunError, Terminal
+from rayetl.errors import RayetlError, Retryable, RunError, Terminal
 from rayetl.observability.logs import get_logger
 from rayetl.records import dataclass
 from rayetl.secrets.environment import withdraw
@@ -193,10 +193,14 @@ def _start(settings: SparkSettings, address: str | None) -> _Live:
 
 
 def _broken(error: BaseException | None) -> str | None:
-    """Why the session is lost, by what the work under way met: a JVM that does not answer, or gave up."""
+    """Why the session is lost, by what the work under way met: a JVM that does not answer, or gave up. What a
+    source met that is away itself says nothing of Spark."""
     from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark.errors import PySparkException
 
     while error is not None:
+        if isinstance(error, RayetlError) and not isinstance(error.__cause__, Py4JError | PySparkException):
+            return None
         if isinstance(error, ConnectionError | Py4JError) and not isinstance(error, Py4JJavaError):
             return "its driver JVM does not answer any more"
         if isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _ENDED):

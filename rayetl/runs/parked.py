@@ -16,9 +16,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
-import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from rayetl.connectors.base import FilesScan, FilesTarget, SpoolTarget, Target
 from rayetl.connectors.commit.durable import sync, write_synced
 from rayetl.connectors.commit.layout import data_files
 from rayetl.connectors.commit.parts import link_parts
+from rayetl.connectors.commit.publish import remove_tree
+from rayetl.connectors.commit.session import FORGOTTEN
 from rayetl.engines.base import Engine, Job, Measured, TableFinding
 from rayetl.errors import BooksError, LoadError
 from rayetl.failpoints import failpoint
@@ -39,6 +42,25 @@ from rayetl.plan.splits import Splits
 from rayetl.records import dataclass
 
 Files = Mapping[str, Sequence[tuple[str, int]]]
+
+ABANDONED = 60.0
+"""Seconds without a change after which nobody works at a split any more; Ray ends orphaned tasks after 5."""
+
+_TOKEN = re.compile(r"[0-9]{6,}-[0-9a-f]{8}")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tells what a disk refuses, as one that is full."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename2 or error.filename
+        where = f" ({os.fsdecode(name)})" if name else ""
+        raise LoadError(
+            f"{socket.gethostname()} cannot set down a finished split: {error.strerror or error}{where}",
+            hint="mend the cause and run again: what is finished is kept, nothing was committed",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +86,19 @@ class Parking:
     spools: tuple[str, ...] = ()
 
     @classmethod
+    @_told()
     def of(cls, records: Path, job: Job, splits: Splits) -> Parking:
-        """The parking of a job that is cut so; its directories are made."""
+        """The parking of a job that is cut so; its directories are made, and those of epochs that nobody
+        came back to are removed."""
         files = {load: target for load, target in job.targets.items() if isinstance(target, FilesTarget)}
         spools = tuple(load for load in job.targets if load not in files)
         parking = cls(records, _layout(job.plan, splits), job.plan, splits, files, spools)
         for place in parking._places():
             place.mkdir(parents=True, exist_ok=True)
             sync(place.parent)
+        for epoch in records.parent.iterdir():
+            if _is_quiet(epoch, FORGOTTEN):
+                _remove(epoch)
         return parking
 
     @classmethod
@@ -99,6 +126,7 @@ class Parking:
         target = self.targets.get(load)
         return self._own / f"load-{load}" if target is None else Path(target.parking, self.layout)
 
+    @_told()
     def kept(self) -> dict[int, Record]:
         """The splits that are finished, by number; a record whose files are not all there is taken back."""
         found = {}
@@ -110,12 +138,21 @@ class Parking:
                 path.unlink()
         return found
 
+    def clear(self, kept: Mapping[int, Record]) -> None:
+        """Remove what is left of splits that were not finished, unless somebody may still be at work."""
+        tokens = {record.token for record in kept.values()}
+        for place in self._places():
+            for left in place.iterdir():
+                if _TOKEN.fullmatch(left.name) and left.name not in tokens and _is_quiet(left, ABANDONED):
+                    _remove(left)
+
     def record(self, number: int) -> Record:
         """A split that is finished."""
         path = self._own / f"{number:06d}.json"
         with _shared(path):
             return self._read(path)
 
+    @_told()
     def do(self, number: int, engine: Engine, listener: ProgressListener) -> Measured:
         """Put a split through the plan and record it; gives what was counted."""
         split, name = self.splits.parts[number], f"{number:06d}-{secrets.token_hex(4)}"
@@ -140,6 +177,7 @@ class Parking:
         """Where the rows of a finished split wait to be poured, by load."""
         return {load: self._of_load(load) / record.token for load in self.spools}
 
+    @_told()
     def gather(self, kept: int) -> Measured:
         """Link the files of all splits into the targets and add up what was counted."""
         records = self.kept()
@@ -159,9 +197,8 @@ class Parking:
 
     def forget(self) -> None:
         """Remove everything; a worker of a dead run may still be adding to it."""
-        shutil.rmtree(self.records, ignore_errors=True)
-        for target in self.targets.values():
-            shutil.rmtree(target.parking, ignore_errors=True)
+        for place in (self.records, *(Path(target.parking) for target in self.targets.values())):
+            _remove(place)
 
     def _is_whole(self, record: Record) -> bool:
         if not set(self._loads) <= set(record.files):
@@ -263,6 +300,20 @@ def added(records: Sequence[Record], streaming: frozenset[str]) -> Measured:
     )
 
 
+def _is_quiet(directory: Path, seconds: float) -> bool:
+    """Whether nothing was made or written in it for so long."""
+    try:
+        changed = max(place.stat().st_mtime for place in (directory, *directory.rglob("*")))
+    except OSError:
+        return False
+    return time.time() - changed > seconds
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove_tree(directory)
+
+
 @contextlib.contextmanager
 def _shared(path: Path) -> Iterator[None]:
     """Tells that another process of the run has made what is not here: it did so on a disk of its own."""
@@ -281,8 +332,10 @@ def _made_durable(directory: Path) -> list[tuple[str, int]]:
     files = list(data_files(directory))
     for name in files:
         sync(directory / name)
-    for below, _, _ in os.walk(directory):
-        sync(Path(below))
+    sync(directory)
+    for below, inside, _ in os.walk(directory):
+        for each in inside:
+            sync(Path(below, each))
     sync(directory.parent)
     return [(name.as_posix(), (directory / name).stat().st_size) for name in files]
 

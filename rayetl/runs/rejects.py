@@ -106,7 +106,7 @@ def first_place(
     parts, source = measured.rejects.get(node.id), _source(plan, node)
     if not flags or not parts or source is None:
         return None
-    failed = pl.scan_ipc(list(parts)).filter(pl.any_horizontal(flags))
+    failed = pl.scan_ipc(list(parts), glob=False).filter(pl.any_horizontal(flags))
     first = failed.select(pl.col(ROW).min()).drop_nulls().collect()
     if first.is_empty():
         return None
@@ -116,7 +116,7 @@ def first_place(
 
 
 def _refused(plan: Plan, name: str, parts: Sequence[Path]) -> _Refused:
-    node, rows = plan.nodes[name], pl.scan_ipc(list(parts))
+    node, rows = plan.nodes[name], pl.scan_ipc(list(parts), glob=False)
     columns = rows.collect_schema().names()
     source = _source(plan, node) if ROW in columns else None
     keys = _keys(node)

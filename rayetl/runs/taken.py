@@ -226,7 +226,7 @@ class Taken:
         if not path.exists():
             return pl.DataFrame(schema=_columns())
         try:
-            return pl.read_parquet(path, schema=_columns())
+            return pl.read_parquet(path, schema=_columns(), glob=False)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise _damaged(path) from error
 

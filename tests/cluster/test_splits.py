@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,30 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from rayetl import Pipeline
+from rayetl import Pipeline, failpoints
+from rayetl.cluster import engine as on_cluster
 from rayetl.cluster import supervisor as supervising
 from rayetl.cluster.board import Status
-from rayetl.cluster.engine import Window
-from rayetl.connectors.base import FilesScan, InputFile
-from rayetl.engines.base import Job
+from rayetl.cluster.engine import OnCluster, Window
+from rayetl.cluster.metered import MeteredBoard
+from rayetl.cluster.metrics import Meters
+from rayetl.cluster.tasks import Site
+from rayetl.connectors.base import FilesScan, FilesTarget, InputFile
+from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
-from rayetl.errors import CommitConflict, LoadError, QualityAbort, RunError
+from rayetl.errors import (
+    BooksError,
+    CommitConflict,
+    LoadError,
+    QualityAbort,
+    Retryable,
+    RunError,
+    SourceError,
+)
 from rayetl.model import Model
 from rayetl.observability.progress import Silent
 from rayetl.plan.splits import Split, Splits, cut
-from rayetl.runs.parked import Parking
+from rayetl.runs.parked import ABANDONED, Parking, added
 from rayetl.sql.types import Schema
 from tests.cluster.test_ways_in import comparable
 
@@ -280,11 +293,39 @@ def test_a_failed_rule_stops_all_splits_and_leaves_nothing(cluster: str, inputs:
     assert not list(Path().glob(".out.*"))
 
 
+def test_a_run_that_fails_and_never_comes_again_leaves_nothing_of_its_splits(
+    cluster: str, inputs: Path
+) -> None:
+    bad = config(CSV | {"mode": "fail"}, load={"id": "out", "type": "files", "path": "out"})
+    for force, left in ((True, 0), (False, 1)):
+        with pytest.raises(SourceError, match="not a valid INT"):
+            Pipeline.from_dict(bad).run(runtime="ray", split_size=1, force=force)
+        assert len(list(Path().glob(".out.*"))) == left
+        assert len(list(Path(".rayetl/parked").glob("*"))) == left
+    abandoned = next(Path(".rayetl/parked").glob("*/*")) / "000004-00000000"
+    abandoned.mkdir()
+    os.utime(abandoned, (0, time.time() - 2 * ABANDONED))
+    with pytest.raises(SourceError, match="not a valid INT"):
+        Pipeline.from_dict(bad).run(runtime="ray", split_size=1)
+    assert not abandoned.exists()
+
+
+def test_splits_of_a_run_that_nobody_came_back_to_are_removed(inputs: Path) -> None:
+    made, splits, session = job(inputs)
+    for records, days in (("new", 6), ("old", 8)):
+        Parking.of(inputs / "parked" / records, made, splits).do(0, PolarsEngine(), Silent())
+        for place in (inputs / "parked" / records, *(inputs / "parked" / records).rglob("*")):
+            os.utime(place, (0, time.time() - days * 24 * 3600))
+    Parking.of(inputs / "parked" / "next", made, splits)
+    assert sorted(os.listdir("parked")) == ["new", "next"]
+    session.abort()
+
+
 # Killed anywhere
 
 
-def job(tmp: Path) -> tuple[Job, Splits, Any]:
-    plan = Pipeline.from_dict(config()).plan()
+def job(tmp: Path, steps: Any = (CHECK,)) -> tuple[Job, Splits, Any]:
+    plan = Pipeline.from_dict(config(steps=steps)).plan()
     from rayetl.connectors.base import Epoch
 
     schema = plan.loads[0].schema
@@ -314,9 +355,68 @@ def test_a_split_done_twice_counts_once_and_lost_files_are_done_anew(inputs: Pat
     measured = parking.gather(2)
     assert measured.staged == {"out": N - 42}
     session.commit(measured.staged["out"])
+    in_order = [pq.read_table(path)["id"].to_pylist() for path in sorted(Path("out").glob("*.parquet"))]
+    assert list(chain.from_iterable(in_order)) == [row for row in range(N) if row % 97]
     assert sorted(row[0] for row in rows("out")) == [row for row in range(N) if row % 97]
     parking.forget()
     assert not list(Path().glob(".out.*"))
+
+
+def test_what_is_left_of_splits_that_were_not_finished_is_removed_once_it_is_quiet(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "parked" / "epoch", made, splits)
+    parking.do(0, PolarsEngine(), Silent())
+    parking.do(1, PolarsEngine(), Silent())
+    with monkeypatch.context() as armed:
+        armed.setenv("RAYETL_FAILPOINT", "split.staged:raise@1,split.staged:raise@2")
+        failpoints.rearm()
+        for number in (2, 3):
+            with pytest.raises(failpoints.FailpointError):
+                parking.do(number, PolarsEngine(), Silent())
+    failpoints.rearm()
+    places = [*Path("parked/epoch").glob("*/0*-*"), *Path(made.targets["out"].parking).glob("*/0*-*")]
+    assert len(places) == 8
+    for place in places:
+        for each in (place, *place.rglob("*")):
+            if not place.name.startswith("000003"):
+                os.utime(each, (0, time.time() - 2 * ABANDONED))
+    parking.clear(parking.kept())
+    assert sorted(place.name[:6] for place in places if place.exists()) == [
+        *("000000", "000000", "000001", "000001", "000003", "000003")
+    ]
+    assert sorted(parking.kept()) == [0, 1]
+    session.abort()
+
+
+def test_a_split_whose_files_were_taken_away_meanwhile_is_not_recorded(inputs: Path) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+
+    class Slow(PolarsEngine):
+        def run(self, job: Job) -> Measured:
+            measured = super().run(job)
+            assert isinstance(job.targets["out"], FilesTarget)
+            shutil.rmtree(job.targets["out"].directory)
+            return measured
+
+    with pytest.raises(LoadError, match="cannot set down a finished split: No such file"):
+        parking.do(0, Slow(), Silent())
+    assert parking.kept() == {}
+    session.abort()
+
+
+def test_a_disk_that_is_full_is_told(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+    with monkeypatch.context() as armed:
+        armed.setenv("RAYETL_FAILPOINT", "split.staged:enospc")
+        failpoints.rearm()
+        with pytest.raises(LoadError, match="cannot set down a finished split: No space left on device"):
+            parking.do(0, PolarsEngine(), Silent())
+    failpoints.rearm()
+    session.abort()
 
 
 @pytest.mark.parametrize("place", ["state", "out"])
@@ -334,13 +434,53 @@ def test_a_node_with_a_disk_of_its_own_is_told(inputs: Path, place: str) -> None
         parking.do(0, PolarsEngine(), Silent())
 
 
-def test_splits_of_another_input_are_not_taken(inputs: Path) -> None:
+def test_splits_of_another_input_plan_cut_or_moment_are_not_taken(inputs: Path) -> None:
     made, splits, session = job(inputs)
     Parking.of(inputs / "state", made, splits).do(0, PolarsEngine(), Silent())
+    other = Pipeline.from_dict(config(steps=[CHECK, sql("SELECT id, k, v FROM rows")])).plan()
+    larger = cut(made.plan, 12_000)
+    assert isinstance(larger, Splits)
+    assert 1 < len(larger.parts) < len(splits.parts)
+    for job_, splits_ in (
+        (replace(made, plan=other), splits),
+        (made, larger),
+        (made, replace(splits, moment="later")),
+    ):
+        assert Parking.of(inputs / "state", job_, splits_).kept() == {}
+    assert list(Parking.of(inputs / "state", made, splits).kept()) == [0]
     session.abort()
-    pq.write_table(pq.read_table("in.parquet").slice(5), "in.parquet", row_group_size=N // 8)
+    os.utime("in.parquet")
     made, splits, session = job(inputs)
     assert Parking.of(inputs / "state", made, splits).kept() == {}
+    session.abort()
+
+
+def test_a_split_is_taken_with_all_its_bytes_and_loads_only(inputs: Path) -> None:
+    made, splits, session = job(inputs)
+    parking = Parking.of(inputs / "state", made, splits)
+    parking.do(0, PolarsEngine(), Silent())
+    two = Parking.of(
+        inputs / "state", replace(made, targets={**made.targets, "more": made.targets["out"]}), splits
+    )
+    assert two.kept() == {}
+    parking.do(0, PolarsEngine(), Silent())
+    (file,) = Path(made.targets["out"].parking, parking.layout, parking.kept()[0].token).iterdir()
+    os.truncate(file, file.stat().st_size - 1)
+    assert parking.kept() == {}
+    session.abort()
+
+
+def test_what_every_split_reads_again_must_be_the_same_in_all(inputs: Path) -> None:
+    query = "SELECT r.id, n.name FROM rows r LEFT JOIN names n ON r.k = n.k"
+    made, splits, session = job(inputs, [sql(query)])
+    parking = Parking.of(inputs / "state", made, splits)
+    for number in (0, 1):
+        parking.do(number, PolarsEngine(), Silent())
+    first, second = parking.kept().values()
+    assert added([first, second], splits.streaming).read == {"rows": N // 4, "names": 4}
+    later = replace(second.measured, rows={**second.measured.rows, "names": 2})
+    with pytest.raises(BooksError, match="names had 4 rows in one split and 2 in another"):
+        added([first, replace(second, measured=later)], splits.streaming)
     session.abort()
 
 
@@ -450,6 +590,49 @@ def test_a_killed_supervisor_is_started_anew_and_goes_on(cluster: str, slow: Pat
     kept = int(out.split('"kept":')[1].split("}")[0])
     assert kept >= status.done - 1
     whole_and_once()
+
+
+@ray.remote(num_cpus=0)
+class Listens:
+    """Stands for the supervisor that tasks report to."""
+
+    def note(self, *_: object) -> None:
+        pass
+
+
+def on_cluster_by(split_size: int) -> OnCluster:
+    """The engine of a supervisor, in this process."""
+    board, site = MeteredBoard(Meters("split", "run")), Site("run", "split", os.getcwd(), None)
+    return OnCluster(board, Listens.remote(), site, Path("state").absolute(), split_size)  # type: ignore[attr-defined]
+
+
+def test_what_is_under_way_when_a_run_tries_again_is_kept_and_not_done_twice(
+    cluster: str, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _, session = job(inputs)
+    engine = on_cluster_by(1)
+
+    def lost(_: object) -> None:
+        raise Retryable("the connection is lost")
+
+    with monkeypatch.context() as store:
+        store.setattr(on_cluster.Pours, "step", lost)
+        with pytest.raises(Retryable):
+            engine.run(made)
+    measured = engine.run(made)
+    assert measured.staged == {"out": N - 42}
+    assert len(list((inputs / "state").glob("*/0*-*"))) == 8, "each split was done once"
+    session.abort()
+
+
+def test_lives_of_a_supervisor_do_not_write_into_the_same_files(cluster: str, inputs: Path) -> None:
+    """The one task of a run whose supervisor was killed goes on for seconds, beside that of the next life."""
+    made, _, session = job(inputs)
+    made.rejects.mkdir()
+    first, second = (on_cluster_by(1 << 30).run(made).rejects["validate_1"] for _ in range(2))
+    assert len(first) == len(second) == 1
+    assert first != second
+    session.abort()
 
 
 def test_positions_of_a_cut_file_are_those_of_the_whole(inputs: Path) -> None:

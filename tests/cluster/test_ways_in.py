@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.dataset as ds
 import pytest
 
@@ -217,6 +218,29 @@ def test_a_signal_rolls_back_in_time(cluster: str, here: Path, number: int, code
     assert "stopped by" in said
     assert not list(Path("out").glob("*.parquet")) if Path("out").exists() else True
     assert not list(Path().glob(".out.rayetl-*")), "nothing staged is left"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_cluster_of_its_own_starts_ends_the_run(here: Path, number: int, code: int) -> None:
+    Path("in.csv").write_text(ROWS)
+    Path("config.json").write_text(json.dumps(config()))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rayetl", "run", "config.json", "--runtime", "ray"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    started, under_way = list[psutil.Process](), False
+    while not under_way:
+        assert process.poll() is None
+        with suppress(psutil.Error):
+            started = psutil.Process(process.pid).children(recursive=True)
+            under_way = any(each.name() == "raylet" for each in started)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert f"stopped by {signal.Signals(number).name}" in said
+    assert not psutil.wait_procs(started, timeout=30)[1]
 
 
 def test_outputs_in_a_copy_that_ray_removes_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,3 +51,14 @@ def test_the_rows_of_a_run_at_work_are_let_be() -> None:
     assert (other.directory / "rows").exists()
     other.close()
     assert not waiting()
+
+
+def test_directories_may_have_characters_of_patterns_in_their_names() -> None:
+    source = CONFIG["extract"] | {"path": "in.*", "incremental": True}
+    stores = {"dead_letter": {"path": "letters[1]"}}
+    load = [{"type": "files", "path": "out[1]", "mode": "append"}]
+    document = CONFIG | {"extract": source, "load": load, "resilience": stores, "state": "state[1]"}
+    pipeline = Pipeline.from_dict(document)
+    assert pipeline.run().rows_rejected == 1
+    assert pipeline.dead_letters.count()["letters"].sum() == 1
+    assert pipeline.run().status == "nothing_new"

@@ -62,4 +62,4 @@ def sink_spool(frame: pl.LazyFrame, target: SpoolTarget) -> pl.LazyFrame:
 
 def spooled(directory: Path) -> Iterator[pl.DataFrame]:
     """The rows that `sink_spool` set down there, a few at a time."""
-    yield from pl.scan_ipc(directory / "rows.arrow").collect_batches(maintain_order=True)
+    yield from pl.scan_ipc(directory / "rows.arrow", glob=False).collect_batches(maintain_order=True)

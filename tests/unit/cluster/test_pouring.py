@@ -13,7 +13,7 @@ pytest.importorskip("ray", reason="the runtime ray is an extra")
 from rayetl.cluster.pouring import Pours
 from rayetl.connectors.base import BatchesTarget, FilesScan, SpoolTarget
 from rayetl.engines.base import Job, Measured
-from rayetl.engines.polars.pouring import sink_spool
+from rayetl.engines.polars.pouring import sink_spool, spooled
 from rayetl.model import Model
 from rayetl.names import BAD, FIELD, ROW, RULE
 from rayetl.plan.splits import Split
@@ -99,3 +99,8 @@ def test_parts_of_an_earlier_attempt_hold_no_new_ones_back(
 ) -> None:
     pours.offer(5, spool(tmp_path / "a", 1), None)
     assert not pours.waiting
+
+
+def test_a_directory_may_have_characters_of_a_pattern_in_its_name(tmp_path: Path) -> None:
+    (place,) = spool(tmp_path / "state[1]", 1, 2).values()
+    assert pl.concat(spooled(place))["id"].to_list() == [1, 2]
