@@ -7,7 +7,8 @@ import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import polars as pl
 import pyarrow.dataset as ds
@@ -20,6 +21,7 @@ from rayetl.connectors.scanning import waiting
 from rayetl.engines.polars import engine, queries
 from rayetl.engines.polars import parts as cutting
 from rayetl.engines.polars.engine import _needed
+from rayetl.engines.polars.forks import Fork
 from rayetl.engines.polars.parts import Part, parts
 from rayetl.errors import RayetlError
 
@@ -261,6 +263,23 @@ def test_the_quicker_of_two_loads_waits_for_the_slower(monkeypatch: pytest.Monke
         Pipeline.from_dict(document).run()
     assert passed == {"x": 10 * ROWS, "y": 10 * ROWS}
     assert held == [False]
+
+
+def test_a_run_that_is_told_to_stop_does_not_wait_for_a_query_that_goes_on() -> None:
+    ended = threading.Event()
+
+    def stopped(node: str) -> pl.LazyFrame:
+        raise KeyboardInterrupt(node)
+
+    feed = Feed({"a": pl.Int64()}, "s")
+    query = queries.Query(cast("queries.Frames", SimpleNamespace(add=stopped)))
+    query.forks.append(Fork("s", to_end=True, readers=[(feed, lambda: ended.wait(60) and None)]))
+    with pytest.raises(KeyboardInterrupt):
+        query.collect()
+    assert not ended.is_set()
+    assert [thread for thread in threading.enumerate() if thread.name == "s"]
+    ended.set()
+    feed.wait()
 
 
 def test_what_is_handed_over_is_not_read_twice() -> None:
