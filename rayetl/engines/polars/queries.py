@@ -35,11 +35,6 @@ class Query:
     forks: list[Fork] = field(default_factory=list)
     _found: list[pl.DataFrame] = field(default_factory=list)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to collect."""
-        return not (self.sinks or self.measures or self.forks)
-
     def collect(self) -> None:
         """Collect all of it, and the queries that go on from here."""
         try:
@@ -108,12 +103,9 @@ class Run:
             self.classes.take(node, gate.rows - gate.refused)
 
     def _join(self) -> None:
-        """Let each query go on from the one that feeds it; one with nothing to collect would take no rows."""
-        for query in reversed(self.queries[1:]):
-            if query.feed is None or query.is_empty:
-                continue
-            fork = self.forks[query.feed.name]
-            fork.readers.append((query.feed, query.collect))
-            giver = self._givers[fork.node]
-            if fork not in giver.forks:
-                giver.forks.append(fork)
+        """Let each query go on from the one that feeds it."""
+        for node, fork in self.forks.items():
+            self._givers[node].forks.append(fork)
+        for query in self.queries:
+            if query.feed is not None:
+                self.forks[query.feed.name].readers.append((query.feed, query.collect))
