@@ -179,7 +179,7 @@ def outcome(document: dict[str, Any]) -> list[object]:
     report = Pipeline.from_dict(document).run(force=True)
     rows: list[object] = []
     for load in document["load"]:
-        found = ds.dataset(load["path"], format=load["format"], exclude_invalid_files=False)
+        found = ds.dataset(load["path"], format=load.get("format", "parquet"), exclude_invalid_files=False)
         rows.append(sorted(map(repr, found.to_table().to_pylist())))
     refused = [str(file) for file in Path("rejects").rglob("*.parquet") if report.run in str(file)]
     if refused:
@@ -195,6 +195,63 @@ def test_rows_and_books_are_those_of_one_query(seed: int, monkeypatch: pytest.Mo
     found = outcome(document)
     monkeypatch.setattr(cutting, "MOST", 1)
     assert found == outcome(document)
+
+
+LOW, HIGH = "SELECT * FROM {} WHERE k < 5", "SELECT * FROM {} WHERE k > 11"
+BOTH = "SELECT id, k, v FROM {} UNION ALL SELECT id, k, v FROM {}"
+
+
+@pytest.mark.parametrize(
+    "between", [{}, {"n": (ADD, "s")}], ids=["what is handed over", "what is made of it"]
+)
+def test_a_query_that_goes_two_ways_asks_once(
+    between: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = "n" if between else "s"
+    steps = {"s": (ADD, "a"), **between, "t": (LOW, last), "u": (HIGH, last), "w": (BOTH, "t", "u")}
+    document = config(steps, {"x": "w", "y": "s"})
+    assert len(cut(document)) == 3
+    found = outcome(document)
+    monkeypatch.setattr(cutting, "MOST", 1)
+    assert found == outcome(document)
+
+
+@pytest.mark.parametrize("rules", [[], [{"name": "v", "not_null": ["v"]}]], ids=["counted", "judged"])
+def test_rows_are_counted_and_judged_to_the_last_though_few_are_wanted(rules: list[Any]) -> None:
+    few = {"l": ("SELECT * FROM {} LIMIT 5", "s"), "m": ("SELECT * FROM {} LIMIT 7", "s")}
+    document = config(few, {"x": "l", "y": "m"})
+    check = {"id": "s", "type": "validate", "from": "a", "rules": rules}
+    document["transform"].insert(0, check if rules else {"id": "s", "type": "sql", "query": ADD.format("a")})
+    assert [part.feed for part in cut(document)] == [None, "s", "s"]
+    report = Pipeline.from_dict(document).run()
+    refused = len(range(0, ROWS, 91)) if rules else 0
+    assert (report.rows_loaded, report.rows_rejected) == (12, refused)
+    rows = {step.id: step.rows_out for step in report.steps}
+    assert rows["s"] == ROWS - refused
+
+
+def test_rows_are_read_no_further_when_a_reader_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    take = Feed.take
+
+    def counted(self: Feed, rows: pl.DataFrame | None) -> bool:
+        taken.append(self.name)
+        return take(self, rows)
+
+    def fail(batch: pl.DataFrame) -> pl.DataFrame:
+        raise OSError("no row is good")
+
+    add = queries.Frames.add
+
+    def failing(self: queries.Frames, node: str) -> pl.LazyFrame:
+        frame = add(self, node)
+        return frame.map_batches(fail, streamable=True) if node == "x" else frame
+
+    monkeypatch.setattr(Feed, "take", counted)
+    monkeypatch.setattr(queries.Frames, "add", failing)
+    with pytest.raises(RayetlError, match="no row is good"):
+        Pipeline.from_dict(config({"s": (ADD, "a")}, {"x": "s", "y": "s"})).run()
+    assert 0 < len(taken) < ROWS // 100
 
 
 def bad_in_the_end(batch: pl.DataFrame) -> pl.DataFrame:
