@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ def dies_once(place: str) -> bool:
     return False
 
 
+def late(place: str) -> None:
+    """Done a second after the other one has failed."""
+    if not place:
+        raise SourceError("the file is damaged")
+    time.sleep(1)
+    Path(place).touch()
+
+
 def opened(item: Any) -> int:
     return os.getpid()
 
@@ -54,6 +63,12 @@ def test_a_fault_of_the_work_is_raised_as_it_was(cluster: str, here: Path) -> No
     with pytest.raises(SourceError, match="the file is damaged") as caught:
         spread("p", refused, [0, 1, 2], 2)
     assert caught.value.hint == "mend it"
+
+
+def test_nothing_is_under_way_any_more_when_a_fault_is_raised(cluster: str, here: Path) -> None:
+    with pytest.raises(SourceError, match="the file is damaged"):
+        spread("p", late, ["", str(here / "done")], 2)
+    assert (here / "done").exists()
 
 
 def test_what_a_process_died_over_is_done_by_another(cluster: str, here: Path) -> None:

@@ -19,8 +19,8 @@ from rayetl.records import dataclass
 Take = Callable[[pl.DataFrame], None]
 
 _GRACE = 0.5
-"""Seconds that a run which is told to stop waits for queries in other threads. Polars ends one for a signal
-in the main thread only; what they still write is in nobody's way, and ends with the process."""
+"""Seconds that a run which is told to stop waits for queries in other threads, which need not hear of the
+signal. What they still write is in nobody's way, and ends with the process."""
 
 
 @dataclass(slots=True)
