@@ -1,5 +1,6 @@
 """Where refused rows wait until they are dead letters: below the state directory, for this user alone. What a
-run that was killed has left there, the next one removes.
+run that was killed has left there, the next one removes. It finds there only runs that are under way or were
+killed, not all that there ever were.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from rayetl.connectors.commit.lock import Lock
 from rayetl.errors import CommitConflict
 from rayetl.records import dataclass
 
-_ROWS, _LOCK = "rejects", "lock"
+_ROOMS, _ROWS, _LOCK = "rooms", "rejects", "lock"
 
 
 @dataclass(slots=True)
@@ -28,12 +29,12 @@ class Room:
     @classmethod
     def of(cls, state: Path, run: str) -> Room:
         """Make room for the run, and clear what dead ones have left. Raises `OSError`."""
-        own = state / "runs" / run
+        own = state / _ROOMS / run
         own.mkdir(parents=True, exist_ok=True)
         lock: Lock | None = None
         with suppress(CommitConflict):
             lock = Lock.acquire(own / _LOCK, run)
-        for left in (state / "runs").glob(f"*/{_ROWS}"):
+        for left in own.parent.glob(f"*/{_ROWS}"):
             with suppress(OSError):
                 _clear(left)
         return cls(own / _ROWS, lock)
@@ -53,6 +54,7 @@ class Room:
         if self.lock is not None:
             with suppress(OSError):
                 self.lock.path.unlink()
+                self.directory.parent.rmdir()
             self.lock.release()
 
 

@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waiting() -> list[Path]:
-    return list(Path(".rayetl/runs").glob("*/rejects"))
+    return list(Path(".rayetl/rooms").glob("*/rejects"))
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next() -> None:
@@ -41,7 +41,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next() -> None:
     Pipeline.from_dict(CONFIG).run()
     assert not waiting()
     assert not left.parent.exists()
-    assert not list(Path(".rayetl/runs").rglob("lock"))
+    assert not list(Path(".rayetl/rooms").iterdir())
 
 
 def test_the_rows_of_a_run_at_work_are_let_be() -> None:
@@ -49,8 +49,9 @@ def test_the_rows_of_a_run_at_work_are_let_be() -> None:
     (other.open() / "rows").touch()
     Pipeline.from_dict(CONFIG).run()
     assert (other.directory / "rows").exists()
+    assert len(list(Path(".rayetl/rooms").iterdir())) == 1
     other.close()
-    assert not waiting()
+    assert not list(Path(".rayetl/rooms").iterdir())
 
 
 def test_directories_may_have_characters_of_patterns_in_their_names() -> None:
