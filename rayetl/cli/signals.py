@@ -3,6 +3,10 @@
 Polars watches for SIGINT while it computes (its hook chains to the handler it finds, so this one must
 be in place before Polars is imported) and knows nothing of SIGTERM; Python's own handlers wait until
 the native call returns. So SIGTERM is passed on as SIGINT from a thread that reads the wake-up pipe.
+
+With Polars' hook in front, the system takes up again what SIGINT interrupts, a wait for a thread or a server,
+and Python's handler stays waiting too. So SIGINT is followed by SIGURG, which nobody else uses and which
+lets such a call return; by several where it comes too early: Python may begin a call while a signal waits.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
+_WAKES, _PAUSE = 20, 0.05
+"""So often the main thread is woken for a SIGINT that it does not hear of, and so many seconds apart."""
+
 _AGAIN = b"\0"
 """On the pipe: no signal, but the wish for another SIGINT."""
 
@@ -25,6 +32,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.terminated = False
         self._unraised = False
+        self._heard = False
         self._active = threading.current_thread() is threading.main_thread()
         self._before: dict[int, Any] = {}
 
@@ -40,7 +48,9 @@ class Interrupts:
         self._before = {
             signal.SIGINT: signal.signal(signal.SIGINT, self._interrupt),
             signal.SIGTERM: signal.signal(signal.SIGTERM, self._note_termination),
+            signal.SIGURG: signal.signal(signal.SIGURG, lambda *_: None),
         }
+        self._main = threading.get_ident()
         threading.Thread(target=self._pass_on, name="rayetl-signals", daemon=True).start()
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
 
@@ -66,6 +76,7 @@ class Interrupts:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Raise once: Polars raises KeyboardInterrupt itself, and a second one would break the clean-up."""
         del number, frame
+        self._heard = True
         if self._unraised:
             # Nothing can be raised here either.
             self._send_again()
@@ -95,4 +106,14 @@ class Interrupts:
             if number[0] == signal.SIGTERM:
                 self.terminated = True
                 os.kill(os.getpid(), signal.SIGINT)
+            if number[0] == signal.SIGINT:
+                self._wake()
         os.close(self._reader)
+
+    def _wake(self) -> None:
+        for _ in range(_WAKES):
+            if self._heard:
+                break
+            signal.pthread_kill(self._main, signal.SIGURG)
+            time.sleep(_PAUSE)
+        self._heard = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rayetl.connectors.databases.connection import Connection, DatabaseConnection
 from rayetl.connectors.databases.faults import Fault, Server
+from rayetl.connectors.postgres.cursor import Cursor, beside, result
 from rayetl.connectors.postgres.faults import connect_fault, row_fault, statement_fault
 from rayetl.connectors.postgres.naming import literal
 from rayetl.errors import CredentialError, LoadError, Retryable, RunError, SourceError, Terminal
@@ -72,13 +73,15 @@ class PostgresConnection(Connection):
         super().__init__(server, credential, terminal)
         dbapi = _driver(terminal)
         text = " ".join(f"{name}={_quoted(value)}" for name, value in settings.items())
+        self._lost = False
         try:
-            self._connection = dbapi.connect(text, autocommit=True)
+            self._connection = result(beside(lambda: dbapi.connect(text, autocommit=True)))
         except dbapi.Error as error:
             raise self._scrubbed(connect_fault(error, server)) from None
 
     def close(self) -> None:
-        self._connection.close()
+        if not self._lost:
+            self._connection.close()
 
     def begin(self, characteristics: str = "", snapshot: str | None = None) -> None:
         """Begin a transaction in which texts of dates, numbers and intervals have one form; with `snapshot`,
@@ -102,21 +105,21 @@ class PostgresConnection(Connection):
     def stream(self, query: str, doing: str, batch_bytes: int) -> Iterator[pa.RecordBatch]:
         """The rows of a query in batches of about `batch_bytes`."""
         with self.cursor(doing) as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
-            cursor.execute(query)
-            yield from cursor.fetch_record_batch()
+            cursor.execute(query, **{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
+            yield from cursor.reader()
 
     def schema(self, query: str, doing: str) -> pa.Schema:
         """The columns of a query with what the driver says about their server types; reads no row."""
         with self.cursor(doing) as cursor:
             cursor.execute(query)
-            return cursor.fetch_record_batch().schema
+            found: pa.Schema = cursor.reader().schema
+            return found
 
     @contextmanager
-    def cursor(self, doing: str, seen: Callable[[Exception], None] = lambda _: None) -> Iterator[Any]:
+    def cursor(self, doing: str, seen: Callable[[Exception], None] = lambda _: None) -> Iterator[Cursor]:
         cursor = None
         try:
-            cursor = self._connection.cursor()
+            cursor = Cursor(self._connection.cursor())
             yield cursor
         except self._connection.Error as error:
             seen(error)
@@ -127,6 +130,7 @@ class PostgresConnection(Connection):
         finally:
             if cursor is not None:
                 cursor.close()
+                self._lost |= cursor.lost
 
     def fault(self, raised: Exception, error: RunError) -> Fault | None:
         return row_fault(raised, error)

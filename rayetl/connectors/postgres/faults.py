@@ -145,7 +145,7 @@ _ADVICE = {
     "42501": "let the owner grant it, or connect as another user",
     "42P01": "is the name right? see what there is with: {psql} -c '\\d'",
     "3F000": "is the name of the schema right? see what there is with: {psql} -c '\\dn'",
-    "57014": "a signal to this command, the server's statement_timeout, or somebody ended the statement",
+    "57014": "the server's statement_timeout, or somebody ended the statement",
 }
 
 

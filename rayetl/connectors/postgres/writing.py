@@ -57,7 +57,7 @@ class Copier(Writer):
         )
 
         def ingest(cursor: Any) -> int:
-            return int(cursor.adbc_ingest(self.table.name, table, mode="append", **named))
+            return int(cursor.ingest(self.table.name, table, **named))
 
         done = self.connection.in_savepoint(ingest, f"copying into {self.table}")
         failpoint("database.sent")

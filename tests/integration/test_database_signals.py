@@ -1,0 +1,105 @@
+"""A signal while a server is busy with a statement of a run's main thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from services.databases import DatabaseServer, SqlDatabase
+from services.mariadb import MariaDatabase
+
+from tests.integration.database_runs import ids
+
+SLOW = {
+    "postgres": (
+        "CREATE FUNCTION wait() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN true; END'",
+        "CREATE TABLE t (id bigint, v text CHECK (wait()))",
+    ),
+    "mysql": (
+        "CREATE TABLE t (id bigint, v text)",
+        "CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW DO SLEEP(60)",
+    ),
+}
+"""A table that takes a minute for a row."""
+
+BUSY = {
+    "postgres": "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep' "
+    "AND datname = current_database()",
+    "mysql": "SELECT id FROM information_schema.processlist WHERE state = 'User sleep' AND db = database()",
+}
+"""The server's processes or threads that are busy with it."""
+
+every_signal = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+@pytest.fixture
+def store(
+    store_server: DatabaseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SqlDatabase]:
+    """A fresh database with such a table."""
+    monkeypatch.chdir(tmp_path)
+    made = store_server.create()
+    made.execute(*SLOW[made.kind])
+    yield made
+    store_server.drop(made)
+
+
+@pytest.fixture
+def loading(store: SqlDatabase) -> Iterator[subprocess.Popen[str]]:
+    """A run that loads a row into it."""
+    ids(1).write_parquet("in.parquet")
+    load = {"type": store.kind, "table": "t", "mode": "append", **store.config}
+    config = {"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}
+    Path("p.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "rayetl", "run", "p.json"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def busy(store: SqlDatabase) -> int:
+    """Which process or thread of the server is busy, once one is."""
+    deadline = time.monotonic() + 30
+    while not (found := store.rows(BUSY[store.kind])):
+        assert time.monotonic() < deadline, "nothing came to the server"
+        time.sleep(0.05)
+    return int(found[0][0])
+
+
+@every_signal
+def test_a_signal_ends_the_run(
+    store: SqlDatabase, loading: subprocess.Popen[str], number: signal.Signals, code: int
+) -> None:
+    at_work = busy(store)
+    loading.send_signal(number)
+    _, said = loading.communicate(timeout=30)
+    assert loading.returncode == code, said
+    if isinstance(store, MariaDatabase):
+        # Nobody has told the server that its client is gone.
+        store.execute(f"KILL {at_work}")
+    else:
+        assert not store.rows(BUSY[store.kind]), "the statement has ended too"
+
+
+@every_signal
+@pytest.mark.parametrize("store_server", ["postgres_server"], indirect=True, ids=["postgres"])
+def test_a_server_that_answers_nothing_holds_up_no_signal(
+    store: SqlDatabase, loading: subprocess.Popen[str], number: signal.Signals, code: int
+) -> None:
+    backend = busy(store)
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        loading.send_signal(number)
+        _, said = loading.communicate(timeout=30)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    assert loading.returncode == code, said
