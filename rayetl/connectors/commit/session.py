@@ -202,8 +202,18 @@ class DirectorySession(LedgerSession):
         root, control = self._layout.root, self._layout.control
         for directory in (*reversed(root.parents), root, control, self._layout.epochs):
             if not directory.exists():
-                directory.mkdir(exist_ok=True)
+                self._make(directory)
                 self._made.append(directory)
+
+    def _make(self, directory: Path) -> None:
+        try:
+            directory.mkdir(exist_ok=True)
+        except FileNotFoundError as error:
+            if not directory.parent.is_dir():
+                raise
+            raise LoadError(
+                f"the file system of {directory.parent} makes no directories", hint="choose another path"
+            ) from error
 
     def _remove_made(self) -> None:
         """Take back the directories this session made, if they stayed empty of everything but the lock."""

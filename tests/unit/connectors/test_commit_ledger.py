@@ -208,6 +208,11 @@ def test_a_target_that_cannot_be_is_no_damaged_ledger(tmp_path, path, words):
         load(tmp_path / path, "k1")
 
 
+def test_a_file_system_without_directories_of_ours_is_no_other_run():
+    with pytest.raises(LoadError, match=r"the file system of /proc makes no directories"):
+        load(Path("/proc/none/out"), "k1")
+
+
 def test_the_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
