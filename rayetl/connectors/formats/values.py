@@ -54,8 +54,8 @@ def typed(
             continue
         value = parse(text, field.type, options).alias(field.name)
         columns.append(value)
-        wrong = value.is_null() & text.is_not_null()
-        if wrong.any():
+        if value.null_count() > text.null_count():
+            wrong = value.is_null() & text.is_not_null()
             reasons.append(_reason(wrong, f"column {name}: {_class(field.type)}"))
     return pl.DataFrame(columns, height=frame.height), _joined(reasons, frame.height)
 
