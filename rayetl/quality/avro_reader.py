@@ -149,7 +149,17 @@ class AvroReader:
             if name and name in names[:index]:
                 message = f"the field {found[index].name!r} is there twice (Spark ignores letter case)"
                 self.fault((*path, "fields", index, "name"), message)
+        self._check_aliases(found, path)
         return Shape(schema_of(found), fields=found)
+
+    def _check_aliases(self, fields: Sequence[Promise], path: ConfigPath) -> None:
+        owners: dict[str, str] = {}
+        for index, promise in enumerate(fields):
+            for alias in promise.aliases:
+                owner = owners.setdefault(alias.lower(), promise.name)
+                if owner != promise.name:
+                    message = f"{alias!r} is an alias of {owner!r} already; a column stands for one field"
+                    self.fault((*path, "fields", index, "aliases"), message)
 
     def _field(self, node: Any, path: ConfigPath, space: str) -> Promise:
         name = node.get("name") if isinstance(node, Mapping) else None

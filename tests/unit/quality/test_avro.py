@@ -176,6 +176,19 @@ FAULTS: list[tuple[Any, tuple[str | int, ...], str, str]] = [
     (field(logical("bytes", "decimal", precision=2, scale=3)), ("fields", 0, "type"), "no decimal(2, 3)", ""),
     (field(logical("bytes", "decimal")), ("fields", 0, "type"), "no decimal(None, 0)", ""),
     (field("int", aliases="x"), ("fields", 0, "aliases"), "`aliases` is a list", ""),
+    (
+        {
+            "type": "record",
+            "name": "R",
+            "fields": [
+                {"name": "a", "type": "int", "aliases": ["old", "OLD"]},
+                {"name": "b", "type": "int", "aliases": ["older", "Old"]},
+            ],
+        },
+        ("fields", 1, "aliases"),
+        "'Old' is an alias of 'a' already",
+        "",
+    ),
     (field("int", default="x"), ("fields", 0, "default"), 'is "x", but a whole number', ""),
     (field("int", default=2**31), ("fields", 0, "default"), "fits int", ""),
     (field("int", default=True), ("fields", 0, "default"), "a whole number", ""),
