@@ -49,19 +49,19 @@ def run(work: Work, start_at: float = 0.0) -> None:
     if work.bug:
         BUGS[work.bug]()
     if not work.swap:
-        session.Layout = _WithoutSwap
+        session.Layout = WithoutSwap
     failpoints.rearm()
     time.sleep(max(0.0, start_at - time.time()))
-    sys.exit(_attempt(work))
+    sys.exit(attempt(work))
 
 
-class _WithoutSwap(Layout):
+class WithoutSwap(Layout):
     @classmethod
     def of(cls, path: str) -> Layout:
         return replace(Layout.of(path), swap=False)
 
 
-def _attempt(work: Work) -> int:
+def attempt(work: Work) -> int:
     target = FilesTarget(directory="", format="json", options=Model())
     epoch = Epoch("flights", "out", work.key, f"run-{os.getpid()}")
     loading = DirectorySession(epoch, SaveMode(work.mode), target, lambda _: None, ".json", work.root)

@@ -57,12 +57,15 @@ def publish(layout: Layout, attempt: Attempt, manifest: Manifest) -> None:
         failpoint("publish.before_rename")
         _move(attempt.data / file.staged, final, file.bytes)
         failpoint("publish.renamed")
+    for name in manifest.removes:
+        old = layout.root / name
+        old.unlink(missing_ok=True)
+        failpoint("publish.removed_old")
+        if old.parent.is_dir():
+            touched.add(old.parent)
     for directory in touched:
         sync_new_directories(directory, layout.root)
     failpoint("publish.synced")
-    for name in manifest.removes:
-        (layout.root / name).unlink(missing_ok=True)
-        failpoint("publish.removed_old")
     mark_published(layout, attempt, manifest)
     failpoint("publish.marked")
 

@@ -249,13 +249,13 @@ class DirectorySession(LedgerSession):
         return self._manifest(attempt, rows, tuple(files))
 
     def _undurable(self, attempt: Attempt) -> list[Path]:
-        """What is staged, and where a first epoch goes: one who made the directories may have been killed
-        before he had forced them to disk."""
+        """What is staged, the name of the attempt, which a decided epoch is completed from, and where a first
+        epoch goes: one who made the directories may have been killed before he had forced them to disk."""
         staged = [
             Path(directory, name) for directory, _, names in os.walk(attempt.data) for name in (*names, "")
         ]
         new = () if self._ledger.manifests else (self._layout.control, self._layout.epochs)
-        return [*staged, *{directory.parent for directory in (*self._made, *new)}]
+        return [*staged, *{directory.parent for directory in (attempt.directory, *self._made, *new)}]
 
     def _decide(self, attempt: Attempt, manifest: Manifest) -> None:
         """Commit, publish and let go. Past the decision nothing is undone: what fails is completed by the

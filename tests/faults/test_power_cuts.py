@@ -1,0 +1,64 @@
+"""The power fails before each sync of a commit and after the last: what was not forced to disk is lost then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fault_checker import assert_clean, assert_exactly, assert_whole
+from fault_worker import COMMITTED, SKIPPED, WithoutSwap, Work, attempt, rows_of
+from power import Disk
+
+from rayetl.connectors.commit import session
+from rayetl.connectors.commit.durable import replace_synced
+
+PARTS = ("day=1/0.json", "day=2/0.json", "1.json")
+WORKS = {
+    "append one file": Work("", "k1"),
+    "append many files": Work("", "k1", parts=PARTS),
+    "overwrite": Work("", "k1", mode="overwrite", parts=PARTS),
+    "append in place": Work("", "k1", parts=PARTS, swap=False),
+    "overwrite in place": Work("", "k1", mode="overwrite", parts=PARTS, swap=False),
+}
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("way", WORKS)
+def test_a_power_cut_loses_no_epoch_that_was_committed_and_halves_none(
+    way: str, first: bool, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = replace(WORKS[way], root=root)
+    if not work.swap:
+        monkeypatch.setattr(session, "Layout", WithoutSwap)
+    before = [] if first else [replace(work, key="k0", mode="append", parts=PARTS)]
+    for each in before:
+        assert attempt(each) == COMMITTED
+    disk = Disk(Path(root).parent)
+    with disk.watched():
+        assert attempt(work) == COMMITTED
+    old = [row for each in before for row in rows_of(each)]
+    new = rows_of(work) if work.mode == "overwrite" else [*old, *rows_of(work)]
+
+    there = replace(work, root=str(tmp_path / "left" / "daily"))
+    for is_over in disk.cuts(tmp_path / "left"):
+        if work.swap:
+            assert_whole(there.root, old, new)
+        assert attempt(there) == SKIPPED if is_over else attempt(there) in (COMMITTED, SKIPPED)
+        assert_exactly(there.root, new)
+        further = replace(there, key="k2", mode="append")
+        assert attempt(further) == COMMITTED
+        assert_exactly(there.root, [*new, *rows_of(further)])
+        assert_clean(there.root)
+
+
+def test_a_file_that_is_replaced_is_the_one_or_the_other(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "notes").write_bytes(b"old")
+    disk = Disk(place)
+    with disk.watched():
+        replace_synced(place / "notes", b"new")
+
+    for is_over in disk.cuts(tmp_path / "left"):
+        assert (tmp_path / "left" / "notes").read_bytes() in ((b"new",) if is_over else (b"old", b"new"))
