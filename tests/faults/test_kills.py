@@ -112,6 +112,15 @@ def test_a_kill_during_recovery_is_recovered_from(way, execute, seeded, root, tm
                 assert_recovers(execute, work, before)
 
 
+def test_recoveries_that_are_killed_one_after_the_other_still_find_what_was_decided(execute, seeded, root):
+    before = seeded()
+    work = replace(WAYS["append in place"], root=root)
+    kill(execute, work, "commit.decided", 1)
+    for _ in range(3):
+        kill(execute, work, "recover.fenced", 1)
+    assert_recovers(execute, work, before)
+
+
 def test_a_kill_on_the_first_load_leaves_nothing_that_matters(execute, root, tmp_path):
     work = Work(root, "k1", parts=PARTS)
     for name, count in passages(execute, work, tmp_path / "log").items():

@@ -52,6 +52,17 @@ def test_a_power_cut_loses_no_epoch_that_was_committed_and_halves_none(
         assert_clean(there.root)
 
 
+def test_a_power_cut_in_a_second_epoch_leaves_the_first_as_it_was(root: str, tmp_path: Path) -> None:
+    works = [Work(root, key) for key in ("k1", "k2")]
+    disk = Disk(Path(root).parent)
+    with disk.watched():
+        assert [attempt(work) for work in works] == [COMMITTED] * 2
+    there = [replace(work, root=str(tmp_path / "left" / "daily")) for work in works]
+    for _ in disk.cuts(tmp_path / "left"):
+        assert {attempt(work) for work in there} <= {COMMITTED, SKIPPED}
+        assert_exactly(there[0].root, [row for work in works for row in rows_of(work)])
+
+
 def test_a_file_that_is_replaced_is_the_one_or_the_other(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()

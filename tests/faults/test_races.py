@@ -120,6 +120,25 @@ def test_a_zombie_cannot_commit(way, early, same_key, controller, start, execute
     assert_clean(root)
 
 
+@pytest.mark.parametrize("way", ZOMBIES)
+def test_a_zombie_that_wakes_up_while_it_is_cleared_away_cannot_commit(way, controller, start, root):
+    """Its files are still there, and the ledger may have been read already: the fence alone holds it off."""
+    work = replace(ZOMBIES[way], root=root, socket=controller.path)
+    swaps = work.swap and len(work.parts) > 1
+    zombie = start(replace(work, arm=f"{LAST_MOMENT[swaps]}:barrier"))
+    _, asleep = controller.wait()
+    Path(root, "_rayetl", "lock").unlink()
+    following = start(replace(work, key="k2", arm="recover.fenced:barrier"))
+    _, fenced = controller.wait()
+    asleep.close()
+    zombie.join(30)
+    fenced.close()
+    following.join(30)
+    assert (zombie.exitcode, following.exitcode) == (CONFLICT, COMMITTED)
+    assert_exactly(root, rows_of(replace(work, key="k2")))
+    assert_clean(root)
+
+
 def test_a_zombie_that_had_decided_is_completed_by_its_successor(controller, start, execute, root):
     work = Work(root, "k1", parts=PARTS, swap=False)
     following = replace(work, key="k2")

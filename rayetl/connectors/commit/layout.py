@@ -198,4 +198,4 @@ def _has_room_beside(root: Path) -> bool:
         own = root.lstat()
     except FileNotFoundError:
         return True
-    return stat.S_ISDIR(own.st_mode) and own.st_dev == parent.stat().st_dev and not os.path.ismount(root)
+    return stat.S_ISDIR(own.st_mode) and own.st_dev == parent.stat().st_dev

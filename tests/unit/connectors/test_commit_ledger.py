@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import random
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from unittest import mock
 import pytest
 
 from rayetl.connectors.base import Epoch
-from rayetl.connectors.commit import publish, session
+from rayetl.connectors.commit import ledger, publish, session
+from rayetl.connectors.commit.layout import Layout
 from rayetl.connectors.commit.ledger import Ledger, Manifest, reach
 from rayetl.connectors.files_load import FilesLoad
 from rayetl.errors import BooksError, CommitConflict, LoadError
@@ -85,6 +87,7 @@ def test_missing_foreign_and_shuffled_manifests_are_noticed(three, tmp_path):
         first.unlink,
         third.unlink,
         lambda: second.write_bytes(manifests[third]),
+        lambda: third.write_bytes(manifests[second]),
         (three / "_rayetl" / "published").unlink,
         lambda: (first.unlink(), first.mkdir()),
     ):
@@ -99,6 +102,39 @@ def test_missing_foreign_and_shuffled_manifests_are_noticed(three, tmp_path):
     assert load(three, "k4").status == "committed"
 
 
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", ""])
+def test_no_manifest_names_a_file_outside_its_directory(three: Path, name: str) -> None:
+    intact = Manifest.from_bytes((three / "_rayetl" / "epochs" / "000002.json").read_bytes())
+    (file,) = intact.files
+    for changed in (
+        replace(intact, files=(replace(file, path=name),)),
+        replace(intact, files=(replace(file, staged=name),)),
+        replace(intact, removes=(name,)),
+    ):
+        with pytest.raises(ValueError, match="outside its directory"):
+            Manifest.from_bytes(changed.to_bytes())
+
+
+def test_a_first_epoch_that_is_published_while_the_ledger_is_read_is_no_open_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_marker = ledger._read_marker
+
+    def read_before_it_was_there(marker: Path) -> int:
+        monkeypatch.setattr(ledger, "_read_marker", read_marker)
+        found = read_marker(marker)
+        assert load(tmp_path / "out", "k1").status == "committed"
+        return found
+
+    monkeypatch.setattr(ledger, "_read_marker", read_before_it_was_there)
+    assert not read(tmp_path / "out").unpublished
+
+
+def test_an_epoch_of_the_same_mark_is_another_one(three: Path) -> None:
+    found, other = read(three), Epoch("p", "out", "k9", "run")
+    assert replace(found, standing={other.mark: 3}).find(other) is None
+
+
 def test_the_recorded_result_of_a_skipped_epoch(three):
     result = load(three, "k2")
     assert (result.status, result.rows, result.files, result.bytes) == ("skipped", 1, 1, 4)
@@ -108,6 +144,8 @@ def test_error_if_exists_and_ignore(three):
     with pytest.raises(LoadError, match="holds data already"):
         load(three, "k9", "error_if_exists")
     assert load(three, "k9", "ignore") is None
+    (three.parent / "new").mkdir()
+    (three.parent / "new" / "_SUCCESS").touch()
     assert load(three.parent / "new", "k9", "error_if_exists").status == "committed"
 
 
@@ -155,16 +193,52 @@ def test_rows_whose_files_another_run_has_taken_away_are_a_conflict(tmp_path, fo
     assert second.commit(0).status == "committed"
 
 
-def test_without_exchange_the_epoch_is_published_in_place(tmp_path, monkeypatch):
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY, errno.EPERM])
+def test_without_exchange_the_epoch_is_published_in_place(tmp_path, monkeypatch, code):
     def refuse(one, other):
-        raise OSError(errno.EINVAL, "no exchange here")
+        raise OSError(code, "no exchange here")
 
     monkeypatch.setattr(publish, "exchange", refuse)
-    root = tmp_path / "out"
+    root, others = tmp_path / "out", tmp_path / "others"
     load(root, "k1", "append", files=3)
+    others.mkdir()
+    (others / "kept.csv").touch()
+    (root / "linked").symlink_to(others)
     load(root, "k2", "overwrite", files=2)
-    assert len(list(root.glob("*.csv"))) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.suffix for path in root.iterdir()) == ["", ".csv", ".csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["others", "out"]
+    assert (others / "kept.csv").exists()
+
+
+def test_a_disk_that_fails_an_exchange_is_not_written_on(tmp_path, monkeypatch):
+    def fail(one, other):
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(publish, "exchange", fail)
+    with pytest.raises(LoadError, match="the disk is broken"):
+        load(tmp_path / "out", "k1", files=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_target_in_a_directory_of_somebody_else_is_loaded_in_place(tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("only root can act as another user")
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o711)
+        root = Path(place, "out")
+        root.mkdir()
+        os.chown(root, 65534, 65534)
+        if not (child := os.fork()):
+            os.setuid(65534)
+            statuses = [load(root, key, files=2).status for key in ("k1", "k1", "k2")]
+            os._exit(statuses != ["committed", "skipped", "committed"])
+        assert os.waitpid(child, 0)[1] == 0
+        assert len(list(root.glob("*.csv"))) == 4
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="there is no such place")
+def test_nothing_is_exchanged_with_what_is_mounted():
+    assert [Layout.of(path).swap for path in ("/dev/shm", "/dev/shm/out", "/")] == [False, True, False]
 
 
 @pytest.mark.parametrize("name", ["a b", "ünï", "x" * 250, "'; rm -rf", "per%cent", "new\nline"])
@@ -306,17 +380,26 @@ def fill(root: Path, epochs: int, replaced: int = 0) -> None:
 @pytest.mark.parametrize("epochs", [33, 1024, 2049])
 def test_every_epoch_is_known_though_few_manifests_are_read(tmp_path: Path, epochs: int) -> None:
     fill(tmp_path, epochs)
-    ledger = read(tmp_path)
-    assert len(ledger.manifests) <= 32 * 2
-    assert sorted(ledger.standing.values()) == list(range(1, epochs + 1))
+    known = read(tmp_path)
+    assert len(known.manifests) <= 32 * 2
+    assert sorted(known.standing.values()) == list(range(1, epochs + 1))
     for number in {1, 31, epochs // 2, epochs - 1, epochs}:
-        found = ledger.find(Epoch("p", "out", f"k{number}", "another run"))
+        found = known.find(Epoch("p", "out", f"k{number}", "another run"))
         assert found is not None
         assert (found.number, found.rows) == (number, number)
-    assert ledger.find(Epoch("p", "out", "k0", "another run")) is None
+    assert known.find(Epoch("p", "out", "k0", "another run")) is None
     assert load(tmp_path, f"k{epochs // 2}").status == "skipped"
     assert load(tmp_path, "new").status == "committed"
     assert load(tmp_path, "new").status == "skipped"
+
+
+def test_what_is_not_published_is_read_however_far_back_that_is(tmp_path: Path) -> None:
+    """As after the marker was restored from a backup."""
+    fill(tmp_path, 70)
+    (tmp_path / "_rayetl" / "published").write_text("20")
+    found = read(tmp_path)
+    assert [each.number for each in found.unpublished] == list(range(21, 71))
+    assert sorted(found.standing.values()) == list(range(1, 71))
 
 
 @pytest.mark.parametrize("replaced", [32, 40, 1024])
