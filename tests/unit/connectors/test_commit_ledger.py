@@ -130,6 +130,18 @@ def test_a_first_epoch_that_is_published_while_the_ledger_is_read_is_no_open_one
     assert not read(tmp_path / "out").unpublished
 
 
+def test_a_manifest_of_another_format_is_not_guessed_at(three: Path) -> None:
+    whole = (three / "_rayetl" / "epochs" / "000002.json").read_bytes()
+    with pytest.raises(ValueError, match="not a manifest that this version of rayetl can read"):
+        Manifest.from_bytes(whole.replace(b'"format": 1', b'"format": 2'))
+
+
+def test_files_of_published_epochs_may_be_removed(three: Path) -> None:
+    for path in three.glob("*.csv"):
+        path.unlink()
+    assert load(three, "k4").status == "committed"
+
+
 def test_an_epoch_of_the_same_mark_is_another_one(three: Path) -> None:
     found, other = read(three), Epoch("p", "out", "k9", "run")
     assert replace(found, standing={other.mark: 3}).find(other) is None
