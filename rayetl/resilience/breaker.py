@@ -107,7 +107,7 @@ class Breaker:
                 return 0.0
             now = self.clock()
             if self._machine.current_state != pybreaker.STATE_CLOSED and not self._take_probe(lease, now):
-                return max(self._until - now, 0.001)
+                return self._until - now
             self._leases[lease] = None
             if len(self._leases) > MOST_LEASES:
                 del self._leases[next(iter(self._leases))]
@@ -246,7 +246,7 @@ def guarded(
             held.add(endpoint)
         yield
     except Retryable as error:
-        if not isinstance(error, CircuitOpen) and error.endpoint in held:
+        if error.endpoint in held:
             held.remove(error.endpoint)
             circuits.report(error.endpoint, lease, ok=False)
         raise

@@ -142,6 +142,32 @@ def test_files_of_published_epochs_may_be_removed(three: Path) -> None:
     assert load(three, "k4").status == "committed"
 
 
+def test_the_number_of_an_epoch_is_taken_once(three: Path) -> None:
+    """As on a file system without locks, where two runs may begin in the same instant."""
+    opened = open_load(three, "k4")
+    Path(opened.begin().directory, "0.csv").write_text("a\n1\n")
+    taken = three / "_rayetl" / "epochs" / "000004.json"
+    taken.write_bytes(b"of another run")
+    with pytest.raises(CommitConflict, match="overtaken"):
+        opened.commit(1)
+    assert taken.read_bytes() == b"of another run"
+    assert len(list(three.glob("*.csv"))) == 3
+
+
+def test_a_decision_whose_answer_was_lost_is_known_as_ones_own(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def repeated(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", repeated)
+    assert load(three, "k4").status == "committed"
+    assert len(list(three.glob("*.csv"))) == 4
+
+
 def test_an_epoch_of_the_same_mark_is_another_one(three: Path) -> None:
     found, other = read(three), Epoch("p", "out", "k9", "run")
     assert replace(found, standing={other.mark: 3}).find(other) is None

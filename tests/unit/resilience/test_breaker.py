@@ -231,3 +231,14 @@ def test_guarded_counts_only_faults_that_may_pass_and_only_for_the_endpoint_name
     clock.now += 10
     run(circuits, None)
     assert circuits.allow("db", POLICY, "again") == 0
+
+
+def test_a_probe_that_says_nothing_of_its_endpoint_lets_the_next_one_through(clock: Clock) -> None:
+    circuits = LocalCircuits(clock)
+    for _ in range(3):
+        with pytest.raises(Retryable):
+            run(circuits, Retryable("refused", endpoint="db"))
+    clock.now += 10
+    with pytest.raises(LoadError):
+        run(circuits, LoadError("no such table"))
+    assert circuits.allow("db", POLICY, "next") == 0
