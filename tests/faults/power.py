@@ -27,6 +27,11 @@ class Moment:
     files: Mapping[Key, bytes]
     directories: Mapping[Key, Names]
     now: Mapping[Key, Names]
+    sizes: Mapping[Key, int]
+
+    def content(self, key: Key) -> bytes:
+        """What is in a file; of one that was never forced there may be its size alone."""
+        return self.files.get(key, bytes(self.sizes.get(key, 0)))
 
     def forced(self, root: Key) -> Iterator[tuple[str, Key]]:
         """No name but those that were forced to disk."""
@@ -89,8 +94,12 @@ class Disk:
             self._synced(f"/proc/self/fd/{descriptor}")
 
     def _cut(self) -> None:
-        now = {self._key(directory): self._names(directory) for directory, _, _ in os.walk(self._root)}
-        self.moments.append(Moment(dict(self._files), dict(self._directories), now))
+        now, sizes = {}, {}
+        for directory, _, names in os.walk(self._root):
+            now[self._key(directory)] = self._names(directory)
+            for path in (os.path.join(directory, name) for name in names):
+                sizes[self._key(path)] = os.path.getsize(path)
+        self.moments.append(Moment(dict(self._files), dict(self._directories), now, sizes))
 
     def _synced(self, path: str) -> None:
         if os.path.isdir(path):
@@ -116,7 +125,7 @@ class Disk:
         for moment in self.moments:
             is_over = moment is self.moments[-1]
             for way in WAYS:
-                left = [(name, key, moment.files.get(key, b"")) for name, key in way(moment, root)]
+                left = [(name, key, moment.content(key)) for name, key in way(moment, root)]
                 if (state := (is_over, *left)) not in seen:
                     seen.add(state)
                     self._lay(left, place)

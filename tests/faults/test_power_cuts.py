@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from fault_checker import assert_clean, assert_exactly, assert_whole
 from fault_worker import COMMITTED, SKIPPED, WithoutSwap, Work, attempt, rows_of
 from power import Disk
 
+from rayetl import Pipeline
+from rayetl.connectors.base import Epoch, FilesTarget
 from rayetl.connectors.commit import session
 from rayetl.connectors.commit.durable import replace_synced
+from rayetl.engines.base import Job
+from rayetl.engines.polars import PolarsEngine
+from rayetl.observability.progress import Silent
+from rayetl.plan.splits import Splits, cut
+from rayetl.runs.parked import Parking
 
 PARTS = ("day=1/0.json", "day=2/0.json", "1.json")
 WORKS = {
@@ -61,6 +69,50 @@ def test_a_power_cut_in_a_second_epoch_leaves_the_first_as_it_was(root: str, tmp
     for _ in disk.cuts(tmp_path / "left"):
         assert {attempt(work) for work in there} <= {COMMITTED, SKIPPED}
         assert_exactly(there[0].root, [row for work in works for row in rows_of(work)])
+
+
+def test_a_split_that_is_recorded_is_on_disk_with_all_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, left = tmp_path / "place", tmp_path / "left"
+    place.mkdir()
+    monkeypatch.chdir(tmp_path)
+    rows = pl.DataFrame({"id": range(8), "v": [None, "a"] * 4})
+    rows.write_parquet("in.parquet", row_group_size=4)
+    rule = {"type": "validate", "rules": [{"name": "has_v", "not_null": ["v"]}]}
+    plan = Pipeline.from_dict(
+        {
+            "name": "parked",
+            "extract": {"rows": {"type": "files", "path": "in.parquet"}},
+            "transform": [rule],
+            "load": {"id": "out", "type": "files", "path": "place/out", "format": "parquet"},
+        }
+    ).plan()
+    splits = cut(plan, 1)
+    assert isinstance(splits, Splits)
+    load = plan.loads[0]
+    assert load.schema is not None
+    session = load.load.open(Epoch("parked", "out", "k", "r"), load.schema)
+    target = session.begin()
+    assert isinstance(target, FilesTarget)
+    job = Job(plan, {"out": target}, place / "refused")
+    for made in (Path(target.parking), place / "state"):
+        made.mkdir()
+    disk = Disk(place)
+    with disk.watched():
+        Parking.of(place / "state", job, splits).do(0, PolarsEngine(), Silent())
+    session.abort()
+    files = left / Path(target.parking).name
+    moved = replace(job, targets={"out": replace(target, parking=str(files))})
+    for is_over in disk.cuts(left):
+        parking = Parking.of(left / "state", moved, splits)
+        kept = parking.kept()
+        assert list(kept) == [0] or not (kept or is_over)
+        for record in kept.values():
+            (file,) = (files / parking.layout / record.token).iterdir()
+            assert pl.read_parquet(file)["id"].to_list() == [1, 3]
+            (refused,) = record.measured.rejects["validate_1"]
+            assert pl.read_ipc(refused).height == 2
 
 
 def test_a_file_that_is_replaced_is_the_one_or_the_other(tmp_path: Path) -> None:

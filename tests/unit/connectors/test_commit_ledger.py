@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import random
+import stat
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -303,6 +304,41 @@ def test_symbolic_links(tmp_path, files):
     with pytest.raises(LoadError):
         opened.commit(files)
     assert not list(outside.iterdir())
+
+
+def test_an_exchange_keeps_rights_and_links_of_what_stays(three: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file.csv").write_text("a\n1\n")
+    (three / "day=1").mkdir()
+    (three / "day=1" / "file.csv").symlink_to(tmp_path / "elsewhere" / "file.csv")
+    (three / "day=2").symlink_to(tmp_path / "elsewhere")
+    (three / "day=1").chmod(0o710)
+    three.chmod(0o751)
+    before = three.stat().st_ino
+    assert load(three, "k4", files=2).status == "committed"
+    assert three.stat().st_ino != before, "it was exchanged"
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (three, three / "day=1")] == [0o751, 0o710]
+    assert (three / "day=2").readlink() == tmp_path / "elsewhere"
+    assert (three / "day=1" / "file.csv").readlink() == tmp_path / "elsewhere" / "file.csv"
+
+
+@pytest.mark.parametrize(("mode", "is_kept"), [("append", True), ("overwrite", False)])
+def test_what_others_put_there_while_the_next_directory_is_built_is_kept_by_append(
+    three: Path, monkeypatch: pytest.MonkeyPatch, mode: str, is_kept: bool
+) -> None:
+    exchange = publish.exchange
+
+    def late(one: Path, other: Path) -> None:
+        (three / "day=1").mkdir()
+        (three / "day=1" / "stray.csv").write_text("a\n9\n")
+        (three / "link.csv").symlink_to("nowhere")
+        exchange(one, other)
+
+    monkeypatch.setattr(publish, "exchange", late)
+    assert load(three, "k4", mode, files=2).status == "committed"
+    assert (three / "day=1" / "stray.csv").exists() == is_kept
+    assert (three / "link.csv").is_symlink() == is_kept
+    assert len(list(three.glob("part-*"))) == (5 if is_kept else 2)
 
 
 def test_a_file_in_the_place_of_the_target_is_refused(tmp_path):
