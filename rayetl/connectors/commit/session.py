@@ -168,7 +168,6 @@ class DirectorySession(LedgerSession):
                 self._rescue(attempt, self._ledger.manifests[0])
             remove_tree(attempt.directory)
             failpoint("recover.cleared")
-        self._ledger = replace(self._ledger, published=self._ledger.head)
         self._clear_parkings()
 
     def _clear_parkings(self) -> None:
