@@ -122,13 +122,12 @@ class Retold:
         self._seen = 0
 
     def tell(self, status: Status) -> None:
-        # A supervisor that was started anew begins its notes anew.
-        self._seen = min(self._seen, len(status.events))
         for event in status.events[self._seen :]:
             if event.seconds is None:
                 self._listener.stage_started(event.stage)
             else:
                 self._listener.stage_finished(event.stage, event.seconds)
+        # They may be fewer by now: a supervisor that was started anew begins its notes anew.
         self._seen = len(status.events)
         for name, rows in status.rows.items():
             self._listener.rows(name, rows)

@@ -62,6 +62,15 @@ def test_a_status_says_what_is_done_and_where_work_is() -> None:
     assert board.status().state == "done"
 
 
+def test_an_attempt_that_begins_anew_counts_its_rows_anew() -> None:
+    board = Board("r")
+    board.begin(1, 0)
+    board.note(0, {"out": 5, "gone": 1})
+    board.begin(2, 1)
+    board.note(1, {"out": 2})
+    assert board.status().rows == {"out": 2}
+
+
 def test_a_task_tells_its_rows_not_more_often_than_agreed() -> None:
     now, told = [0.0], []
     reporter = Reporter(told.append, lambda: now[0])

@@ -44,6 +44,7 @@ from rayetl.errors import (
 )
 from rayetl.model import Model
 from rayetl.observability.progress import Silent
+from rayetl.plan import splits as splitting
 from rayetl.plan.splits import Split, Splits, cut
 from rayetl.runs.parked import ABANDONED, Parking, added
 from rayetl.sql.types import Schema
@@ -164,6 +165,17 @@ def test_a_rule_over_all_rows_is_not_cut(inputs: Path) -> None:
     rule = {"name": "enough", "row_count": {"min": 1}}
     found = cut(Pipeline.from_dict(config(steps=[{"type": "validate", "rules": [rule]}])).plan(), 1)
     assert "checks all rows together" in str(found)
+
+
+def test_what_every_split_would_read_again_may_not_be_large(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Pipeline.from_dict(config(steps=[sql("SELECT id FROM rows SEMI JOIN names USING (k)")])).plan()
+    size = Path("names.parquet").stat().st_size
+    monkeypatch.setattr(splitting, "FIXED_BYTES", size)
+    assert isinstance(cut(plan, 1), Splits)
+    monkeypatch.setattr(splitting, "FIXED_BYTES", size - 1)
+    assert "of other sources again" in str(cut(plan, 1))
 
 
 def test_explain_says_that_a_file_of_text_is_not_cut(inputs: Path) -> None:

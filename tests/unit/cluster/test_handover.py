@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import signal
 import socket
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from rayetl.cluster import handover
 from rayetl.cluster.handover import adopt, offered
 from rayetl.secrets import environment
+from rayetl.secrets.secret import Secret
 
 NAME = "RAYETL_CREDENTIAL_HANDED__PASSWORD"
 
@@ -86,6 +93,45 @@ def test_who_asks_and_goes_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(NAME)
         adopt(path)
         assert environment.variables()[NAME] == "canary"
+
+
+def test_another_user_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can act as another user")
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o777)
+        path = str(Path(place, "secrets"))
+        if not (child := os.fork()):
+            os.setuid(65534)
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(path)
+                server.listen()
+                asking, _ = server.accept()
+                asking.sendall(json.dumps({NAME: "forged"}).encode())
+                asking.close()
+            os._exit(0)
+        while not Path(path).is_socket():
+            time.sleep(0.01)
+        with contextlib.suppress(ConnectionRefusedError):
+            adopt(path)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert NAME not in environment.variables()
+
+
+def test_who_asks_and_does_not_listen_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given out may be more than fits between two processes at once."""
+    long = "canary" * 100_000
+    monkeypatch.setattr(handover, "_PATIENCE", 0.3)
+    monkeypatch.setattr(environment, "_withdrawn", {NAME: Secret(long)})
+    with offered() as path, socket.socket(socket.AF_UNIX) as deaf:
+        assert path is not None
+        deaf.connect(path)
+        assert deaf.recv(1), "it is served"
+        monkeypatch.setattr(handover, "_PATIENCE", 5.0)
+        monkeypatch.setattr(environment, "_withdrawn", {})
+        adopt(path)
+        assert environment.variables()[NAME] == long
 
 
 def test_a_long_place_for_temporary_files_is_no_hindrance(

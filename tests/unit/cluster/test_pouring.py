@@ -26,6 +26,7 @@ class Store(BatchesTarget):
     def __init__(self) -> None:
         self.taken: list[int] = []
         self.rows: list[pl.DataFrame] = []
+        self.meters = Refused()
 
     def write(self, rows: pl.DataFrame) -> pl.DataFrame | None:
         self.taken += rows["id"].to_list()
@@ -66,6 +67,7 @@ def pours(store: Store, tmp_path: Path) -> Any:
     (tmp_path / "rejects").mkdir()
     plan: Any = None
     meters: Any = Refused()
+    store.meters = meters
     return Pours(Job(plan, {"into": store}, tmp_path / "rejects"), meters)
 
 
@@ -90,6 +92,7 @@ def test_rows_that_the_store_refuses_are_counted_and_kept(pours: Pours, store: S
     after = pours.finished(before)
     assert after.staged == {"into": 2}
     assert after.refused == {"rows": 1, "into": 2}
+    assert store.meters.heard == {"into": 2}
     kept = pl.concat(pl.read_ipc(part) for part in after.rejects["into"])
     assert kept[ROW].to_list() == [1, 3]
 

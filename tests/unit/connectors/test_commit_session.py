@@ -242,6 +242,26 @@ def test_a_run_that_meets_the_change_of_another_gives_its_lock_back(
     assert load(three, "k4").status == "committed"
 
 
+@pytest.mark.parametrize("files", [1, 2])
+def test_who_is_interrupted_while_it_is_decided_takes_nothing_back(
+    three: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    """The call may have been made: then the staged files are the epoch's."""
+    name = "commit_in_place" if files == 1 else "commit_by_exchange"
+    decide = getattr(session, name)
+
+    def interrupted(*given: object) -> None:
+        decide(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as signalled:
+        signalled.setattr(session, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load(three, "k4", files=files)
+    assert load(three, "k4").status in ("committed", "skipped")
+    assert len(list(three.glob("*.csv"))) == 3 + files
+
+
 def test_a_ledger_elsewhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "elsewhere").mkdir()

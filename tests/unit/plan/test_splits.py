@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from rayetl.connectors.base import FilesScan, InputFile
 from rayetl.connectors.formats.options import CsvOptions
+from rayetl.model import Model
+from rayetl.plan import splits
 from rayetl.plan.splits import cut_files
 from rayetl.sql.types import Schema
 
@@ -22,6 +26,15 @@ def test_small_files_go_together_and_keep_their_numbers() -> None:
     found = [part.scan for part in parts]
     assert [each.first_file for each in found if isinstance(each, FilesScan)] == [0, 2, 3, 4]
     assert sum((each.files for each in found if isinstance(each, FilesScan)), ()) == scan.files
+
+
+def test_a_row_group_that_weighs_next_to_nothing_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(splits, "row_groups", lambda _: [(10, 200), (1, 0)])
+    scan = FilesScan("parquet", (InputFile("0.parquet", 200, 1),), Schema(()), Model())
+    cuts = [part.scan.files[0] for part in cut_files(scan, 100) if isinstance(part.scan, FilesScan)]
+    assert [(file.first, file.count) for file in cuts] == [(0, 10), (10, 1)]
 
 
 def test_so_many_files_in_one_split_take_no_minute() -> None:

@@ -90,6 +90,25 @@ def test_a_probe_of_which_nothing_is_heard_is_given_up(breaker: Breaker, clock: 
     assert breaker.allow("next") == 0
     breaker.report("lost", ok=True)
     assert breaker.status().state == "half-open"
+    breaker.report("next", ok=True)
+    assert breaker.memory().leases == ()
+
+
+def test_what_is_reported_of_a_probe_that_was_given_up_counts_no_more(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    for lease in ("lost", "next"):
+        clock.now += 10
+        assert breaker.allow(lease) == 0
+    breaker.report("next", ok=True)
+    breaker.report("lost", ok=False)
+    assert (breaker.status().state, breaker.status().failures) == ("closed", 0)
+
+
+def test_what_was_never_granted_counts_for_nothing(breaker: Breaker) -> None:
+    assert breaker.allow("a") == 0
+    for lease in ("a", "a", "never granted"):
+        breaker.report(lease, ok=False)
+    assert breaker.status().failures == 1
 
 
 def test_asking_and_reporting_twice_changes_nothing(breaker: Breaker, clock: Clock) -> None:
