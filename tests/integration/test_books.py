@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rayetl.engines.base import Job, Measured
+from rayetl.engines.polars import PolarsEngine
+from rayetl.errors import BooksError
 from rayetl.pipeline import Pipeline
 
 STEPS: list[dict[str, Any]] = [
@@ -81,3 +87,29 @@ def test_the_books_of_random_pipelines_balance(
             assert ds.dataset(files, format="parquet").count_rows() == line.loaded
         stored = sum(pq.read_metadata(path).num_rows for path in (here / "rejects").rglob("part-*.parquet"))
         assert report.rows_rejected == stored
+
+
+@pytest.mark.parametrize("less", [1, -1])
+def test_a_row_that_is_lost_or_added_fails_the_run_before_anything_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, less: int
+) -> None:
+    run = PolarsEngine.run
+
+    def losing(self: PolarsEngine, job: Job) -> Measured:
+        measured = run(self, job)
+        return replace(measured, staged={"out": measured.staged["out"] - less})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PolarsEngine, "run", losing)
+    pl.DataFrame({"k": [1, 2, 3]}).write_csv("rows.csv")
+    config = {
+        "name": "books",
+        "extract": {"rows": {"type": "files", "path": "rows.csv", "options": {"header": True}}},
+        "transform": [{"type": "filter", "where": "k > 1"}],
+        "load": {"id": "out", "type": "files", "path": "out", "format": "csv"},
+    }
+    with pytest.raises(BooksError, match=f"do not balance: 3 rows read, {2 - less} loaded") as told:
+        Pipeline.from_dict(config).run()
+    assert told.value.report is not None
+    assert told.value.report.status == "failed"
+    assert not Path("out").exists()

@@ -165,6 +165,26 @@ def test_a_file_that_changes_is_refused_where_its_rows_would_be_there_twice() ->
     assert run().rows_loaded == 3
 
 
+@pytest.mark.parametrize("alike", ["size", "time"])
+def test_a_file_that_changes_is_refused_though_it_is_of_the_same(alike: str) -> None:
+    put("a", 1)
+    before = os.stat("in/a.csv")
+    run()
+    put("a", 7 if alike == "size" else 70)
+    if alike == "time":
+        os.utime("in/a.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(SourceError, match=r"in/a\.csv changed since batch 1 took it"):
+        run()
+
+
+def test_a_file_is_known_as_it_was_taken_last() -> None:
+    put("a", 1)
+    run()
+    put("a", 1, 2)
+    assert run(force=True).rows_loaded == 2
+    assert run().status == "nothing_new"
+
+
 def test_a_file_that_changes_is_read_again_where_its_rows_replace_those_before() -> None:
     table = {"id": "one", "type": "delta", "path": "table", "mode": "upsert", "keys": ["n"]}
     most = {"type": "aggregate", "group_by": ["n"], "metrics": {"times": "count(*)"}}
