@@ -85,7 +85,6 @@ def test_missing_foreign_and_shuffled_manifests_are_noticed(three, tmp_path):
         first.unlink,
         third.unlink,
         lambda: second.write_bytes(manifests[third]),
-        lambda: third.write_bytes(manifests[second]),
         (three / "_rayetl" / "published").unlink,
         lambda: (first.unlink(), first.mkdir()),
     ):
@@ -132,6 +131,17 @@ def test_a_manifest_of_another_format_is_not_guessed_at(three: Path) -> None:
     whole = (three / "_rayetl" / "epochs" / "000002.json").read_bytes()
     with pytest.raises(ValueError, match="not a manifest that this version of rayetl can read"):
         Manifest.from_bytes(whole.replace(b'"format": 1', b'"format": 2'))
+
+
+def test_an_old_manifest_in_the_place_of_the_newest_is_noticed_where_none_is_before_it(
+    tmp_path: Path,
+) -> None:
+    for key in ("k1", "k2"):
+        load(tmp_path / "out", key, "overwrite")
+    epochs = tmp_path / "out" / "_rayetl" / "epochs"
+    (epochs / "000002.json").write_bytes((epochs / "000001.json").read_bytes())
+    with pytest.raises(LoadError, match="it is the manifest of epoch 1"):
+        read(tmp_path / "out")
 
 
 def test_an_epoch_of_the_same_mark_is_another_one(three: Path) -> None:
