@@ -27,7 +27,7 @@ WORKS = {
     "append many files": Work("", "k1", parts=PARTS),
     "overwrite": Work("", "k1", mode="overwrite", parts=PARTS),
     "append in place": Work("", "k1", parts=PARTS, swap=False),
-    "overwrite in place": Work("", "k1", mode="overwrite", parts=PARTS, swap=False),
+    "overwrite in place": Work("", "k1", mode="overwrite", parts=PARTS[1:], swap=False),
 }
 
 
