@@ -2,7 +2,7 @@
 
 `append`: 8 M rows from Parquet into a Delta table, both ways in turn in one process, five pairs after one
 warm-up; what counts is the median of the ratios. `iceberg`: the same into an Iceberg table, `partitioned`:
-into one by day. `memory`: the peaks of whole processes with 2 M and 20 M rows.
+into one by day. `memory`: the peaks of whole processes with 8 M and 80 M rows.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def partitioned(directory: Path, rows: int) -> Result:
 
 def memory(directory: Path, most: int) -> Result:
     peaks = []
-    for rows in (most // 4, most * 5 // 2):
+    for rows in (most, 10 * most):
         source = made(directory / f"{rows}.parquet", rows)
         path = directory / f"{rows}.json"
         path.write_text(json.dumps(config(directory, source, delta(directory), "overwrite")))
