@@ -10,6 +10,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     by a quality rule, 4 too many rejects, 130 and 143 stopped by a signal)."""
     import sys
 
+    if argv is None:
+        _let_signals_end_it()
     _quicken()
     from rayetl.cli.app import execute
     from rayetl.cli.streams import open_streams
@@ -28,6 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_at_once(code)
     _end_quickly()
     return code
+
+
+def _let_signals_end_it() -> None:
+    """Until a command begins, SIGINT ends the process without a word: there is nothing yet to roll back, and
+    Python's own handler would show a traceback of the imports."""
+    import signal
+
+    # Who started it may have told it to take no notice.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_many_files() -> None:
