@@ -25,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_memory_private()
     _open_many_files()
     open_streams()
-    code = execute(sys.argv[1:])
+    code = execute(sys.argv[1:], _give_up)
     if code in (130, 143):
+        sys.stdout.flush()
         _end_at_once(code)
     _end_quickly()
     return code
@@ -65,9 +66,30 @@ def _end_at_once(code: int) -> None:
         from rayetl.cluster.spark_session import end_children
 
         end_children()
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)
+
+
+def _give_up(code: int, said: bool) -> None:
+    """End the process although its main thread goes on to wait, and say why unless that was `said`."""
+    import threading
+
+    if not said:
+        # Stderr too may be what the main thread waits for.
+        saying = threading.Thread(target=_say, args=(code,), daemon=True)
+        saying.start()
+        saying.join(0.2)
+    _end_at_once(code)
+
+
+def _say(code: int) -> None:
+    import sys
+
+    from rayetl.cli.faults import stopped
+
+    if sys.stderr.isatty():
+        # What shows the progress has hidden the cursor.
+        sys.stderr.write("\r\x1b[K\x1b[?25h")
+    stopped(code)
 
 
 def _end_quickly() -> None:

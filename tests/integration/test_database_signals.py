@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -51,19 +53,31 @@ def store(
     store_server.drop(made)
 
 
+Started = Callable[[dict[str, object]], subprocess.Popen[str]]
+
+
 @pytest.fixture
-def loading(store: SqlDatabase) -> Iterator[subprocess.Popen[str]]:
+def started(tmp_path: Path) -> Iterator[Started]:
+    """Starts a run that loads a row into what it is given."""
+    ids(1).write_parquet(tmp_path / "in.parquet")
+    with ExitStack() as stack:
+
+        def start(load: dict[str, object]) -> subprocess.Popen[str]:
+            config = {"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}
+            (tmp_path / "p.json").write_text(json.dumps(config))
+            command = [sys.executable, "-m", "rayetl", "run", "p.json"]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def loading(store: SqlDatabase, started: Started) -> subprocess.Popen[str]:
     """A run that loads a row into it."""
-    ids(1).write_parquet("in.parquet")
-    load = {"type": store.kind, "table": "t", "mode": "append", **store.config}
-    config = {"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}
-    Path("p.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "rayetl", "run", "p.json"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return started({"type": store.kind, "table": "t", "mode": "append", **store.config})
 
 
 def busy(store: SqlDatabase) -> int:
@@ -103,3 +117,22 @@ def test_a_server_that_answers_nothing_holds_up_no_signal(
     finally:
         os.kill(backend, signal.SIGCONT)
     assert loading.returncode == code, said
+
+
+@every_signal
+def test_a_library_that_takes_no_notice_of_signals_holds_up_none(
+    started: Started, number: signal.Signals, code: int
+) -> None:
+    """As libpq's own, while it waits for a server that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        address = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/lake"
+        catalog = {"type": "sql", "uri": address, "warehouse": "lake"}
+        loading = started({"type": "iceberg", "catalog": catalog, "table": "a.b", "mode": "append"})
+        connection, _ = silent.accept()
+        with connection:
+            loading.send_signal(number)
+            _, said = loading.communicate(timeout=10)
+    assert loading.returncode == code
+    assert said.count(f"error: stopped by {number.name}") == 1
+    assert "Traceback" not in said
