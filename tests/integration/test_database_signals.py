@@ -53,19 +53,21 @@ def store(
     store_server.drop(made)
 
 
-Started = Callable[[dict[str, object]], subprocess.Popen[str]]
+Started = Callable[..., subprocess.Popen[str]]
+
+COMMAND = ("-m", "rayetl", "run", "p.json")
 
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Started]:
-    """Starts a run that loads a row into what it is given."""
+    """Starts a run that loads a row into what it is given, by the command or another program."""
     ids(1).write_parquet(tmp_path / "in.parquet")
     with ExitStack() as stack:
 
-        def start(load: dict[str, object]) -> subprocess.Popen[str]:
+        def start(load: dict[str, object], program: tuple[str, ...] = COMMAND) -> subprocess.Popen[str]:
             config = {"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}
             (tmp_path / "p.json").write_text(json.dumps(config))
-            command = [sys.executable, "-m", "rayetl", "run", "p.json"]
+            command = [sys.executable, *program]
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
             stack.enter_context(process)
             stack.callback(process.kill)
@@ -77,7 +79,12 @@ def started(tmp_path: Path) -> Iterator[Started]:
 @pytest.fixture
 def loading(store: SqlDatabase, started: Started) -> subprocess.Popen[str]:
     """A run that loads a row into it."""
-    return started({"type": store.kind, "table": "t", "mode": "append", **store.config})
+    return started(load_into(store))
+
+
+def load_into(store: SqlDatabase) -> dict[str, object]:
+    """A load of rows into that table."""
+    return {"type": store.kind, "table": "t", "mode": "append", **store.config}
 
 
 def busy(store: SqlDatabase) -> int:
@@ -102,6 +109,31 @@ def test_a_signal_ends_the_run(
         store.execute(f"KILL {at_work}")
     else:
         assert not store.rows(BUSY[store.kind]), "the statement has ended too"
+
+
+@pytest.mark.parametrize("waiting", ["run()", "Thread(target=run, daemon=True)"], ids=["main", "thread"])
+def test_in_a_program_ctrl_c_is_what_python_says(store: SqlDatabase, started: Started, waiting: str) -> None:
+    """Whether the run is in its main thread or in one that it waits for."""
+    join = "" if waiting == "run()" else "; waiting.start(); waiting.join()"
+    program = f"""
+from threading import Thread
+from rayetl.pipeline import Pipeline
+
+def run():
+    Pipeline.load("p.json").run()
+
+try:
+    waiting = {waiting}{join}
+except KeyboardInterrupt:
+    raise SystemExit("heard") from None
+"""
+    process = started(load_into(store), ("-c", program))
+    at_work = busy(store)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert said.endswith("heard\n")
+    if isinstance(store, MariaDatabase):
+        store.execute(f"KILL {at_work}")
 
 
 @every_signal
