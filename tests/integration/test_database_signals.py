@@ -136,6 +136,18 @@ except KeyboardInterrupt:
         store.execute(f"KILL {at_work}")
 
 
+@pytest.mark.parametrize("store_server", ["postgres_server"], indirect=True, ids=["postgres"])
+def test_the_statement_of_a_run_that_was_killed_ends(
+    store: SqlDatabase, loading: subprocess.Popen[str]
+) -> None:
+    busy(store)
+    loading.kill()
+    deadline = time.monotonic() + 30
+    while store.rows(BUSY[store.kind]):
+        assert time.monotonic() < deadline, "the server works on for nobody"
+        time.sleep(0.2)
+
+
 @every_signal
 @pytest.mark.parametrize("store_server", ["postgres_server"], indirect=True, ids=["postgres"])
 def test_a_server_that_answers_nothing_holds_up_no_signal(
