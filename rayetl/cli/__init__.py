@@ -10,6 +10,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     by a quality rule, 4 too many rejects, 130 and 143 stopped by a signal)."""
     import sys
 
+    if argv is None:
+        _let_signals_end_it()
     _quicken()
     from rayetl.cli.app import execute
     from rayetl.cli.streams import open_streams
@@ -23,11 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_memory_private()
     _open_many_files()
     open_streams()
-    code = execute(sys.argv[1:])
+    code = execute(sys.argv[1:], _give_up)
     if code in (130, 143):
+        sys.stdout.flush()
         _end_at_once(code)
     _end_quickly()
     return code
+
+
+def _let_signals_end_it() -> None:
+    """Until a command begins, SIGINT ends the process without a word: there is nothing yet to roll back, and
+    Python's own handler would show a traceback of the imports."""
+    import signal
+
+    # Who started it may have told it to take no notice.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _open_many_files() -> None:
@@ -53,9 +66,30 @@ def _end_at_once(code: int) -> None:
         from rayetl.cluster.spark_session import end_children
 
         end_children()
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)
+
+
+def _give_up(code: int, said: bool) -> None:
+    """End the process although its main thread goes on to wait, and say why unless that was `said`."""
+    import threading
+
+    if not said:
+        # Stderr too may be what the main thread waits for.
+        saying = threading.Thread(target=_say, args=(code,), daemon=True)
+        saying.start()
+        saying.join(0.2)
+    _end_at_once(code)
+
+
+def _say(code: int) -> None:
+    import sys
+
+    from rayetl.cli.faults import stopped
+
+    if sys.stderr.isatty():
+        # What shows the progress has hidden the cursor.
+        sys.stderr.write("\r\x1b[K\x1b[?25h")
+    stopped(code)
 
 
 def _end_quickly() -> None:

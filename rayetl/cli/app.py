@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Annotated, Any
@@ -96,12 +97,15 @@ def _module(command: str) -> ModuleType:
     return import_module(f"rayetl.cli.{command}")
 
 
-def execute(argv: list[str]) -> int:
-    """Parse and run one command; every exception becomes a message on stderr and an exit code."""
+def execute(argv: list[str], give_up: Callable[[int, bool], None] | None = None) -> int:
+    """Parse and run one command; every exception becomes a message on stderr and an exit code.
+
+    `give_up` is for `Interrupts`.
+    """
     common, own = settings.hoist(argv)
     command: Any = typer.main.get_command(build(own[0] if own else None))
     chosen = Settings()
-    with Interrupts() as interrupts:
+    with Interrupts(give_up) as interrupts:
         try:
             code = command.main(args=common + own, prog_name="rayetl", standalone_mode=False, obj=chosen)
             sys.stdout.flush()

@@ -7,6 +7,10 @@ the native call returns. So SIGTERM is passed on as SIGINT from a thread that re
 With Polars' hook in front, the system takes up again what SIGINT interrupts, a wait for a thread or a server,
 and Python's handler stays waiting too. So SIGINT is followed by SIGURG, which nobody else uses and which
 lets such a call return; by several where it comes too early: Python may begin a call while a signal waits.
+
+Calls of other libraries (libpq, the Delta library) return for no signal, nor do threads that wait for a
+service which answers nothing. So a process that has not ended some seconds after a signal is ended, as by
+SIGKILL: what that leaves the next run clears away.
 """
 
 from __future__ import annotations
@@ -16,21 +20,32 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 _WAKES, _PAUSE = 20, 0.05
 """So often the main thread is woken for a SIGINT that it does not hear of, and so many seconds apart."""
 
+_PATIENCE = 2.0
+"""Seconds that a command has to roll back after a signal."""
+
 _AGAIN = b"\0"
 """On the pipe: no signal, but the wish for another SIGINT."""
 
 
 class Interrupts:
-    """Handlers for the time of a `with` block; does nothing outside the main thread."""
+    """Handlers for the time of a `with` block; does nothing outside the main thread.
 
-    def __init__(self) -> None:
+    `give_up` ends the process, where that may be done, with the exit code that it is given and whether the
+    block was left.
+    """
+
+    def __init__(self, give_up: Callable[[int, bool], None] | None = None) -> None:
         self.terminated = False
+        self._give_up = give_up
+        self._signalled = False
+        self._left = False
         self._unraised = False
         self._heard = False
         self._active = threading.current_thread() is threading.main_thread()
@@ -59,6 +74,7 @@ class Interrupts:
     ) -> None:
         if not self._active:
             return
+        self._left = True
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
@@ -105,6 +121,9 @@ class Interrupts:
                 os.kill(os.getpid(), signal.SIGINT)
             if number[0] == signal.SIGTERM:
                 self.terminated = True
+            if number[0] in (signal.SIGTERM, signal.SIGINT):
+                self._see_to_the_end()
+            if number[0] == signal.SIGTERM:
                 os.kill(os.getpid(), signal.SIGINT)
             if number[0] == signal.SIGINT:
                 self._wake()
@@ -117,3 +136,12 @@ class Interrupts:
             signal.pthread_kill(self._main, signal.SIGURG)
             time.sleep(_PAUSE)
         self._heard = False
+
+    def _see_to_the_end(self) -> None:
+        if self._give_up is not None and not self._signalled:
+            self._signalled = True
+            threading.Thread(target=self._end, args=(self._give_up,), daemon=True).start()
+
+    def _end(self, give_up: Callable[[int, bool], None]) -> None:
+        time.sleep(_PATIENCE)
+        give_up(self.exit_code(130), self._left)

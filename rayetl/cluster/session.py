@@ -196,22 +196,24 @@ class Head:
 
 @contextlib.contextmanager
 def _signals_left_alone(ray: Any) -> Iterator[None]:
-    """Keep Ray from handling SIGTERM: its handler ends the process, wherever that is by then."""
+    """Keep Ray from handling SIGTERM: its handler in Python ends the process, wherever that is by then, and
+    the one below shows where the process was."""
     utils = ray._private.utils
     set_handler, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
     try:
-        yield
+        with own_signal_handlers(signal.SIGTERM):
+            yield
     finally:
         utils.set_sigterm_handler = set_handler
 
 
 @contextlib.contextmanager
-def own_signal_handlers() -> Iterator[None]:
-    """pyspark replaces handlers when it starts; the ones that were there stay in charge."""
+def own_signal_handlers(*numbers: signal.Signals) -> Iterator[None]:
+    """Ray and pyspark replace handlers when they start; the ones that were there stay in charge."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -175,7 +176,7 @@ def _start(settings: SparkSettings, address: str | None) -> _Live:
     mark = secrets.token_hex(8)
     conf = session_conf(settings, mark, one_machine=len(ray.nodes()) == 1)
     _LOG.info("starting Spark on Ray", executors=settings.executors, cores=settings.cores)
-    with _own_interpreter(), own_signal_handlers(), _noise_into(log_path()):
+    with _own_interpreter(), own_signal_handlers(signal.SIGINT, signal.SIGTERM), _noise_into(log_path()):
         try:
             session = raydp.init_spark(
                 f"rayetl-{mark}", settings.executors, settings.cores, settings.memory, configs=conf

@@ -216,6 +216,7 @@ def test_a_signal_rolls_back_in_time(cluster: str, here: Path, number: int, code
     assert process.wait() == code, said
     assert time.monotonic() - began < 2.5
     assert "stopped by" in said
+    assert "***" not in said, "Ray shows where the process was"
     assert not list(Path("out").glob("*.parquet")) if Path("out").exists() else True
     assert not list(Path().glob(".out.rayetl-*")), "nothing staged is left"
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -51,19 +53,38 @@ def store(
     store_server.drop(made)
 
 
+Started = Callable[..., subprocess.Popen[str]]
+
+COMMAND = ("-m", "rayetl", "run", "p.json")
+
+
 @pytest.fixture
-def loading(store: SqlDatabase) -> Iterator[subprocess.Popen[str]]:
+def started(tmp_path: Path) -> Iterator[Started]:
+    """Starts a run that loads a row into what it is given, by the command or another program."""
+    ids(1).write_parquet(tmp_path / "in.parquet")
+    with ExitStack() as stack:
+
+        def start(load: dict[str, object], program: tuple[str, ...] = COMMAND) -> subprocess.Popen[str]:
+            config = {"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}
+            (tmp_path / "p.json").write_text(json.dumps(config))
+            command = [sys.executable, *program]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def loading(store: SqlDatabase, started: Started) -> subprocess.Popen[str]:
     """A run that loads a row into it."""
-    ids(1).write_parquet("in.parquet")
-    load = {"type": store.kind, "table": "t", "mode": "append", **store.config}
-    config = {"name": "p", "extract": {"type": "files", "path": "in.parquet"}, "load": load}
-    Path("p.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "rayetl", "run", "p.json"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return started(load_into(store))
+
+
+def load_into(store: SqlDatabase) -> dict[str, object]:
+    """A load of rows into that table."""
+    return {"type": store.kind, "table": "t", "mode": "append", **store.config}
 
 
 def busy(store: SqlDatabase) -> int:
@@ -90,6 +111,43 @@ def test_a_signal_ends_the_run(
         assert not store.rows(BUSY[store.kind]), "the statement has ended too"
 
 
+@pytest.mark.parametrize("waiting", ["run()", "Thread(target=run, daemon=True)"], ids=["main", "thread"])
+def test_in_a_program_ctrl_c_is_what_python_says(store: SqlDatabase, started: Started, waiting: str) -> None:
+    """Whether the run is in its main thread or in one that it waits for."""
+    join = "" if waiting == "run()" else "; waiting.start(); waiting.join()"
+    program = f"""
+from threading import Thread
+from rayetl.pipeline import Pipeline
+
+def run():
+    Pipeline.load("p.json").run()
+
+try:
+    waiting = {waiting}{join}
+except KeyboardInterrupt:
+    raise SystemExit("heard") from None
+"""
+    process = started(load_into(store), ("-c", program))
+    at_work = busy(store)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert said.endswith("heard\n")
+    if isinstance(store, MariaDatabase):
+        store.execute(f"KILL {at_work}")
+
+
+@pytest.mark.parametrize("store_server", ["postgres_server"], indirect=True, ids=["postgres"])
+def test_the_statement_of_a_run_that_was_killed_ends(
+    store: SqlDatabase, loading: subprocess.Popen[str]
+) -> None:
+    busy(store)
+    loading.kill()
+    deadline = time.monotonic() + 30
+    while store.rows(BUSY[store.kind]):
+        assert time.monotonic() < deadline, "the server works on for nobody"
+        time.sleep(0.2)
+
+
 @every_signal
 @pytest.mark.parametrize("store_server", ["postgres_server"], indirect=True, ids=["postgres"])
 def test_a_server_that_answers_nothing_holds_up_no_signal(
@@ -103,3 +161,22 @@ def test_a_server_that_answers_nothing_holds_up_no_signal(
     finally:
         os.kill(backend, signal.SIGCONT)
     assert loading.returncode == code, said
+
+
+@every_signal
+def test_a_library_that_takes_no_notice_of_signals_holds_up_none(
+    started: Started, number: signal.Signals, code: int
+) -> None:
+    """As libpq's own, while it waits for a server that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        address = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/lake"
+        catalog = {"type": "sql", "uri": address, "warehouse": "lake"}
+        loading = started({"type": "iceberg", "catalog": catalog, "table": "a.b", "mode": "append"})
+        connection, _ = silent.accept()
+        with connection:
+            loading.send_signal(number)
+            _, said = loading.communicate(timeout=10)
+    assert loading.returncode == code
+    assert said.count(f"error: stopped by {number.name}") == 1
+    assert "Traceback" not in said

@@ -42,6 +42,14 @@ _SETTINGS = {
 }
 
 
+_CLIENT_GONE = (
+    "SELECT set_config(name, '5s', true) FROM pg_settings "
+    "WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%'"
+)
+"""A statement whose client is gone ends, where the server can know that: since version 14, but not on every
+system. It would go on until it has something to send, and keep its locks."""
+
+
 class UsesPostgres(DatabaseConnection):
     """The part of a source or load that says which server and database."""
 
@@ -91,6 +99,7 @@ class PostgresConnection(Connection):
             self._join(snapshot)
         names = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
         self.rows(f"SELECT {names}", "beginning a transaction")
+        self.rows(_CLIENT_GONE, "beginning a transaction")
 
     def _join(self, snapshot: str) -> None:
         try:

@@ -4,6 +4,7 @@ rows go to several readers, more queries go on from there."""
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Callable, Container, Sequence
@@ -47,6 +48,9 @@ for _setting, _most in {
     "POLARS_INFLIGHT_SINK_MORSEL_LIMIT": _CORES + 1,
 }.items():
     os.environ.setdefault(_setting, str(_most))
+# Polars' hook for SIGINT lets the system take up again what that interrupts: in a program that uses the API,
+# Ctrl-C would be heard only when a wait for a server or a thread is over.
+signal.siginterrupt(signal.SIGINT, True)
 # Threads that close the files of many partitions, of which more wait than may run; none waits for another.
 warnings.filterwarnings("ignore", message="POLARS_MAX_BLOCKING_THREAD_COUNT reached")
 

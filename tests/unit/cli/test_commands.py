@@ -539,6 +539,24 @@ def test_a_signal_ends_a_long_query_cleanly(number, code, tmp_path) -> None:
     assert "Traceback" not in err
 
 
+def test_before_a_command_begins_an_interrupt_ends_the_process_without_a_word() -> None:
+    code = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rayetl.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["rayetl", "--version"]
+from rayetl.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 FULL = "error: stdout cannot be written: No space left on device\nhint: what the command did stands"
 
 
