@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from rayetl.engines.base import Job, Measured
 from rayetl.engines.polars import PolarsEngine
+from rayetl.engines.spark import SparkEngine
 from rayetl.errors import BooksError
 from rayetl.pipeline import Pipeline
 
@@ -93,14 +95,16 @@ def test_the_books_of_random_pipelines_balance(
 def test_a_row_that_is_lost_or_added_fails_the_run_before_anything_is_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, less: int
 ) -> None:
-    run = PolarsEngine.run
+    def losing(run: Callable[[Any, Job], Measured]) -> Callable[[Any, Job], Measured]:
+        def lost(engine: Any, job: Job) -> Measured:
+            measured = run(engine, job)
+            return replace(measured, staged={"out": measured.staged["out"] - less})
 
-    def losing(self: PolarsEngine, job: Job) -> Measured:
-        measured = run(self, job)
-        return replace(measured, staged={"out": measured.staged["out"] - less})
+        return lost
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PolarsEngine, "run", losing)
+    for engine in (PolarsEngine, SparkEngine):
+        monkeypatch.setattr(engine, "run", losing(engine.run))
     pl.DataFrame({"k": [1, 2, 3]}).write_csv("rows.csv")
     config = {
         "name": "books",
