@@ -100,9 +100,11 @@ def speed(spark: Any) -> None:
     median = {name: statistics.median(each) for name, each in seconds.items()}
     print(f"{size / 1e9:.2f} GB of Arrow, {rows} rows")
     for name, found in median.items():
-        net = found - median["nothing"]
-        rate = f", {size / 1e9 / found:.2f} GB/s, without making the rows {size / 1e9 / net:.2f} GB/s"
-        print(f"{name}: {found:.2f} s{rate if net else ''}")
+        rate = ""
+        if name != "nothing":
+            net = found - median["nothing"]
+            rate = f", {size / 1e9 / found:.2f} GB/s, without making the rows {size / 1e9 / net:.2f} GB/s"
+        print(f"{name}: {found:.2f} s{rate}")
 
 
 def executor(spark: Any) -> None:
