@@ -70,9 +70,7 @@ def speed() -> None:
     splits = report.splits.total if report.splits is not None else 1
     print(f"speed: ray {there:.2f} s, local {here:.2f} s, ratio {ratio:.2f}, {splits} splits")
     after = statistics.median(work)
-    print(
-        f"speed: after start, from the first task to the end of the commit: ratio {after:.2f} (goal <= 1.25)"
-    )
+    print(f"speed: after start, first task to end of commit: ratio {after:.2f} (goal <= 1.25)")
     print(f"speed: start of the supervisor and its end: {statistics.median(starts):.2f} s")
 
 
